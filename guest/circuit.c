@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Circuits and listeners, as the operator knows them.
+ *
+ * A circuit starts as a call in line->calls, or as an ALERT; gets a number and a
+ * place in line->circuits; and leaves that with HANGUP, which is sent exactly
+ * once. Each table holds a reference, and so does a message on its way.
+ */
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include "guest.h"
+
+#define LISTEN_TIMEOUT	(10 * HZ)
+
+/**
+ * circuit_alloc - make a circuit
+ * @line: its line
+ * @gfp: how to allocate
+ *
+ * Return: a circuit with one reference, or NULL.
+ */
+struct circuit *circuit_alloc(struct circuit_line *line, gfp_t gfp)
+{
+	struct circuit *c = kzalloc(sizeof(*c), gfp);
+
+	if (!c)
+		return NULL;
+	refcount_set(&c->ref, 1);
+	refcount_inc(&line->ref);
+	c->line = line;
+	INIT_LIST_HEAD(&c->out.node);
+	INIT_LIST_HEAD(&c->queue);
+	return c;
+}
+
+/**
+ * circuit_get - take a reference
+ * @c: the circuit
+ *
+ * Return: @c.
+ */
+struct circuit *circuit_get(struct circuit *c)
+{
+	refcount_inc(&c->ref);
+	return c;
+}
+
+/**
+ * circuit_put - drop a reference
+ * @c: the circuit
+ *
+ * Context: process, or any in which the line is known to have another user.
+ */
+void circuit_put(struct circuit *c)
+{
+	if (!refcount_dec_and_test(&c->ref))
+		return;
+	circuit_line_put(c->line);
+	kfree_rcu(c, rcu);
+}
+
+static void circuit_sent(struct circuit_out *out)
+{
+	circuit_put(container_of(out, struct circuit, out));
+}
+
+static bool circuit_post(struct circuit *c)
+{
+	circuit_get(c);
+	c->out.sent = circuit_sent;
+	return circuit_line_post(c->line, &c->out);
+}
+
+/* What a socket wishes a ring's size to be: the figure in SO_*BUF is doubled. */
+static u32 wish(const struct sock *sk, u32 lock, int buf)
+{
+	return sk->sk_userlocks & lock ? max(buf / 2, 1) : 0;
+}
+
+/**
+ * circuit_place - place a call
+ * @c: a new circuit, not shared yet
+ * @cs: the calling socket, which must outlive the call
+ * @addr: whom to call
+ *
+ * Return: 0, and the tasklet will report what becomes of it, or -ENOMEM.
+ */
+int circuit_place(struct circuit *c, struct circuit_sock *cs, const struct sockaddr_circuit *addr)
+{
+	struct circuit_line *line = c->line;
+	struct circuit_sig *msg = &c->out.msg;
+	int err;
+
+	c->sk = &cs->sk;
+	c->peer_port = addr->sc_port;
+	memcpy(c->peer, addr->sc_line[0] ? addr->sc_line : line->name, CIRCUIT_NAME_SIZE);
+
+	err = xa_alloc_cyclic_bh(&line->calls, &c->call, c, xa_limit_31b, &line->next_call,
+				 GFP_KERNEL);
+	if (err < 0)
+		return -ENOMEM;
+	circuit_get(c);
+
+	msg->type = CIRCUIT_SIG_CALL;
+	msg->ref = c->call;
+	msg->call.type = CIRCUIT_SIG_STREAM;
+	msg->call.port = addr->sc_port;
+	msg->call.src_port = cs->port;
+	msg->call.tx_size = wish(&cs->sk, SOCK_SNDBUF_LOCK, cs->sk.sk_sndbuf);
+	msg->call.rx_size = wish(&cs->sk, SOCK_RCVBUF_LOCK, cs->sk.sk_rcvbuf);
+	memcpy(msg->call.line, addr->sc_line, CIRCUIT_NAME_SIZE);
+	circuit_post(c);
+	/* The line may have gone down before the call was in its table. */
+	if (!circuit_line_up(line) && circuit_cancel(c))
+		return -ENETDOWN;
+	return 0;
+}
+
+/**
+ * circuit_cancel - forget a call
+ * @c: the call
+ *
+ * Context: process or bottom half; the caller holds a reference.
+ *
+ * Return: true if the call is forgotten, false if it has been decided.
+ */
+bool circuit_cancel(struct circuit *c)
+{
+	struct circuit_line *line = c->line;
+	bool unsent;
+
+	if (xa_cmpxchg_bh(&line->calls, c->call, c, NULL, GFP_ATOMIC) != c)
+		return false;
+	spin_lock_bh(&line->tx_lock);
+	unsent = !list_empty(&c->out.node);
+	if (unsent)
+		list_del_init(&c->out.node);
+	spin_unlock_bh(&line->tx_lock);
+	if (unsent) {
+		circuit_put(c);		/* the message's */
+	} else {
+		memset(&c->out.msg, 0, sizeof(c->out.msg));
+		c->out.msg.type = CIRCUIT_SIG_CANCEL;
+		c->out.msg.ref = c->call;
+		circuit_post(c);
+	}
+	circuit_put(c);			/* the table's */
+	return true;
+}
+
+/**
+ * circuit_setup - take up a circuit that the operator has connected
+ * @c: the call, or a new circuit
+ * @msg: body of CONNECTED or ALERT, a private copy
+ *
+ * Context: bottom half.
+ *
+ * Return: 0, -EPROTO if the message makes no sense, or -ENOMEM.
+ */
+int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg)
+{
+	struct circuit_line *line = c->line;
+	struct circuit_ctrl *ctrl;
+	u64 bytes;
+	void *data;
+	int err;
+
+	if (!msg->index || msg->index > CIRCUIT_INDEX_MAX || msg->end > 1 ||
+	    !circuit_ring_size_ok(msg->size[0]) || !circuit_ring_size_ok(msg->size[1]))
+		return -EPROTO;
+	bytes = circuit_bytes(msg->size[0], msg->size[1]);
+	if (msg->offset % CIRCUIT_PAGE || msg->offset < CIRCUIT_WINDOW_SLOT ||
+	    msg->offset > line->t->size - bytes)
+		return -EPROTO;
+	ctrl = line->t->window + msg->offset;
+	data = ctrl + 1;
+	circuit_ring_init(&c->tx, &c->rx, ctrl, data, msg->size[0], data + msg->size[0],
+			  msg->size[1], msg->end);
+	c->index = msg->index;
+	c->end = msg->end;
+	c->peer_port = msg->port;
+	memcpy(c->peer, msg->line, CIRCUIT_NAME_SIZE);
+	c->peer[CIRCUIT_NAME_SIZE - 1] = 0;
+
+	circuit_get(c);
+	err = xa_insert_bh(&line->circuits, c->index, c, GFP_ATOMIC);
+	if (err) {
+		circuit_put(c);
+		return err == -ENOMEM ? err : -EPROTO;
+	}
+	return 0;
+}
+
+/**
+ * circuit_hangup - be through with a circuit
+ * @c: the circuit, set up, or with nothing but a number; no longer in use
+ * @flags: CIRCUIT_TX_* to leave for the far end
+ * @reason: not CIRCUIT_REASON_NONE if the operator has to tell the far end
+ *
+ * Whatever the far end has not read yet it may still read.
+ *
+ * Context: process or bottom half; the caller holds a reference.
+ */
+void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason)
+{
+	struct circuit_line *line = c->line;
+	bool raised = false;
+
+	WRITE_ONCE(c->sk, NULL);
+	if (xa_cmpxchg_bh(&line->circuits, c->index, c, NULL, GFP_ATOMIC) == c)
+		circuit_put(c);
+	if (c->tx.prod) {
+		/* In this order: to the far end, what it writes is lost only after FIN. */
+		circuit_tx_flag(&c->tx, flags, c->tx_flags);
+		circuit_rx_close(&c->rx);
+		raised = circuit_line_raise(line, c->index);
+	}
+	memset(&c->out.msg, 0, sizeof(c->out.msg));
+	c->out.msg.type = CIRCUIT_SIG_HANGUP;
+	c->out.msg.hangup.index = c->index;
+	c->out.msg.hangup.reason = reason;
+	/* One doorbell for both, mark and message. */
+	if (!circuit_post(c) && raised)
+		line->t->doorbell(line->t);
+}
+
+static void listener_free(struct circuit_listener *lst)
+{
+	circuit_line_put(lst->line);
+	kfree_rcu(lst, rcu);
+}
+
+/**
+ * circuit_listener_put - drop a reference
+ * @lst: the listener
+ *
+ * Context: as circuit_put().
+ */
+void circuit_listener_put(struct circuit_listener *lst)
+{
+	if (refcount_dec_and_test(&lst->refs))
+		listener_free(lst);
+}
+
+static void listener_sent(struct circuit_out *out)
+{
+	circuit_listener_put(container_of(out, struct circuit_listener, out));
+}
+
+static void listener_answered(struct circuit_out *out)
+{
+	circuit_listener_put(container_of(out, struct circuit_listener, answer));
+}
+
+/**
+ * circuit_listener_create - make a listener
+ * @line: its line
+ * @sk: its socket
+ *
+ * Return: a listener with one reference, or NULL.
+ */
+struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct sock *sk)
+{
+	struct circuit_listener *lst = kzalloc(sizeof(*lst), GFP_KERNEL);
+
+	if (!lst)
+		return NULL;
+	refcount_set(&lst->refs, 1);
+	refcount_inc(&line->ref);
+	lst->line = line;
+	lst->sk = sk;
+	spin_lock_init(&lst->lock);
+	INIT_LIST_HEAD(&lst->queue);
+	INIT_LIST_HEAD(&lst->out.node);
+	INIT_LIST_HEAD(&lst->answer.node);
+	lst->out.sent = listener_sent;
+	lst->answer.sent = listener_answered;
+	return lst;
+}
+
+/**
+ * circuit_listener_publish - publish a listener, or change its backlog
+ * @lst: the listener
+ * @backlog: calls that may wait in its queue, at least 1
+ *
+ * Sleeps until the operator has answered.
+ *
+ * Return: 0, what the operator said, -EINTR if killed, -ETIMEDOUT, -ENETDOWN or
+ * -ENOMEM. After a failure of the first call the listener is of no use.
+ */
+int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
+{
+	struct circuit_line *line = lst->line;
+	struct circuit_sock *cs = circuit_sk(lst->sk);
+	struct circuit_sig *msg = &lst->out.msg;
+	bool first = !lst->ref;
+	long left;
+	int err;
+
+	if (first) {
+		err = xa_alloc_cyclic_bh(&line->listeners, &lst->ref, lst, xa_limit_31b,
+					 &line->next_listener, GFP_KERNEL);
+		if (err < 0)
+			return -ENOMEM;
+		refcount_inc(&lst->refs);
+	}
+	/* lock_sock() keeps this from running twice, so the last one was sent. */
+	lst->backlog = backlog;
+	lst->decided = false;
+	msg->type = CIRCUIT_SIG_LISTEN;
+	msg->ref = lst->ref;
+	msg->listen.type = CIRCUIT_SIG_STREAM;
+	msg->listen.port = cs->port;
+	msg->listen.backlog = backlog;
+	msg->listen.tx_size = wish(lst->sk, SOCK_SNDBUF_LOCK, lst->sk->sk_sndbuf);
+	msg->listen.rx_size = wish(lst->sk, SOCK_RCVBUF_LOCK, lst->sk->sk_rcvbuf);
+	refcount_inc(&lst->refs);
+	circuit_line_post(line, &lst->out);
+	left = wait_event_killable_timeout(line->wait, smp_load_acquire(&lst->decided) ||
+					   !circuit_line_up(line), LISTEN_TIMEOUT);
+	if (lst->decided)
+		return lst->error;
+	if (!circuit_line_up(line))
+		return -ENETDOWN;
+	return left < 0 ? -EINTR : -ETIMEDOUT;
+}
+
+/**
+ * circuit_listener_close - withdraw a listener
+ * @lst: the listener; its socket's reference is consumed
+ *
+ * Calls in its queue are reset.
+ *
+ * Context: process.
+ */
+void circuit_listener_close(struct circuit_listener *lst)
+{
+	struct circuit_line *line = lst->line;
+	struct circuit *c;
+	bool unsent;
+
+	spin_lock_bh(&lst->lock);
+	lst->closed = true;
+	spin_unlock_bh(&lst->lock);
+	if (lst->ref) {
+		if (xa_cmpxchg_bh(&line->listeners, lst->ref, lst, NULL, GFP_KERNEL) == lst)
+			circuit_listener_put(lst);
+		spin_lock_bh(&line->tx_lock);
+		/* A LISTEN that never left needs no UNLISTEN, but its answer is not known. */
+		unsent = !list_empty(&lst->out.node);
+		if (unsent)
+			list_del_init(&lst->out.node);
+		if (!list_empty(&lst->answer.node)) {
+			list_del_init(&lst->answer.node);
+			refcount_dec(&lst->refs);
+		}
+		spin_unlock_bh(&line->tx_lock);
+		if (unsent) {
+			circuit_listener_put(lst);
+		} else if (!lst->decided || !lst->error) {
+			memset(&lst->out.msg, 0, sizeof(lst->out.msg));
+			lst->out.msg.type = CIRCUIT_SIG_UNLISTEN;
+			lst->out.msg.ref = lst->ref;
+			refcount_inc(&lst->refs);
+			circuit_line_post(line, &lst->out);
+		}
+	}
+	while ((c = list_first_entry_or_null(&lst->queue, struct circuit, queue))) {
+		list_del_init(&c->queue);
+		circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+		circuit_put(c);
+	}
+	/* The tasklet may still hold the listener, and through it the socket. */
+	synchronize_rcu();
+	circuit_listener_put(lst);
+}
+
+/**
+ * circuit_listener_pop - take the oldest circuit from the accept queue
+ * @lst: the listener
+ *
+ * The operator learns that there is room: at once if half of the backlog has been
+ * answered, otherwise with the next message or a little later.
+ *
+ * Context: process.
+ *
+ * Return: the circuit with the queue's reference, or NULL.
+ */
+struct circuit *circuit_listener_pop(struct circuit_listener *lst)
+{
+	struct circuit_line *line = lst->line;
+	struct circuit *c;
+	bool post;
+
+	spin_lock_bh(&lst->lock);
+	c = list_first_entry_or_null(&lst->queue, struct circuit, queue);
+	if (c) {
+		list_del_init(&c->queue);
+		lst->queued--;
+	}
+	spin_unlock_bh(&lst->lock);
+	if (!c)
+		return NULL;
+
+	spin_lock_bh(&line->tx_lock);
+	lst->answered++;
+	post = list_empty(&lst->answer.node);
+	if (post) {
+		lst->answer.msg.type = CIRCUIT_SIG_ANSWER;
+		lst->answer.msg.ref = lst->ref;
+		lst->answer.msg.answer.count = 0;
+	}
+	lst->answer.msg.answer.count++;
+	lst->answer.lazy = lst->answered * 2 < lst->backlog;
+	if (!lst->answer.lazy)
+		lst->answered = 0;
+	spin_unlock_bh(&line->tx_lock);
+	if (post) {
+		refcount_inc(&lst->refs);
+		circuit_line_post(line, &lst->answer);
+	}
+	return c;
+}

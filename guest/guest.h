@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The guest: one line to the operator, and sockets that become circuits.
+ *
+ * Objects
+ *
+ *  transport	What the line hangs on, today an ivshmem device (ivshmem.c): a
+ *		window, a doorbell, an interrupt.
+ *  line	The signalling client (line.c). Referenced by its transport while
+ *		the device is bound, and by every circuit and listener; the window
+ *		stays mapped until the last reference is gone, so that a socket
+ *		may touch its rings whatever becomes of the device.
+ *  circuit	A call or a connection. Referenced by its socket, by the line's
+ *		table (as a call, then under its number, until HANGUP), and while
+ *		its message waits to be sent.
+ *  listener	A published port and its accept queue. Referenced by its socket,
+ *		by the line's table until the socket is closed, and while a
+ *		message of its waits to be sent.
+ *  circuit_sock  A socket. Referenced as usual; attention finds it through
+ *		circuit->sk under RCU, so it is freed after a grace period.
+ *
+ * Contexts: the interrupt schedules the line's tasklet, which takes the marks,
+ * receives signalling and wakes sockets. Everything else is process context.
+ *
+ * Locks, outermost first
+ *
+ *  lock_sock()		system calls that change what a socket is
+ *  cs->tx_mutex, cs->rx_mutex
+ *			one direction of a circuit each: the private indices, and
+ *			cs->c itself, which changes only under both
+ *  sk_lock.slock	sk_state, sk_err, sk_shutdown, cs->call; taken with
+ *			bottom halves off, also by the tasklet, whether or not
+ *			somebody owns the socket
+ *  lst->lock		the accept queue; bottom halves off
+ *  line->tx_lock	the outgoing side of signalling; bottom halves off
+ *
+ * The line's three tables are xarrays with their own locks, taken with bottom
+ * halves off; the tasklet reads them under RCU.
+ */
+#ifndef _CIRCUIT_GUEST_H
+#define _CIRCUIT_GUEST_H
+
+#include <linux/interrupt.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+#include <net/sock.h>
+#include <linux/circuit.h>
+#include <linux/circuit_ring.h>
+#include <linux/circuit_sig.h>
+#include "../ring/attn.h"
+#include "../ring/ring.h"
+#include "compat.h"
+
+struct circuit_line;
+
+/* Marks and messages handled in one run of the tasklet. */
+#define CIRCUIT_GUEST_BUDGET	256
+
+/**
+ * struct circuit_transport - what a line hangs on
+ * @dev: for messages
+ * @window: the mapped window, write-back
+ * @size: its size in bytes
+ * @doorbell: ring the operator; any context
+ * @unmap: undo the mapping; called when the last user of the window is gone,
+ *	after circuit_line_detach() and perhaps after the device
+ * @priv: the transport's own
+ */
+struct circuit_transport {
+	struct device	*dev;
+	void		*window;
+	u64		size;
+	void		(*doorbell)(struct circuit_transport *t);
+	void		(*unmap)(struct circuit_transport *t);
+	void		*priv;
+};
+
+/**
+ * struct circuit_out - a message that waits to be sent
+ * @node: in line->out
+ * @msg: the message
+ * @lazy: it need not be noticed at once
+ * @sent: called under line->tx_lock when it has left, or will never leave
+ */
+struct circuit_out {
+	struct list_head	node;
+	struct circuit_sig	msg;
+	bool			lazy;
+	void			(*sent)(struct circuit_out *out);
+};
+
+enum circuit_guest_state {
+	CIRCUIT_GUEST_STARTING,
+	CIRCUIT_GUEST_UP,
+	CIRCUIT_GUEST_DOWN,
+};
+
+/**
+ * struct circuit_line - the line of this VM
+ * @ref: see above
+ * @rcu: for circuit_line_get()
+ * @t: what it hangs on
+ * @state: &enum circuit_guest_state; leaves UP only once
+ * @epoch: ours
+ * @version: of the signalling protocol, in force
+ * @name: given by the operator
+ * @welcome: limits given by the operator
+ * @hdr: the operator's page
+ * @attn_in: marks from the operator
+ * @attn_out: marks for the operator
+ * @wait: woken on every interrupt while somebody waits for a change of state
+ * @tasklet: see above
+ * @rx: incoming signalling, the tasklet's
+ * @tx_lock: see above
+ * @tx: outgoing signalling
+ * @kick_owed: something was sent without a notification that was due
+ * @kick: delivers that notification
+ * @out: messages that wait to be sent
+ * @circuits: number -> struct circuit
+ * @calls: reference -> struct circuit, not yet decided
+ * @listeners: reference -> struct circuit_listener
+ * @next_call: where the search for a free reference starts
+ * @next_listener: likewise
+ */
+struct circuit_line {
+	refcount_t			ref;
+	struct rcu_head			rcu;
+	struct circuit_transport	*t;
+	int				state;
+	u32				epoch;
+	u16				version;
+	char				name[CIRCUIT_NAME_SIZE];
+	struct circuit_sig_welcome	welcome;
+	struct circuit_line_hdr		*hdr;
+	struct circuit_attn		*attn_in;
+	struct circuit_attn		*attn_out;
+	wait_queue_head_t		wait;
+	struct tasklet_struct		tasklet;
+	struct circuit_rx		rx;
+
+	spinlock_t			tx_lock;
+	struct circuit_tx		tx;
+	bool				kick_owed;
+	struct timer_list		kick;
+	struct list_head		out;
+
+	struct xarray			circuits;
+	struct xarray			calls;
+	struct xarray			listeners;
+	u32				next_call;
+	u32				next_listener;
+};
+
+/**
+ * struct circuit - one end of a circuit, or a call that may become one
+ * @ref: see above
+ * @rcu: for the tasklet
+ * @line: the line, referenced
+ * @sk: the socket, NULL before accept() and after close()
+ * @call: reference of the call until it is decided
+ * @index: number of the circuit
+ * @end: which end this is
+ * @reason: enum circuit_reason of what ended it
+ * @tx: the ring this end writes; cs->tx_mutex
+ * @rx: the ring this end reads; cs->rx_mutex
+ * @peer_port: the far end's port
+ * @peer: the far end's line
+ * @tx_flags: CIRCUIT_TX_* set so far; slock
+ * @seen_tail: last tail that woke readers; the tasklet's
+ * @seen_head: last head that woke writers; the tasklet's
+ * @seen_flags: last flags of the far end that were acted upon; the tasklet's
+ * @doorbells: notifications sent
+ * @wakeups: notifications received
+ * @out: CALL, CANCEL or HANGUP
+ * @queue: in the accept queue
+ */
+struct circuit {
+	refcount_t		ref;
+	struct rcu_head		rcu;
+	struct circuit_line	*line;
+	struct sock		*sk;
+	u32			call;
+	u32			index;
+	u8			end;
+	u8			reason;
+	struct circuit_tx	tx;
+	struct circuit_rx	rx;
+	u32			peer_port;
+	char			peer[CIRCUIT_NAME_SIZE];
+	u32			tx_flags;
+	u32			seen_tail;
+	u32			seen_head;
+	u32			seen_flags;
+	u64			doorbells;
+	u64			wakeups;
+	struct circuit_out	out;
+	struct list_head	queue;
+};
+
+/**
+ * struct circuit_listener - a published port
+ * @refs: see above
+ * @rcu: for the tasklet
+ * @line: the line, referenced
+ * @sk: the socket, valid under RCU while the listener is in the line's table
+ * @ref: the operator's handle
+ * @backlog: most calls in @queue, as told to the operator
+ * @lock: see above
+ * @queue: circuits to be accepted
+ * @queued: how many
+ * @closed: the socket no longer listens
+ * @answered: how many were accepted and not yet reported; line->tx_lock
+ * @error: the operator's answer to LISTEN, negative errno
+ * @reason: its reason
+ * @decided: that answer has arrived
+ * @out: LISTEN, UNLISTEN
+ * @answer: ANSWER
+ */
+struct circuit_listener {
+	refcount_t		refs;
+	struct rcu_head		rcu;
+	struct circuit_line	*line;
+	struct sock		*sk;
+	u32			ref;
+	u32			backlog;
+	spinlock_t		lock;
+	struct list_head	queue;
+	u32			queued;
+	bool			closed;
+	u32			answered;
+	int			error;
+	u32			reason;
+	bool			decided;
+	struct circuit_out	out;
+	struct circuit_out	answer;
+};
+
+/**
+ * struct circuit_sock - a socket of the family
+ * @sk: must be first
+ * @port: the local port, 0 if not bound
+ * @owns_port: the port table points here (not so for accepted sockets)
+ * @reason: enum circuit_reason of the last failure
+ * @call: the call in progress; slock
+ * @lst: the listener; lock_sock() to change
+ * @tx_mutex: see above
+ * @rx_mutex: see above
+ * @c: the circuit, referenced; NULL if there is none
+ */
+struct circuit_sock {
+	struct sock		sk;
+	u32			port;
+	bool			owns_port;
+	u32			reason;
+	struct circuit		*call;
+	struct circuit_listener	*lst;
+	struct mutex		tx_mutex;
+	struct mutex		rx_mutex;
+	struct circuit		*c;
+};
+
+static inline struct circuit_sock *circuit_sk(const struct sock *sk)
+{
+	return (struct circuit_sock *)sk;
+}
+
+/* line.c */
+struct circuit_line *circuit_line_get(void);
+void circuit_line_put(struct circuit_line *line);
+struct circuit_line *circuit_line_attach(struct circuit_transport *t);
+int circuit_line_start(struct circuit_line *line);
+void circuit_line_quiesce(struct circuit_line *line);
+void circuit_line_detach(struct circuit_line *line);
+void circuit_line_interrupt(struct circuit_line *line);
+bool circuit_line_up(const struct circuit_line *line);
+bool circuit_line_raise(struct circuit_line *line, u32 index);
+void circuit_line_notify(struct circuit_line *line, u32 index);
+bool circuit_line_post(struct circuit_line *line, struct circuit_out *out);
+
+/* circuit.c */
+struct circuit *circuit_alloc(struct circuit_line *line, gfp_t gfp);
+struct circuit *circuit_get(struct circuit *c);
+void circuit_put(struct circuit *c);
+int circuit_place(struct circuit *c, struct circuit_sock *cs, const struct sockaddr_circuit *addr);
+bool circuit_cancel(struct circuit *c);
+int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg);
+void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason);
+struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct sock *sk);
+void circuit_listener_put(struct circuit_listener *lst);
+int circuit_listener_publish(struct circuit_listener *lst, u32 backlog);
+void circuit_listener_close(struct circuit_listener *lst);
+struct circuit *circuit_listener_pop(struct circuit_listener *lst);
+
+/* af_circuit.c: what the tasklet tells sockets */
+bool circuit_sock_connected(struct sock *sk, struct circuit *c);
+void circuit_sock_refused(struct sock *sk, struct circuit *c, int err, u32 reason);
+void circuit_sock_reset(struct sock *sk, struct circuit *c, int err, u32 reason);
+void circuit_sock_attention(struct circuit *c);
+void circuit_sock_unlistened(struct sock *sk);
+void circuit_sock_kill(struct sock *sk, struct circuit *c);
+int circuit_family_init(void);
+void circuit_family_exit(void);
+
+/* stream.c */
+int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
+int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
+__poll_t circuit_stream_poll(struct file *file, struct socket *sock, poll_table *wait);
+u32 circuit_stream_unread(struct circuit_sock *cs);
+u32 circuit_stream_unsent(struct circuit_sock *cs);
+bool circuit_stream_drained(struct circuit_sock *cs);
+
+/* ivshmem.c */
+int circuit_ivshmem_init(void);
+void circuit_ivshmem_exit(void);
+
+#endif /* _CIRCUIT_GUEST_H */

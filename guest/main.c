@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * circuit_guest: circuit-switched sockets for a virtual machine.
+ */
+#include <linux/module.h>
+#include "guest.h"
+
+static int __init circuit_guest_init(void)
+{
+	int err;
+
+	err = circuit_family_init();
+	if (err)
+		return err;
+	err = circuit_ivshmem_init();
+	if (err)
+		circuit_family_exit();
+	return err;
+}
+
+static void __exit circuit_guest_exit(void)
+{
+	/* Sockets pin the module: none is left. */
+	circuit_ivshmem_exit();
+	circuit_family_exit();
+}
+
+module_init(circuit_guest_init);
+module_exit(circuit_guest_exit);
+
+MODULE_DESCRIPTION("Circuit-switched VM sockets");
+MODULE_AUTHOR("The Switchboard authors");
+MODULE_LICENSE("GPL");

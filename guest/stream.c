@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * SOCK_STREAM: bytes between user memory and rings.
+ *
+ * Each direction is served under its own mutex, which is let go of while asleep:
+ * as with TCP, writers that block may find each other's data in between. Data is
+ * handed over in pieces, so that the far end works on one while the next is copied.
+ *
+ * A side that is about to sleep arms its event and looks again (pair R3 of
+ * linux/circuit_ring.h); the far end then raises a mark when it passes the event,
+ * and the tasklet wakes the socket.
+ */
+#include <linux/poll.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
+#include <linux/uio.h>
+#include <net/busy_poll.h>
+#include <net/tcp_states.h>
+#include "guest.h"
+
+#define PIECE	(32u << 10)
+
+/*
+ * copy_from_iter() and copy_to_iter() would check, at the price of a search among
+ * all vmalloc areas, that the kernel's end of the copy is one object. A span is
+ * within its ring by construction, so the unchecked forms will do.
+ */
+static u32 copy_in(struct circuit_tx *tx, u32 len, struct iov_iter *from)
+{
+	struct circuit_span s = circuit_tx_span(tx, len);
+	size_t n;
+
+	n = _copy_from_iter(tx->data + s.off[0], s.len[0], from);
+	if (s.len[1] && n == s.len[0])
+		n += _copy_from_iter(tx->data + s.off[1], s.len[1], from);
+	return n;
+}
+
+static u32 copy_out(struct circuit_rx *rx, u32 skip, u32 len, struct iov_iter *to)
+{
+	struct circuit_span s = circuit_rx_span(rx, skip, len);
+	size_t n;
+
+	n = _copy_to_iter(rx->data + s.off[0], s.len[0], to);
+	if (s.len[1] && n == s.len[0])
+		n += _copy_to_iter(rx->data + s.off[1], s.len[1], to);
+	return n;
+}
+
+static void notify(struct circuit *c)
+{
+	c->doorbells++;
+	circuit_line_notify(c->line, c->index);
+}
+
+/* How much room makes a socket writeable to poll() again. */
+static u32 tx_lowat(const struct circuit_tx *tx)
+{
+	return tx->size / 4;
+}
+
+static bool tx_broken(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
+	       READ_ONCE(sk->sk_state) != TCP_ESTABLISHED;
+}
+
+/* Wait for room. tx_mutex is held on entry and exit. */
+static void tx_wait(struct sock *sk, struct circuit *c, long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct circuit_sock *cs = circuit_sk(sk);
+
+	add_wait_queue(sk_sleep(sk), &wait);
+	circuit_tx_arm(&c->tx, c->tx.size / 2);
+	if (!circuit_tx_space(&c->tx) && !tx_broken(sk)) {
+		mutex_unlock(&cs->tx_mutex);
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+		mutex_lock(&cs->tx_mutex);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+}
+
+/* Wait until a call in progress is decided, as sk_stream_wait_connect(). */
+static int tx_wait_connect(struct sock *sk, long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	int err = 0;
+
+	add_wait_queue(sk_sleep(sk), &wait);
+	while (READ_ONCE(sk->sk_state) == TCP_SYN_SENT) {
+		err = -EAGAIN;
+		if (!*timeo)
+			break;
+		err = sock_intr_errno(*timeo);
+		if (signal_pending(current))
+			break;
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+		err = 0;
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	return err;
+}
+
+/**
+ * circuit_stream_sendmsg - sendmsg() of a stream socket
+ * @sock: the socket
+ * @msg: what to send
+ * @len: how much of it
+ *
+ * MSG_MORE is accepted and has nothing to wait for: there are no segments.
+ *
+ * Return: bytes sent, or a negative errno, as TCP.
+ */
+int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_sock *cs = circuit_sk(sk);
+	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+	size_t done = 0;
+	int err = 0;
+
+	if (msg->msg_flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	if (unlikely(READ_ONCE(sk->sk_state) == TCP_SYN_SENT)) {
+		err = tx_wait_connect(sk, &timeo);
+		if (err)
+			return err;
+	}
+	mutex_lock(&cs->tx_mutex);
+	for (;;) {
+		struct circuit *c = cs->c;
+		int space;
+		u32 n;
+
+		err = -EPIPE;
+		if (unlikely(!c || tx_broken(sk)))
+			break;
+		err = 0;
+		if (done == len)
+			break;
+		space = circuit_tx_space(&c->tx);
+		if (unlikely(space <= 0)) {
+			if (space < 0) {
+				circuit_sock_kill(sk, c);
+				continue;
+			}
+			err = -EAGAIN;
+			if (!timeo) {
+				set_bit(SOCK_NOSPACE, &sock->flags);
+				circuit_tx_arm(&c->tx, tx_lowat(&c->tx));
+				if (circuit_tx_space(&c->tx))
+					continue;
+				break;
+			}
+			err = sock_intr_errno(timeo);
+			if (signal_pending(current))
+				break;
+			tx_wait(sk, c, &timeo);
+			continue;
+		}
+		n = copy_in(&c->tx, min3((size_t)space, len - done, (size_t)PIECE), &msg->msg_iter);
+		if (unlikely(!n)) {
+			err = -EFAULT;
+			break;
+		}
+		if (circuit_tx_publish(&c->tx, n))
+			notify(c);
+		done += n;
+		/* Nobody will ever read this: TCP's far end would answer with a RST. */
+		if (unlikely(circuit_tx_closed(&c->tx)))
+			circuit_sock_reset(sk, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+	}
+	mutex_unlock(&cs->tx_mutex);
+	if (done)
+		return done;
+	return err ? sk_stream_error(sk, msg->msg_flags, err) : 0;
+}
+
+static void rx_busy_wait(struct sock *sk, struct circuit_rx *rx)
+{
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	u64 end = READ_ONCE(sk->sk_ll_usec);
+
+	if (!end)
+		return;
+	end = local_clock() + end * NSEC_PER_USEC;
+	while (READ_ONCE(rx->prod->tail) == rx->tail && !need_resched() &&
+	       !signal_pending(current) && local_clock() < end)
+		cpu_relax();
+#endif
+}
+
+/* Wait for data. rx_mutex is held on entry and exit; @c may be NULL. */
+static void rx_wait(struct sock *sk, struct circuit *c, u32 want, long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct circuit_sock *cs = circuit_sk(sk);
+	int state = c ? TCP_ESTABLISHED : TCP_SYN_SENT;
+	bool idle;
+
+	if (c)
+		rx_busy_wait(sk, &c->rx);
+	add_wait_queue(sk_sleep(sk), &wait);
+	if (c) {
+		circuit_rx_arm(&c->rx, want);
+		idle = circuit_rx_avail(&c->rx) < want && !circuit_rx_flags(&c->rx);
+	} else {
+		idle = true;
+	}
+	if (idle && !READ_ONCE(sk->sk_err) && !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) &&
+	    READ_ONCE(sk->sk_state) == state) {
+		mutex_unlock(&cs->rx_mutex);
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+		mutex_lock(&cs->rx_mutex);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+}
+
+/**
+ * circuit_stream_recvmsg - recvmsg() of a stream socket
+ * @sock: the socket
+ * @msg: where to
+ * @len: how much at most
+ * @flags: MSG_*
+ *
+ * Return: bytes received, 0 at the end of the stream, or a negative errno, as TCP.
+ */
+int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_sock *cs = circuit_sk(sk);
+	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	size_t target = sock_rcvlowat(sk, flags & MSG_WAITALL, len);
+	size_t done = 0;
+	u32 skip = 0;
+	int err = 0;
+
+	if (unlikely(flags & MSG_ERRQUEUE))
+		return -EAGAIN;
+	if (unlikely(flags & MSG_OOB))
+		return -EINVAL;
+	if (unlikely(READ_ONCE(sk->sk_state) == TCP_LISTEN))
+		return -ENOTCONN;
+	mutex_lock(&cs->rx_mutex);
+	while (done < len || !len) {
+		struct circuit *c = cs->c;
+		int ring = 0, avail = 0;
+
+		if (likely(c)) {
+			/* Before the data: after FIN there is no more of it. */
+			ring = circuit_rx_flags(&c->rx);
+			avail = circuit_rx_avail(&c->rx);
+			if (unlikely(ring < 0 || avail < 0)) {
+				ring = 0;
+				avail = 0;
+				circuit_sock_kill(sk, c);
+			} else {
+				avail -= skip;
+			}
+		}
+		if (avail > 0 && len) {
+			u32 n = min3((size_t)avail, len - done, (size_t)PIECE);
+
+			if (!(flags & MSG_TRUNC)) {
+				n = copy_out(&c->rx, skip, n, &msg->msg_iter);
+				if (unlikely(!n)) {
+					err = -EFAULT;
+					break;
+				}
+			}
+			done += n;
+			if (flags & MSG_PEEK)
+				skip += n;
+			else if (circuit_rx_release(&c->rx, n))
+				notify(c);
+			continue;
+		}
+		if (done >= target && (done || !len))
+			break;
+		if (unlikely(ring & CIRCUIT_TX_RST && READ_ONCE(sk->sk_state) != TCP_CLOSE))
+			circuit_sock_reset(sk, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+		if (READ_ONCE(sk->sk_err)) {
+			err = done ? 0 : sock_error(sk);
+			break;
+		}
+		if (ring & CIRCUIT_TX_FIN || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN)
+			break;
+		err = -ENOTCONN;
+		if (READ_ONCE(sk->sk_state) == TCP_CLOSE)
+			break;
+		err = -EAGAIN;
+		if (!timeo)
+			break;
+		err = sock_intr_errno(timeo);
+		if (signal_pending(current))
+			break;
+		err = 0;
+		rx_wait(sk, c, c ? clamp_t(size_t, target - done + skip, 1, c->rx.size / 2) : 1,
+			&timeo);
+	}
+	mutex_unlock(&cs->rx_mutex);
+	return done ?: err;
+}
+
+static __poll_t rx_poll(struct sock *sk)
+{
+	struct circuit_sock *cs = circuit_sk(sk);
+	struct circuit *c;
+	__poll_t mask = 0;
+	int ring, avail;
+	u32 want;
+
+	mutex_lock(&cs->rx_mutex);
+	c = cs->c;
+	if (!c)
+		goto unlock;
+	want = clamp_t(u32, READ_ONCE(sk->sk_rcvlowat), 1, c->rx.size / 2);
+	ring = circuit_rx_flags(&c->rx);
+	avail = circuit_rx_avail(&c->rx);
+	if (avail >= 0 && avail < want) {
+		circuit_rx_arm(&c->rx, want);
+		ring = circuit_rx_flags(&c->rx);
+		avail = circuit_rx_avail(&c->rx);
+	}
+	if (ring < 0 || avail < 0)
+		circuit_sock_kill(sk, c);
+	else if (ring & CIRCUIT_TX_RST)
+		circuit_sock_reset(sk, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+	else if (ring & CIRCUIT_TX_FIN)
+		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+	if (avail >= (int)want)
+		mask |= EPOLLIN | EPOLLRDNORM;
+unlock:
+	mutex_unlock(&cs->rx_mutex);
+	return mask;
+}
+
+static __poll_t tx_poll(struct sock *sk)
+{
+	struct circuit_sock *cs = circuit_sk(sk);
+	struct circuit *c;
+	__poll_t mask = 0;
+	int space, want;
+
+	mutex_lock(&cs->tx_mutex);
+	c = cs->c;
+	if (!c || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN) {
+		mask = EPOLLOUT | EPOLLWRNORM;
+		goto unlock;
+	}
+	want = tx_lowat(&c->tx);
+	space = circuit_tx_space(&c->tx);
+	if (space >= 0 && space < want) {
+		circuit_tx_arm(&c->tx, want);
+		space = circuit_tx_space(&c->tx);
+	}
+	if (space < 0)
+		circuit_sock_kill(sk, c);
+	else if (space >= want)
+		mask = EPOLLOUT | EPOLLWRNORM;
+unlock:
+	mutex_unlock(&cs->tx_mutex);
+	return mask;
+}
+
+static __poll_t listen_poll(struct circuit_sock *cs)
+{
+	struct circuit_listener *lst;
+	__poll_t mask = 0;
+
+	rcu_read_lock();
+	lst = READ_ONCE(cs->lst);
+	if (lst && READ_ONCE(lst->queued))
+		mask = EPOLLIN | EPOLLRDNORM;
+	rcu_read_unlock();
+	return mask;
+}
+
+/**
+ * circuit_stream_poll - poll() of a stream socket
+ * @file: the socket's file
+ * @sock: the socket
+ * @wait: as usual
+ *
+ * The events, and which of them come together, are those of tcp_poll().
+ */
+__poll_t circuit_stream_poll(struct file *file, struct socket *sock, poll_table *wait)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_sock *cs = circuit_sk(sk);
+	__poll_t mask = 0, events = poll_requested_events(wait);
+	int state, shutdown;
+
+	sock_poll_wait(file, sock, wait);
+	state = smp_load_acquire(&sk->sk_state);
+	if (state == TCP_LISTEN)
+		return listen_poll(cs);
+	if (state != TCP_SYN_SENT) {
+		mask |= rx_poll(sk);
+		if (events & (EPOLLOUT | EPOLLWRNORM))
+			mask |= tx_poll(sk);
+	}
+	/* Only now: the looks into the rings may have ended the connection. */
+	state = smp_load_acquire(&sk->sk_state);
+	shutdown = READ_ONCE(sk->sk_shutdown);
+	if (shutdown & RCV_SHUTDOWN)
+		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+	if (mask & EPOLLRDHUP && shutdown & SEND_SHUTDOWN)
+		mask |= EPOLLHUP;
+	if (state == TCP_CLOSE)
+		mask |= EPOLLHUP;
+	if (shutdown & SEND_SHUTDOWN)
+		mask |= EPOLLOUT | EPOLLWRNORM;
+	if (READ_ONCE(sk->sk_err))
+		mask |= EPOLLERR;
+	return mask;
+}
+
+/**
+ * circuit_stream_unread - bytes that recv() would find
+ * @cs: the socket
+ */
+u32 circuit_stream_unread(struct circuit_sock *cs)
+{
+	int avail = 0;
+
+	mutex_lock(&cs->rx_mutex);
+	if (cs->c)
+		avail = circuit_rx_avail(&cs->c->rx);
+	mutex_unlock(&cs->rx_mutex);
+	return max(avail, 0);
+}
+
+/**
+ * circuit_stream_unsent - bytes the far end has not read
+ * @cs: the socket
+ */
+u32 circuit_stream_unsent(struct circuit_sock *cs)
+{
+	int space = 0;
+	u32 unsent = 0;
+
+	mutex_lock(&cs->tx_mutex);
+	if (cs->c) {
+		space = circuit_tx_space(&cs->c->tx);
+		if (space >= 0)
+			unsent = cs->c->tx.size - space;
+	}
+	mutex_unlock(&cs->tx_mutex);
+	return unsent;
+}
+
+/**
+ * circuit_stream_drained - has the far end read everything?
+ * @cs: the socket
+ *
+ * If not, the socket is woken when it has.
+ */
+bool circuit_stream_drained(struct circuit_sock *cs)
+{
+	bool drained = true;
+
+	mutex_lock(&cs->tx_mutex);
+	if (cs->c) {
+		struct circuit_tx *tx = &cs->c->tx;
+
+		circuit_tx_arm(tx, tx->size);
+		drained = circuit_tx_space(tx) == tx->size;
+	}
+	mutex_unlock(&cs->tx_mutex);
+	return drained;
+}

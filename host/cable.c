@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Cables: memory that exactly two parties share, and the circuits carved from it.
+ *
+ * A cable is allocated whole and stays mapped in both windows while its pair
+ * lasts, so that a call in the steady state costs a search in a bitmap and no
+ * page-table work. An idle cable is kept for the next call of the same pair, one
+ * per pair; memory never goes from one pair to another except through the page
+ * allocator. Both lines are charged for the whole cable for as long as it shows
+ * in their window.
+ *
+ * The pages are individual ones (split, not compound): whoever holds a reference
+ * to one when the cable goes keeps that page and no other.
+ *
+ * Everything under exchange->lock; struct circuit_cable is freed by RCU for the
+ * sake of the fault handler.
+ */
+#include <linux/bitmap.h>
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include "host.h"
+
+#define CABLE_ORDER	get_order(CIRCUIT_WINDOW_SLOT)
+
+/**
+ * circuit_cable_alloc - allocate a cable
+ * @bytes: the least size that will do, at most CIRCUIT_WINDOW_SLOT
+ *
+ * Return: a cable of CIRCUIT_WINDOW_SLOT bytes if memory allows, perhaps smaller
+ * but not below @bytes if it is fragmented; zeroed, in no window, charged to
+ * nobody. NULL if out of memory.
+ */
+struct circuit_cable *circuit_cable_alloc(u32 bytes)
+{
+	unsigned int order, least = get_order(bytes);
+	struct circuit_cable *cable;
+	struct page *page = NULL;
+
+	for (order = CABLE_ORDER + 1; !page && order-- > least; )
+		page = alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN |
+				   (order > least ? __GFP_NORETRY : 0), order);
+	if (!page)
+		return NULL;
+	cable = kzalloc(struct_size(cable, map, BITS_TO_LONGS(1u << order)), GFP_KERNEL_ACCOUNT);
+	if (!cable) {
+		__free_pages(page, order);
+		return NULL;
+	}
+	split_page(page, order);
+	cable->page = page;
+	cable->npages = 1u << order;
+	INIT_LIST_HEAD(&cable->node);
+	return cable;
+}
+
+static void cable_free_rcu(struct rcu_head *rcu)
+{
+	struct circuit_cable *cable = container_of(rcu, struct circuit_cable, rcu);
+	u32 i;
+
+	for (i = 0; i < cable->npages; i++)
+		put_page(cable->page + i);
+	kfree(cable);
+}
+
+/**
+ * circuit_cable_free - give a cable's memory back
+ * @cable: a cable with no circuits, in no window and on no list
+ */
+void circuit_cable_free(struct circuit_cable *cable)
+{
+	call_rcu(&cable->rcu, cable_free_rcu);
+}
+
+/**
+ * circuit_cable_carve - find room for a circuit
+ * @cable: the cable
+ * @bytes: the circuit's size, a multiple of the page size
+ *
+ * Return: its first page's number, or -ENOSPC.
+ */
+int circuit_cable_carve(struct circuit_cable *cable, u32 bytes)
+{
+	u32 n = bytes >> PAGE_SHIFT;
+	unsigned long first;
+
+	if (n > cable->npages - cable->used)
+		return -ENOSPC;
+	first = bitmap_find_next_zero_area(cable->map, cable->npages, 0, n, 0);
+	if (first >= cable->npages)
+		return -ENOSPC;
+	bitmap_set(cable->map, first, n);
+	cable->used += n;
+	cable->circuits++;
+	return first;
+}
+
+/**
+ * circuit_cable_return - undo circuit_cable_carve()
+ * @cable: the cable
+ * @first: what that returned
+ * @bytes: what it was given
+ */
+void circuit_cable_return(struct circuit_cable *cable, u32 first, u32 bytes)
+{
+	u32 n = bytes >> PAGE_SHIFT;
+
+	bitmap_clear(cable->map, first, n);
+	cable->used -= n;
+	cable->circuits--;
+}
+
+static u64 cable_bytes(const struct circuit_cable *cable)
+{
+	return (u64)cable->npages << PAGE_SHIFT;
+}
+
+/* Take a cable out of one of its windows. */
+static void cable_unplug(struct circuit_cable *cable, unsigned int i)
+{
+	struct circuit_line *line = cable->side[i].line;
+
+	if (!line)
+		return;
+	circuit_window_revoke(cable->side[i].win, cable, cable->side[i].slot);
+	line->memory -= cable_bytes(cable);
+	cable->side[i].line = NULL;
+	cable->side[i].win = NULL;
+	circuit_line_put(line);
+}
+
+static int cable_plug(struct circuit_cable *cable, unsigned int i, struct circuit_line *line)
+{
+	struct circuit_window *win = circuit_line_window(line);
+	int err;
+
+	err = circuit_window_show(win, cable, &cable->side[i].slot);
+	if (err)
+		return err;
+	cable->side[i].line = circuit_line_get(line);
+	cable->side[i].win = win;
+	line->memory += cable_bytes(cable);
+	return 0;
+}
+
+static void cable_destroy(struct circuit_cable *cable)
+{
+	list_del(&cable->node);
+	cable_unplug(cable, 0);
+	cable_unplug(cable, 1);
+	circuit_cable_free(cable);
+}
+
+/* Give up the idle cables of a line that is short of its quota. */
+static void line_reclaim(struct circuit_line *line)
+{
+	struct circuit_cable *cable, *next;
+	struct circuit_pair *pair;
+	unsigned long id;
+
+	xa_for_each(&line->pairs, id, pair)
+		list_for_each_entry_safe(cable, next, &pair->cables, node)
+			if (!cable->circuits)
+				cable_destroy(cable);
+}
+
+static bool line_affords(struct circuit_line *line, u64 bytes)
+{
+	if (line->memory + bytes <= line->cfg.memory_max)
+		return true;
+	line_reclaim(line);
+	return line->memory + bytes <= line->cfg.memory_max;
+}
+
+static struct circuit_pair *pair_get(struct circuit_line *a, struct circuit_line *b)
+{
+	struct circuit_pair *pair = xa_load(&a->pairs, b->id);
+
+	if (pair)
+		return pair;
+	pair = kzalloc(sizeof(*pair), GFP_KERNEL_ACCOUNT);
+	if (!pair)
+		return NULL;
+	pair->line[0] = a;
+	pair->line[1] = b;
+	INIT_LIST_HEAD(&pair->cables);
+	if (xa_insert(&a->pairs, b->id, pair, GFP_KERNEL_ACCOUNT))
+		goto free;
+	if (a != b && xa_insert(&b->pairs, a->id, pair, GFP_KERNEL_ACCOUNT)) {
+		xa_erase(&a->pairs, b->id);
+		goto free;
+	}
+	return pair;
+free:
+	kfree(pair);
+	return NULL;
+}
+
+static enum circuit_reason pair_extend(struct circuit_pair *pair, u32 bytes,
+				       struct circuit_cable **new)
+{
+	struct circuit_line *a = pair->line[0], *b = pair->line[1];
+	struct circuit_cable *cable;
+
+	if (!line_affords(a, bytes) || !line_affords(b, bytes))
+		return CIRCUIT_REASON_QUOTA_MEMORY;
+	cable = circuit_cable_alloc(bytes);
+	if (!cable)
+		return CIRCUIT_REASON_NO_MEMORY;
+	if (!line_affords(a, cable_bytes(cable)) || !line_affords(b, cable_bytes(cable))) {
+		circuit_cable_free(cable);
+		return CIRCUIT_REASON_QUOTA_MEMORY;
+	}
+	if (cable_plug(cable, 0, a))
+		goto free;
+	if (a != b && cable_plug(cable, 1, b)) {
+		cable_unplug(cable, 0);
+		goto free;
+	}
+	cable->pair = pair;
+	list_add(&cable->node, &pair->cables);
+	*new = cable;
+	return CIRCUIT_REASON_NONE;
+free:
+	circuit_cable_free(cable);
+	return CIRCUIT_REASON_NO_MEMORY;
+}
+
+/**
+ * circuit_pair_carve - find memory for a circuit between two lines
+ * @a: one line, attached, its exchange locked
+ * @b: the other, attached, perhaps the same
+ * @c: the circuit; @size says how much, and @cable, @first and @ctrl are set
+ *
+ * Return: CIRCUIT_REASON_NONE, or why there is none.
+ */
+enum circuit_reason circuit_pair_carve(struct circuit_line *a, struct circuit_line *b,
+				       struct circuit *c)
+{
+	u32 bytes = circuit_bytes(c->size[0], c->size[1]);
+	struct circuit_cable *cable;
+	struct circuit_pair *pair;
+	enum circuit_reason reason;
+	int first;
+
+	pair = pair_get(a, b);
+	if (!pair)
+		return CIRCUIT_REASON_NO_MEMORY;
+	list_for_each_entry(cable, &pair->cables, node) {
+		first = circuit_cable_carve(cable, bytes);
+		if (first >= 0)
+			goto found;
+		/*
+		 * Cables with room stay in front of full ones, so the search is
+		 * over at the first full one.
+		 */
+		if (cable->used == cable->npages)
+			break;
+	}
+	reason = pair_extend(pair, bytes, &cable);
+	if (reason)
+		return reason;
+	first = circuit_cable_carve(cable, bytes);
+found:
+	if (cable->used == cable->npages)
+		list_move_tail(&cable->node, &pair->cables);
+	c->cable = cable;
+	c->first = first;
+	c->ctrl = page_address(cable->page + first);
+	return CIRCUIT_REASON_NONE;
+}
+
+/**
+ * circuit_pair_return - undo circuit_pair_carve()
+ * @c: the circuit; the exchange is locked
+ */
+void circuit_pair_return(struct circuit *c)
+{
+	struct circuit_cable *cable = c->cable, *front;
+	struct circuit_pair *pair = cable->pair;
+
+	circuit_cable_return(cable, c->first, circuit_bytes(c->size[0], c->size[1]));
+	c->cable = NULL;
+	c->ctrl = NULL;
+	if (!pair) {
+		if (!cable->circuits)
+			cable_destroy(cable);
+		return;
+	}
+	front = list_first_entry(&pair->cables, struct circuit_cable, node);
+	if (!cable->circuits && front != cable && !front->circuits)
+		cable_destroy(cable);
+	else
+		list_move(&cable->node, &pair->cables);
+}
+
+/**
+ * circuit_pair_end - end a line's pairs
+ * @line: the line, without circuits; its exchange is locked
+ *
+ * The line no longer sees any cable. Far lines keep those in which they have
+ * circuits until they have hung up.
+ */
+void circuit_pair_end(struct circuit_line *line)
+{
+	struct circuit_cable *cable, *next;
+	struct circuit_pair *pair;
+	unsigned long id;
+
+	xa_for_each(&line->pairs, id, pair) {
+		xa_erase(&pair->line[0]->pairs, pair->line[1]->id);
+		xa_erase(&pair->line[1]->pairs, pair->line[0]->id);
+		list_for_each_entry_safe(cable, next, &pair->cables, node) {
+			cable->pair = NULL;
+			if (!cable->circuits) {
+				cable_destroy(cable);
+				continue;
+			}
+			list_del_init(&cable->node);
+			cable_unplug(cable, cable->side[0].line != line);
+		}
+		kfree(pair);
+	}
+}
+
+/**
+ * circuit_cable_offset - where a circuit appears in a line's window
+ * @cable: the cable
+ * @line: a line in whose window it shows
+ * @first: number of the circuit's first page
+ *
+ * Return: offset in bytes.
+ */
+u64 circuit_cable_offset(const struct circuit_cable *cable, const struct circuit_line *line,
+			 u32 first)
+{
+	u64 slot = cable->side[cable->side[0].line != line].slot;
+
+	return slot * CIRCUIT_WINDOW_SLOT + (u64)first * PAGE_SIZE;
+}

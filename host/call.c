@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Calls: from CALL to the last HANGUP.
+ *
+ *	CALL --> waiting for the listener's backlog --> connected --> one end has
+ *	  |                 |                                         hung up
+ *	  +-----------------+--> refused                                 |
+ *	                                          both have hung up: freed
+ *
+ * The operator connects a call as soon as the listener has room for it, without
+ * asking the called guest, as TCP completes a handshake before accept(). How many
+ * calls may be alerted and not yet answered is the listener's backlog; calls
+ * beyond it wait here, in order, until they are answered, cancelled or refused.
+ *
+ * All of it under exchange->lock. A circuit is found through the ends of its
+ * lines; before it has any, through its caller's reference in line->calls.
+ */
+#include <linux/slab.h>
+#include "host.h"
+#include "trace.h"
+
+static void circuit_init_ctrl(struct circuit *c)
+{
+	struct circuit_ctrl *ctrl = c->ctrl;
+
+	memset(ctrl, 0, sizeof(*ctrl));
+	ctrl->magic = CIRCUIT_RING_MAGIC;
+	ctrl->version = CIRCUIT_RING_VERSION;
+	ctrl->size[0] = c->size[0];
+	ctrl->size[1] = c->size[1];
+	ctrl->data[0] = CIRCUIT_CTRL_SIZE;
+	ctrl->data[1] = CIRCUIT_CTRL_SIZE + c->size[0];
+}
+
+/* Both ends have hung up, or the call came to nothing. */
+static void circuit_free(struct circuit *c)
+{
+	struct circuit_exchange *ex = c->end[0].line->ex;
+	unsigned int i;
+
+	if (c->cable)
+		circuit_pair_return(c);
+	xa_erase(&ex->circuits, c->id);
+	for (i = 0; i < 2; i++)
+		if (c->end[i].line)
+			circuit_line_put(c->end[i].line);
+	kfree_rcu(c, rcu);
+}
+
+/**
+ * circuit_drop - forget a call that was not connected
+ * @c: the call, waiting or refused; nothing is owed any more
+ */
+void circuit_drop(struct circuit *c)
+{
+	struct circuit_line *line = c->end[0].line;
+
+	if (c->listener)
+		list_del(&c->wait);
+	if (xa_load(&line->calls, c->ref) == c) {
+		xa_erase(&line->calls, c->ref);
+		line->pending--;
+	}
+	circuit_free(c);
+}
+
+static void call_refused(struct circuit *c, enum circuit_reason reason)
+{
+	struct circuit_line *line = c->end[0].line;
+
+	circuit_line_count(line, calls_refused);
+	trace_circuit_refused(c, reason);
+	circuit_event_call(c, CIRCUIT_EVENT_REFUSED, reason);
+}
+
+/* A call that had to wait is refused after all. */
+static void circuit_refuse(struct circuit *c, enum circuit_reason reason)
+{
+	call_refused(c, reason);
+	if (c->listener)
+		list_del(&c->wait);
+	c->listener = NULL;
+	circuit_sig_owe(&c->end[0], CIRCUIT_OWE_REFUSED, reason);
+}
+
+/* What a ring's size is if two sides have (or have not) a wish for it. */
+static u32 ring_size(const struct circuit_line *a, const struct circuit_line *b, u32 x, u32 y)
+{
+	u32 limit = min(a->cfg.ring_max, b->cfg.ring_max);
+	u32 size = max(x, y);
+
+	if (!size)
+		size = a->cfg.ring_default;
+	size = clamp(size, CIRCUIT_RING_MIN, limit);
+	return roundup_pow_of_two(size);
+}
+
+static bool end_publish(struct circuit_end *end)
+{
+	struct circuit_line *line = end->line;
+
+	/* The relay may use the end as soon as it has a number. */
+	end->hungup = false;
+	if (xa_alloc(&line->ends, &end->index, end, XA_LIMIT(1, CIRCUIT_INDEX_MAX),
+		     GFP_KERNEL_ACCOUNT)) {
+		end->hungup = true;
+		end->index = 0;
+		return false;
+	}
+	line->circuits++;
+	return true;
+}
+
+static void end_unpublish(struct circuit_end *end)
+{
+	xa_erase(&end->line->ends, end->index);
+	end->line->circuits--;
+	end->hungup = true;
+}
+
+static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_listener *lst)
+{
+	struct circuit_line *a = c->end[0].line, *b = lst->line;
+	enum circuit_reason reason;
+
+	if (a->circuits + 1 + (a == b) > a->cfg.circuits_max ||
+	    b->circuits + 1 > b->cfg.circuits_max)
+		return CIRCUIT_REASON_QUOTA_CIRCUITS;
+	c->size[0] = ring_size(a, b, c->size[0], lst->rx_size);
+	c->size[1] = ring_size(a, b, c->size[1], lst->tx_size);
+	reason = circuit_pair_carve(a, b, c);
+	if (reason)
+		return reason;
+	circuit_init_ctrl(c);
+
+	c->end[1].line = circuit_line_get(b);
+	c->listener_ref = lst->ref;
+	if (!end_publish(&c->end[1]))
+		return CIRCUIT_REASON_NO_MEMORY;
+	if (!end_publish(&c->end[0])) {
+		end_unpublish(&c->end[1]);
+		return CIRCUIT_REASON_NO_MEMORY;
+	}
+	lst->queued++;
+	circuit_line_count(a, calls_out);
+	circuit_line_count(b, calls_in);
+	trace_circuit_connected(c);
+	circuit_event_call(c, CIRCUIT_EVENT_CONNECTED, CIRCUIT_REASON_NONE);
+	/* The caller first: the called side has more to do before it can answer. */
+	circuit_sig_owe(&c->end[0], CIRCUIT_OWE_SETUP, CIRCUIT_REASON_NONE);
+	circuit_sig_owe(&c->end[1], CIRCUIT_OWE_SETUP, CIRCUIT_REASON_NONE);
+	return CIRCUIT_REASON_NONE;
+}
+
+/**
+ * circuit_call - place a call
+ * @line: the calling line, ready, its exchange locked
+ * @ref: the guest's name for the call
+ * @req: what it asked for, a private copy
+ * @reason: set if the call is refused
+ *
+ * Return: 0 if the call is connected or waits, -ECONNREFUSED if it is refused for
+ * @reason, -EPROTO if no honest guest asks that.
+ */
+int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_call *req,
+		 enum circuit_reason *reason)
+{
+	struct circuit_exchange *ex = line->ex;
+	struct circuit_line *dst = line;
+	struct circuit_listener *lst;
+	struct circuit *c;
+
+	if (xa_load(&line->calls, ref))
+		return -EPROTO;
+
+	*reason = CIRCUIT_REASON_NO_MEMORY;
+	c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+	if (!c)
+		goto refuse;
+	c->id = ++ex->next_circuit;
+	c->ref = ref;
+	c->start = ktime_get();
+	c->size[0] = req->tx_size;
+	c->size[1] = req->rx_size;
+	c->end[0].line = circuit_line_get(line);
+	c->end[0].port = req->src_port;
+	c->end[0].hungup = true;
+	c->end[1].port = req->port;
+	c->end[1].nr = 1;
+	c->end[1].hungup = true;
+	INIT_LIST_HEAD(&c->end[0].owed);
+	INIT_LIST_HEAD(&c->end[1].owed);
+	if (xa_insert(&ex->circuits, c->id, c, GFP_KERNEL_ACCOUNT))
+		goto free;
+	trace_circuit_call(c, req->line);
+
+	*reason = CIRCUIT_REASON_INVALID;
+	if (req->type != CIRCUIT_SIG_STREAM || !req->port)
+		goto refused;
+	if (req->line[0]) {
+		if (!circuit_name_ok(req->line))
+			goto refused;
+		dst = circuit_directory_line(ex, req->line);
+	}
+	*reason = CIRCUIT_REASON_NO_LINE;
+	if (!dst)
+		goto refused;
+	*reason = CIRCUIT_REASON_LINE_DOWN;
+	if (!dst->ready)
+		goto refused;
+	*reason = CIRCUIT_REASON_NO_LISTENER;
+	lst = circuit_directory_listener(ex, dst, req->port);
+	if (!lst)
+		goto refused;
+
+	if (lst->queued < lst->backlog && list_empty(&lst->waiting)) {
+		*reason = circuit_connect(c, lst);
+		if (*reason)
+			goto refused;
+		return 0;
+	}
+	*reason = CIRCUIT_REASON_QUOTA_PENDING;
+	if (line->pending >= line->cfg.pending_max)
+		goto refused;
+	*reason = CIRCUIT_REASON_NO_MEMORY;
+	if (xa_insert(&line->calls, ref, c, GFP_KERNEL_ACCOUNT))
+		goto refused;
+	line->pending++;
+	c->listener = lst;
+	list_add_tail(&c->wait, &lst->waiting);
+	return 0;
+
+refused:
+	call_refused(c, *reason);
+free:
+	circuit_free(c);
+refuse:
+	return -ECONNREFUSED;
+}
+
+/**
+ * circuit_cancel - forget a call
+ * @line: the calling line, its exchange locked
+ * @ref: the guest's name for the call, perhaps answered by now
+ */
+void circuit_cancel(struct circuit_line *line, u32 ref)
+{
+	struct circuit *c = xa_load(&line->calls, ref);
+
+	if (!c)
+		return;
+	trace_circuit_cancel(c);
+	if (c->end[0].owe)
+		circuit_sig_forget(&c->end[0]);
+	else
+		circuit_drop(c);
+}
+
+/**
+ * circuit_hangup - one end is through with its circuit
+ * @end: the end; its exchange is locked
+ * @reason: not CIRCUIT_REASON_NONE if the far end must be told that it was cut off
+ *
+ * The end's number is free afterwards, and the circuit may be.
+ */
+void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
+{
+	struct circuit_end *far = circuit_far_end(end);
+	struct circuit *c = circuit_of_end(end);
+
+	end_unpublish(end);
+	circuit_sig_forget(end);
+	trace_circuit_hangup(c, end->nr, reason);
+	if (!far->hungup) {
+		if (reason) {
+			circuit_line_count(far->line, resets);
+			circuit_event_call(c, CIRCUIT_EVENT_RESET, reason);
+			circuit_sig_owe(far, CIRCUIT_OWE_RESET, reason);
+		}
+		/* A mark of this end that the relay has not got to yet is lost. */
+		circuit_notify(far->line, far->index);
+		return;
+	}
+	circuit_event_call(c, CIRCUIT_EVENT_RELEASED, reason);
+	circuit_free(c);
+}
+
+/**
+ * circuit_listener_find - a guest's listener
+ * @line: the guest's line, its exchange locked
+ * @ref: the guest's name for the listener
+ *
+ * Return: the listener or NULL.
+ */
+struct circuit_listener *circuit_listener_find(struct circuit_line *line, u32 ref)
+{
+	return xa_load(&line->listeners, ref);
+}
+
+/* Connect calls that wait, as far as the backlog allows. */
+static void listener_serve(struct circuit_listener *lst)
+{
+	while (lst->queued < lst->backlog && !list_empty(&lst->waiting)) {
+		struct circuit *c = list_first_entry(&lst->waiting, struct circuit, wait);
+		enum circuit_reason reason = circuit_connect(c, lst);
+
+		if (reason) {
+			circuit_refuse(c, reason);
+			continue;
+		}
+		list_del(&c->wait);
+		c->listener = NULL;
+		xa_erase(&c->end[0].line->calls, c->ref);
+		c->end[0].line->pending--;
+	}
+}
+
+/**
+ * circuit_listen - publish a port, or change the backlog of one
+ * @line: the line, ready, its exchange locked
+ * @ref: the guest's name for the listener
+ * @req: what it asked for, a private copy
+ * @reason: set if the answer is no
+ *
+ * Return: 0, -EADDRINUSE, -ENOBUFS, -EINVAL or -ENOMEM with a @reason, or -EPROTO
+ * if no honest guest asks that.
+ */
+int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_listen *req,
+		   enum circuit_reason *reason)
+{
+	struct circuit_listener *lst;
+	int err;
+
+	*reason = CIRCUIT_REASON_INVALID;
+	if (req->type != CIRCUIT_SIG_STREAM || !req->port || !req->backlog)
+		return -EINVAL;
+
+	lst = circuit_listener_find(line, ref);
+	if (lst) {
+		if (lst->key.port != req->port)
+			return -EPROTO;
+		lst->backlog = min_t(u32, req->backlog, CIRCUIT_BACKLOG_MAX);
+		listener_serve(lst);
+		*reason = CIRCUIT_REASON_NONE;
+		return 0;
+	}
+
+	*reason = CIRCUIT_REASON_QUOTA_LISTENERS;
+	if (line->nr_listeners >= line->cfg.listeners_max)
+		return -ENOBUFS;
+	*reason = CIRCUIT_REASON_NO_MEMORY;
+	lst = kzalloc(sizeof(*lst), GFP_KERNEL_ACCOUNT);
+	if (!lst)
+		return -ENOMEM;
+	lst->key.line = line->id;
+	lst->key.port = req->port;
+	lst->line = line;
+	lst->ref = ref;
+	lst->backlog = min_t(u32, req->backlog, CIRCUIT_BACKLOG_MAX);
+	lst->tx_size = req->tx_size;
+	lst->rx_size = req->rx_size;
+	INIT_LIST_HEAD(&lst->waiting);
+	err = xa_insert(&line->listeners, ref, lst, GFP_KERNEL_ACCOUNT);
+	if (err)
+		goto free;
+	err = circuit_directory_add_listener(line->ex, lst);
+	if (err)
+		goto erase;
+	line->nr_listeners++;
+	*reason = CIRCUIT_REASON_NONE;
+	return 0;
+
+erase:
+	xa_erase(&line->listeners, ref);
+free:
+	kfree(lst);
+	if (err != -EEXIST)
+		return -ENOMEM;
+	*reason = CIRCUIT_REASON_PORT_IN_USE;
+	return -EADDRINUSE;
+}
+
+/**
+ * circuit_unlisten - withdraw a port
+ * @lst: the listener; its exchange is locked
+ * @reason: what calls that wait for it are told
+ *
+ * Calls that were alerted stay connected: the guest has them.
+ */
+void circuit_unlisten(struct circuit_listener *lst, enum circuit_reason reason)
+{
+	struct circuit_line *line = lst->line;
+	struct circuit *c, *next;
+
+	circuit_directory_del_listener(line->ex, lst);
+	xa_erase(&line->listeners, lst->ref);
+	line->nr_listeners--;
+	list_for_each_entry_safe(c, next, &lst->waiting, wait)
+		circuit_refuse(c, reason);
+	kfree(lst);
+}
+
+/**
+ * circuit_answer - calls have left a listener's accept queue
+ * @lst: the listener; its exchange is locked
+ * @count: how many
+ *
+ * Return: 0, or -EPROTO if there were not so many.
+ */
+int circuit_answer(struct circuit_listener *lst, u32 count)
+{
+	if (count > lst->queued)
+		return -EPROTO;
+	lst->queued -= count;
+	listener_serve(lst);
+	return 0;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What differs between the kernels the host module builds for. The body is
+ * written for the newest; nothing outside this file looks at a version.
+ */
+#ifndef _CIRCUIT_HOST_COMPAT_H
+#define _CIRCUIT_HOST_COMPAT_H
+
+#include <linux/eventfd.h>
+#include <linux/mm.h>
+#include <linux/version.h>
+#include <net/genetlink.h>
+
+/* 6.8: eventfd_signal() lost its count. */
+static inline void compat_eventfd_signal(struct eventfd_ctx *ctx)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	eventfd_signal(ctx);
+#else
+	eventfd_signal(ctx, 1);
+#endif
+}
+
+/* 6.3: vm_flags became read-only to everybody but its accessors. */
+static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+}
+
+/* 6.10: __assign_str() lost its source. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define compat_assign_str(field, src)	__assign_str(field)
+#else
+#define compat_assign_str(field, src)	__assign_str(field, src)
+#endif
+
+/* 6.6: what is known of a dump request moved. */
+static inline struct nlattr **compat_dump_attrs(struct netlink_callback *cb)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return genl_info_dump(cb)->attrs;
+#else
+	return genl_dumpit_info(cb)->attrs;
+#endif
+}
+
+#endif /* _CIRCUIT_HOST_COMPAT_H */

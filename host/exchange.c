@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Exchanges: one operator per network namespace.
+ *
+ * The namespace owns a reference until it goes; then the lines are deleted, and
+ * the exchange itself ends with the last of them, which may still have a VM
+ * attached.
+ */
+#include <linux/slab.h>
+#include <net/netns/generic.h>
+#include "host.h"
+
+static unsigned int exchange_net_id;
+
+struct exchange_net {
+	struct circuit_exchange *ex;
+};
+
+/**
+ * circuit_exchange - the exchange of a network namespace
+ * @net: the namespace, referenced by the caller
+ */
+struct circuit_exchange *circuit_exchange(struct net *net)
+{
+	struct exchange_net *en = net_generic(net, exchange_net_id);
+
+	return en->ex;
+}
+
+/**
+ * circuit_exchange_get - take a reference
+ * @ex: the exchange
+ *
+ * Return: @ex.
+ */
+struct circuit_exchange *circuit_exchange_get(struct circuit_exchange *ex)
+{
+	kref_get(&ex->ref);
+	return ex;
+}
+
+static void exchange_release(struct kref *ref)
+{
+	struct circuit_exchange *ex = container_of(ref, struct circuit_exchange, ref);
+
+	WARN_ON_ONCE(!xa_empty(&ex->by_id) || !xa_empty(&ex->circuits));
+	circuit_directory_destroy(ex);
+	xa_destroy(&ex->by_id);
+	xa_destroy(&ex->circuits);
+	mutex_destroy(&ex->lock);
+	kfree(ex);
+}
+
+/**
+ * circuit_exchange_put - drop a reference
+ * @ex: the exchange, not locked
+ *
+ * May sleep.
+ */
+void circuit_exchange_put(struct circuit_exchange *ex)
+{
+	kref_put(&ex->ref, exchange_release);
+}
+
+static int __net_init exchange_net_init(struct net *net)
+{
+	struct exchange_net *en = net_generic(net, exchange_net_id);
+	struct circuit_exchange *ex;
+	int err;
+
+	ex = kzalloc(sizeof(*ex), GFP_KERNEL);
+	if (!ex)
+		return -ENOMEM;
+	err = circuit_directory_init(ex);
+	if (err) {
+		kfree(ex);
+		return err;
+	}
+	kref_init(&ex->ref);
+	mutex_init(&ex->lock);
+	xa_init_flags(&ex->by_id, XA_FLAGS_ALLOC1);
+	xa_init(&ex->circuits);
+	ex->net = net;
+	en->ex = ex;
+	return 0;
+}
+
+static void __net_exit exchange_net_exit(struct net *net)
+{
+	struct exchange_net *en = net_generic(net, exchange_net_id);
+	struct circuit_exchange *ex = en->ex;
+	struct circuit_line *line;
+	unsigned long id;
+
+	mutex_lock(&ex->lock);
+	ex->net = NULL;
+	xa_for_each(&ex->by_id, id, line)
+		circuit_line_delete(line);
+	mutex_unlock(&ex->lock);
+	circuit_exchange_put(ex);
+}
+
+static struct pernet_operations exchange_net_ops = {
+	.init = exchange_net_init,
+	.exit = exchange_net_exit,
+	.id = &exchange_net_id,
+	.size = sizeof(struct exchange_net),
+};
+
+/**
+ * circuit_exchange_init - give every network namespace its exchange
+ *
+ * Return: 0 or a negative errno.
+ */
+int circuit_exchange_init(void)
+{
+	return register_pernet_subsys(&exchange_net_ops);
+}
+
+/**
+ * circuit_exchange_exit - undo circuit_exchange_init()
+ */
+void circuit_exchange_exit(void)
+{
+	unregister_pernet_subsys(&exchange_net_ops);
+}

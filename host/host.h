@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The switch operator: objects, ownership, locks.
+ *
+ * Objects
+ *
+ *  exchange	One per network namespace: the directory and all that is in it.
+ *		Referenced by its namespace until that goes, and by its lines.
+ *  line	Configuration, usage and counters of one VM's attachment. Outlives
+ *		its VMs. Referenced by the directory until it is deleted, by its
+ *		window while a VM is attached, and by the ends of its circuits.
+ *  window	One attachment of a VM to a line: the file the VMM maps, the
+ *		eventfds, the signalling circuit. Owned by that file: its release
+ *		is the only thing that frees a window.
+ *  pair	Two lines (or one and itself) that have called each other, with
+ *		the cables between them. Ends when either window does.
+ *  cable	Contiguous memory that shows in the windows of a pair.
+ *  circuit	One call, from the moment it is placed. Freed when both ends have
+ *		hung up; each end is on its line's list from the time it has a
+ *		number until then.
+ *  listener	A port that a guest has published.
+ *
+ * Locks
+ *
+ *  exchange->lock  mutex. Everything that changes any of the above, and all
+ *		reading and writing of signalling circuits. Never taken in
+ *		interrupt context; outermost but for RTNL-like locks of callers
+ *		(genl's mutex in netlink.c).
+ *  page lock	Of the pages of cables, inside exchange->lock: see window.c.
+ *  RCU		The relay runs in hard interrupt context and takes no lock. It
+ *		reads line->win, line->ends and the ends of a circuit; hence
+ *		windows, circuits and lines are freed after a grace period.
+ *
+ * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
+ * queue an irq_work (relay.c), which queues a work for signalling (signalling.c)
+ * or for what exceeds its budget. Everything else is process context.
+ *
+ * A VM ends in three phases. window_release() unhooks the doorbell and takes the
+ * window off its line; circuit_line_reset() then hangs up for the guest whatever
+ * it had, so that the far ends learn of it; after a grace period the window goes.
+ */
+#ifndef _CIRCUIT_HOST_H
+#define _CIRCUIT_HOST_H
+
+#include <linux/eventfd.h>
+#include <linux/irq_work.h>
+#include <linux/kref.h>
+#include <linux/ktime.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/poll.h>
+#include <linux/rhashtable.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <net/net_namespace.h>
+#include <linux/circuit.h>
+#include <linux/circuit_netlink.h>
+#include <linux/circuit_ring.h>
+#include <linux/circuit_sig.h>
+#include "../ring/attn.h"
+#include "../ring/ring.h"
+#include "compat.h"
+
+struct circuit_cable;
+struct circuit_window;
+
+/* Defaults and bounds of a line's configuration. */
+#define CIRCUIT_WINDOW_DEFAULT		(1ull << 30)
+#define CIRCUIT_WINDOW_MAX		(1ull << 40)
+#define CIRCUIT_MEMORY_DEFAULT		(256ull << 20)
+#define CIRCUIT_CIRCUITS_DEFAULT	4096
+#define CIRCUIT_PENDING_DEFAULT		256
+#define CIRCUIT_LISTENERS_DEFAULT	1024
+#define CIRCUIT_LISTENERS_MAX		16384
+#define CIRCUIT_RING_DEFAULT		(128u << 10)
+#define CIRCUIT_BACKLOG_MAX		CIRCUIT_INDEX_MAX
+
+/* Messages of one line handled before others get the exchange's lock. */
+#define CIRCUIT_SIG_BUDGET		64
+/* Marks relayed in one interrupt; the rest is left to a work. */
+#define CIRCUIT_RELAY_BUDGET		64
+
+/**
+ * struct circuit_exchange - the operator of one network namespace
+ * @ref: see above
+ * @lock: see above
+ * @net: the namespace, NULL once it is going away
+ * @lines: lines by name
+ * @services: listeners by line and port
+ * @by_id: lines by number, for dumps
+ * @circuits: circuits by number, for dumps
+ * @next_circuit: number of the next circuit
+ * @seq: changes whenever a line comes or goes, for consistent dumps
+ */
+struct circuit_exchange {
+	struct kref		ref;
+	struct mutex		lock;
+	struct net		*net;
+	struct rhashtable	lines;
+	struct rhashtable	services;
+	struct xarray		by_id;
+	struct xarray		circuits;
+	u64			next_circuit;
+	u32			seq;
+};
+
+/* Counted where it happens, in any context; summed by circuit_line_stats(). */
+struct circuit_line_stats {
+	u64	calls_out;
+	u64	calls_in;
+	u64	calls_refused;
+	u64	resets;
+	u64	violations;
+	u64	doorbells;
+	u64	interrupts;
+	u64	messages;
+};
+
+/**
+ * struct circuit_line_config - what the administrator decides about a line
+ * @window: size of the window, bytes
+ * @memory_max: most bytes of cables
+ * @circuits_max: most circuits, at most CIRCUIT_INDEX_MAX
+ * @pending_max: most calls waiting for a listener
+ * @listeners_max: most listeners
+ * @ring_max: largest ring, bytes
+ * @ring_default: size of a ring nobody asked a size for, bytes
+ */
+struct circuit_line_config {
+	u64	window;
+	u64	memory_max;
+	u32	circuits_max;
+	u32	pending_max;
+	u32	listeners_max;
+	u32	ring_max;
+	u32	ring_default;
+};
+
+/**
+ * struct circuit_line - one line
+ * @ref: see above
+ * @rcu: for the relay
+ * @node: in exchange->lines
+ * @ex: the exchange, referenced
+ * @name: NUL-padded
+ * @id: number, unique in the exchange
+ * @deleted: no longer in the directory
+ * @cfg: configuration
+ * @win: the attached window
+ * @epoch: of the running guest, 0 for none
+ * @ready: HELLO was answered: calls may be placed and received
+ * @fault: out of service until the next epoch
+ * @memory: bytes of cables charged
+ * @circuits: ends that have a number
+ * @pending: calls placed and not decided
+ * @nr_listeners: length of @listeners
+ * @ends: circuit number -> struct circuit_end
+ * @pairs: number of the other line -> struct circuit_pair
+ * @listeners: the guest's listeners by its own reference
+ * @calls: the guest's undecided calls by its own reference
+ * @owed: ends with messages that did not fit the signalling circuit
+ * @tx: signalling, operator to guest
+ * @rx: signalling, guest to operator
+ * @stats: counters
+ */
+struct circuit_line {
+	struct kref			ref;
+	struct rcu_head			rcu;
+	struct rhash_head		node;
+	struct circuit_exchange		*ex;
+	char				name[CIRCUIT_NAME_SIZE];
+	u32				id;
+	bool				deleted;
+	struct circuit_line_config	cfg;
+
+	struct circuit_window __rcu	*win;
+	u32				epoch;
+	bool				ready;
+	bool				fault;
+
+	u64				memory;
+	u32				circuits;
+	u32				pending;
+	u32				nr_listeners;
+
+	struct xarray			ends;
+	struct xarray			pairs;
+	struct xarray			listeners;
+	struct xarray			calls;
+	struct list_head		owed;
+
+	struct circuit_tx		tx;
+	struct circuit_rx		rx;
+
+	struct circuit_line_stats __percpu *stats;
+};
+
+#define circuit_line_count(line, field)	this_cpu_inc((line)->stats->field)
+
+/**
+ * struct circuit_window - one VM attached to a line
+ * @line: the line, referenced
+ * @rcu: for the relay
+ * @inode: of the window's file; its address space is what gets unmapped
+ * @size: bytes
+ * @slots: slot number -> struct circuit_cable, see window.c
+ * @scratch: what shows wherever nothing else does
+ * @area: the line's own area, CIRCUIT_LINE_AREA bytes
+ * @kick_file: the doorbell's eventfd; the reference keeps @wait from a surprise
+ * @kick: the doorbell
+ * @call: the interrupt
+ * @wait: hooked to @kick
+ * @poll: used once, to hook it
+ * @relay: takes marks from the guest
+ * @relay_work: what was beyond the budget
+ * @sig_work: signalling
+ */
+struct circuit_window {
+	struct circuit_line	*line;
+	struct rcu_head		rcu;
+	struct inode		*inode;
+	u64			size;
+	struct xarray		slots;
+	struct page		*scratch;
+	void			*area;
+	struct file		*kick_file;
+	struct eventfd_ctx	*kick;
+	struct eventfd_ctx	*call;
+	wait_queue_entry_t	wait;
+	poll_table		poll;
+	struct irq_work		relay;
+	struct work_struct	relay_work;
+	struct work_struct	sig_work;
+};
+
+static inline struct circuit_line_hdr *circuit_window_hdr(struct circuit_window *win)
+{
+	return win->area + CIRCUIT_OFF_LINE;
+}
+
+static inline u32 circuit_window_epoch(const struct circuit_window *win)
+{
+	const struct circuit_guest_hdr *guest = win->area + CIRCUIT_OFF_GUEST;
+
+	return virt_load_acquire(&guest->epoch);
+}
+
+/**
+ * struct circuit_pair - the cables between two lines
+ * @line: the lines, in no particular order, perhaps the same twice
+ * @cables: those with room for more circuits first
+ */
+struct circuit_pair {
+	struct circuit_line	*line[2];
+	struct list_head	cables;
+};
+
+/**
+ * struct circuit_cable - memory shared by the windows of a pair
+ * @node: in pair->cables
+ * @pair: the pair, NULL once it has ended
+ * @rcu: for the fault handler
+ * @page: first page
+ * @npages: how many
+ * @used: how many are carved out
+ * @circuits: how many circuits use them
+ * @side: per line of the pair: the line (referenced, charged), its window at
+ *	the time, and the slot where it shows; the second is unused if a line is
+ *	paired with itself
+ * @map: which pages are carved out
+ */
+struct circuit_cable {
+	struct list_head	node;
+	struct circuit_pair	*pair;
+	struct rcu_head		rcu;
+	struct page		*page;
+	u32			npages;
+	u32			used;
+	u32			circuits;
+	struct {
+		struct circuit_line	*line;
+		struct circuit_window	*win;
+		u32			slot;
+	} side[2];
+	unsigned long		map[];
+};
+
+/* What the operator owes a guest about one end of a circuit. */
+#define CIRCUIT_OWE_REFUSED	BIT(0)
+#define CIRCUIT_OWE_SETUP	BIT(1)	/* CONNECTED or ALERT */
+#define CIRCUIT_OWE_RESET	BIT(2)
+
+/**
+ * struct circuit_end - one end of a circuit
+ * @line: its line, referenced
+ * @index: its number on that line, 0 if it has none
+ * @port: its port
+ * @nr: which end: 0 calls, 1 is called
+ * @hungup: its guest is through with it, or never had it
+ * @owe: CIRCUIT_OWE_*
+ * @reason: why it was refused or reset
+ * @owed: in line->owed while @owe is not 0
+ */
+struct circuit_end {
+	struct circuit_line	*line;
+	u32			index;
+	u32			port;
+	u8			nr;
+	bool			hungup;
+	u8			owe;
+	u8			reason;
+	struct list_head	owed;
+};
+
+/**
+ * struct circuit - one call and what becomes of it
+ * @rcu: for the relay
+ * @id: number, unique in the exchange
+ * @ref: the caller's name for the call
+ * @start: when it was placed
+ * @listener: while the call waits for it
+ * @wait: in listener->waiting, then
+ * @listener_ref: the called guest's name for the listener, for ALERT
+ * @size: of the rings, bytes; before the set-up as far as the caller wished
+ * @cable: where it was carved from, NULL before the set-up
+ * @first: its first page there
+ * @ctrl: its control page
+ * @end: its ends
+ */
+struct circuit {
+	struct rcu_head		rcu;
+	u64			id;
+	u32			ref;
+	ktime_t			start;
+	struct circuit_listener	*listener;
+	struct list_head	wait;
+	u32			listener_ref;
+	u32			size[2];
+	struct circuit_cable	*cable;
+	u32			first;
+	struct circuit_ctrl	*ctrl;
+	struct circuit_end	end[2];
+};
+
+static inline struct circuit *circuit_of_end(struct circuit_end *end)
+{
+	return container_of(end, struct circuit, end[end->nr]);
+}
+
+static inline struct circuit_end *circuit_far_end(struct circuit_end *end)
+{
+	return &circuit_of_end(end)->end[!end->nr];
+}
+
+/**
+ * struct circuit_service - where a listener can be found
+ * @line: number of its line
+ * @port: its port
+ */
+struct circuit_service {
+	u32	line;
+	u32	port;
+};
+
+/**
+ * struct circuit_listener - a published port
+ * @node: in exchange->services
+ * @key: its key there
+ * @line: its line; a listener never outlives its guest
+ * @ref: the guest's name for it
+ * @backlog: most calls that may be alerted and not answered
+ * @queued: how many are
+ * @tx_size: wanted size of the rings the called side writes, 0: no wish
+ * @rx_size: wanted size of the rings the called side reads, 0: no wish
+ * @waiting: calls waiting for @queued to fall below @backlog
+ */
+struct circuit_listener {
+	struct rhash_head	node;
+	struct circuit_service	key;
+	struct circuit_line	*line;
+	u32			ref;
+	u32			backlog;
+	u32			queued;
+	u32			tx_size;
+	u32			rx_size;
+	struct list_head	waiting;
+};
+
+/* directory.c */
+int circuit_directory_init(struct circuit_exchange *ex);
+void circuit_directory_destroy(struct circuit_exchange *ex);
+bool circuit_name_ok(const char *name);
+struct circuit_line *circuit_directory_line(struct circuit_exchange *ex, const char *name);
+int circuit_directory_add_line(struct circuit_exchange *ex, struct circuit_line *line);
+void circuit_directory_del_line(struct circuit_exchange *ex, struct circuit_line *line);
+struct circuit_listener *circuit_directory_listener(struct circuit_exchange *ex,
+						    const struct circuit_line *line, u32 port);
+int circuit_directory_add_listener(struct circuit_exchange *ex, struct circuit_listener *lst);
+void circuit_directory_del_listener(struct circuit_exchange *ex, struct circuit_listener *lst);
+
+/* exchange.c */
+struct circuit_exchange *circuit_exchange(struct net *net);
+struct circuit_exchange *circuit_exchange_get(struct circuit_exchange *ex);
+void circuit_exchange_put(struct circuit_exchange *ex);
+int circuit_exchange_init(void);
+void circuit_exchange_exit(void);
+
+/* line.c */
+int circuit_line_create(struct circuit_exchange *ex, const char *name,
+			const struct circuit_line_config *cfg);
+void circuit_line_delete(struct circuit_line *line);
+struct circuit_line *circuit_line_get(struct circuit_line *line);
+void circuit_line_put(struct circuit_line *line);
+struct circuit_window *circuit_line_window(struct circuit_line *line);
+enum circuit_line_state circuit_line_state(const struct circuit_line *line);
+void circuit_line_stats(const struct circuit_line *line, struct circuit_line_stats *sum);
+void circuit_line_reset(struct circuit_line *line, enum circuit_reason reason);
+void circuit_line_fault(struct circuit_line *line, const char *what);
+
+/* window.c */
+int circuit_window_attach(struct circuit_exchange *ex, const char *name, int kick_fd, int call_fd);
+int circuit_window_show(struct circuit_window *win, struct circuit_cable *cable, u32 *slot);
+void circuit_window_revoke(struct circuit_window *win, struct circuit_cable *cable, u32 slot);
+int circuit_window_init(void);
+void circuit_window_exit(void);
+
+/* cable.c */
+struct circuit_cable *circuit_cable_alloc(u32 bytes);
+void circuit_cable_free(struct circuit_cable *cable);
+int circuit_cable_carve(struct circuit_cable *cable, u32 bytes);
+void circuit_cable_return(struct circuit_cable *cable, u32 first, u32 bytes);
+enum circuit_reason circuit_pair_carve(struct circuit_line *a, struct circuit_line *b,
+				       struct circuit *c);
+void circuit_pair_return(struct circuit *c);
+void circuit_pair_end(struct circuit_line *line);
+u64 circuit_cable_offset(const struct circuit_cable *cable, const struct circuit_line *line,
+			 u32 first);
+
+/* call.c */
+int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_listen *req,
+		   enum circuit_reason *reason);
+struct circuit_listener *circuit_listener_find(struct circuit_line *line, u32 ref);
+void circuit_unlisten(struct circuit_listener *lst, enum circuit_reason reason);
+int circuit_answer(struct circuit_listener *lst, u32 count);
+int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_call *req,
+		 enum circuit_reason *reason);
+void circuit_cancel(struct circuit_line *line, u32 ref);
+void circuit_hangup(struct circuit_end *end, enum circuit_reason reason);
+void circuit_drop(struct circuit *c);
+
+/* signalling.c */
+int circuit_sig_check(const struct circuit_sig *msg);
+void circuit_sig_owe(struct circuit_end *end, u8 what, enum circuit_reason reason);
+void circuit_sig_forget(struct circuit_end *end);
+void circuit_sig_flush(struct circuit_line *line);
+void circuit_sig_start(struct circuit_line *line, struct circuit_window *win);
+void circuit_sig_work(struct work_struct *work);
+int circuit_reason_errno(enum circuit_reason reason);
+
+/* relay.c */
+void circuit_relay(struct irq_work *work);
+void circuit_relay_work(struct work_struct *work);
+void circuit_notify(struct circuit_line *line, u32 index);
+void circuit_interrupt(struct circuit_line *line, struct circuit_window *win);
+
+/* netlink.c */
+int circuit_netlink_init(void);
+void circuit_netlink_exit(void);
+void circuit_event_line(const struct circuit_line *line, enum circuit_event type,
+			enum circuit_reason reason);
+void circuit_event_call(const struct circuit *c, enum circuit_event type,
+			enum circuit_reason reason);
+
+extern struct workqueue_struct *circuit_wq;
+
+#endif /* _CIRCUIT_HOST_H */

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Lines: configuration, usage, life and death.
+ *
+ * The directory's reference is dropped by circuit_line_delete(), a window's by
+ * its release, an end's when its circuit is freed. A line pins the module, so
+ * that the operator cannot be unloaded under its subscribers.
+ */
+#include <linux/module.h>
+#include <linux/slab.h>
+#include "host.h"
+#include "trace.h"
+
+/**
+ * circuit_line_get - take a reference
+ * @line: the line
+ *
+ * Return: @line.
+ */
+struct circuit_line *circuit_line_get(struct circuit_line *line)
+{
+	kref_get(&line->ref);
+	return line;
+}
+
+static void line_free(struct rcu_head *rcu)
+{
+	struct circuit_line *line = container_of(rcu, struct circuit_line, rcu);
+
+	free_percpu(line->stats);
+	kfree(line);
+	module_put(THIS_MODULE);
+}
+
+static void line_release(struct kref *ref)
+{
+	struct circuit_line *line = container_of(ref, struct circuit_line, ref);
+
+	WARN_ON_ONCE(line->circuits || line->pending || line->nr_listeners || line->memory);
+	xa_destroy(&line->ends);
+	xa_destroy(&line->pairs);
+	xa_destroy(&line->listeners);
+	xa_destroy(&line->calls);
+	circuit_exchange_put(line->ex);
+	call_rcu(&line->rcu, line_free);
+}
+
+/**
+ * circuit_line_put - drop a reference
+ * @line: the line
+ *
+ * Context: process. The caller does not hold the last reference to the exchange
+ * together with its lock.
+ */
+void circuit_line_put(struct circuit_line *line)
+{
+	kref_put(&line->ref, line_release);
+}
+
+/**
+ * circuit_line_create - add a line to an exchange
+ * @ex: the exchange, locked
+ * @name: a name for which circuit_name_ok() holds
+ * @cfg: a valid configuration
+ *
+ * Return: 0, -EEXIST if the name is taken, -ENONET if the namespace is going
+ * away, or -ENOMEM.
+ */
+int circuit_line_create(struct circuit_exchange *ex, const char *name,
+			const struct circuit_line_config *cfg)
+{
+	struct circuit_line *line;
+	int err;
+
+	lockdep_assert_held(&ex->lock);
+	if (!ex->net)
+		return -ENONET;
+	line = kzalloc(sizeof(*line), GFP_KERNEL_ACCOUNT);
+	if (!line)
+		return -ENOMEM;
+	line->stats = alloc_percpu_gfp(struct circuit_line_stats, GFP_KERNEL_ACCOUNT);
+	if (!line->stats) {
+		kfree(line);
+		return -ENOMEM;
+	}
+	kref_init(&line->ref);
+	memcpy(line->name, name, CIRCUIT_NAME_SIZE);
+	line->cfg = *cfg;
+	xa_init_flags(&line->ends, XA_FLAGS_ALLOC1);
+	xa_init(&line->pairs);
+	xa_init(&line->listeners);
+	xa_init(&line->calls);
+	INIT_LIST_HEAD(&line->owed);
+
+	err = xa_alloc(&ex->by_id, &line->id, line, xa_limit_31b, GFP_KERNEL);
+	if (err)
+		goto free;
+	err = circuit_directory_add_line(ex, line);
+	if (err)
+		goto erase;
+	line->ex = circuit_exchange_get(ex);
+	__module_get(THIS_MODULE);
+	ex->seq++;
+	circuit_event_line(line, CIRCUIT_EVENT_LINE_NEW, CIRCUIT_REASON_NONE);
+	return 0;
+
+erase:
+	xa_erase(&ex->by_id, line->id);
+free:
+	free_percpu(line->stats);
+	kfree(line);
+	return err;
+}
+
+/**
+ * circuit_line_delete - take a line out of service for good
+ * @line: a line in the directory; its exchange is locked, and referenced by the
+ *	caller
+ *
+ * A VM that is attached keeps running with a line that answers nothing.
+ */
+void circuit_line_delete(struct circuit_line *line)
+{
+	struct circuit_exchange *ex = line->ex;
+	struct circuit_window *win = circuit_line_window(line);
+
+	lockdep_assert_held(&ex->lock);
+	line->deleted = true;
+	circuit_directory_del_line(ex, line);
+	xa_erase(&ex->by_id, line->id);
+	ex->seq++;
+	if (win) {
+		WRITE_ONCE(circuit_window_hdr(win)->reason, CIRCUIT_REASON_LINE_DELETED);
+		virt_store_release(&circuit_window_hdr(win)->state, CIRCUIT_LINE_GONE);
+		circuit_interrupt(line, win);
+	}
+	circuit_line_reset(line, CIRCUIT_REASON_LINE_DELETED);
+	circuit_event_line(line, CIRCUIT_EVENT_LINE_DEL, CIRCUIT_REASON_LINE_DELETED);
+	circuit_line_put(line);
+}
+
+/**
+ * circuit_line_window - the window attached to a line
+ * @line: the line, its exchange locked
+ *
+ * Return: the window, which stays while the lock is held, or NULL.
+ */
+struct circuit_window *circuit_line_window(struct circuit_line *line)
+{
+	return rcu_dereference_protected(line->win, lockdep_is_held(&line->ex->lock));
+}
+
+/**
+ * circuit_line_state - what is at the end of a line
+ * @line: the line, its exchange locked
+ */
+enum circuit_line_state circuit_line_state(const struct circuit_line *line)
+{
+	if (!rcu_access_pointer(line->win))
+		return CIRCUIT_LINE_STATE_DETACHED;
+	if (line->fault)
+		return CIRCUIT_LINE_STATE_FAULT;
+	return line->ready ? CIRCUIT_LINE_STATE_UP : CIRCUIT_LINE_STATE_ATTACHED;
+}
+
+/**
+ * circuit_line_stats - add a line's counters up
+ * @line: the line
+ * @sum: filled in; not a snapshot of one moment
+ */
+void circuit_line_stats(const struct circuit_line *line, struct circuit_line_stats *sum)
+{
+	int cpu;
+
+	memset(sum, 0, sizeof(*sum));
+	for_each_possible_cpu(cpu) {
+		const struct circuit_line_stats *s = per_cpu_ptr(line->stats, cpu);
+
+		sum->calls_out += READ_ONCE(s->calls_out);
+		sum->calls_in += READ_ONCE(s->calls_in);
+		sum->calls_refused += READ_ONCE(s->calls_refused);
+		sum->resets += READ_ONCE(s->resets);
+		sum->violations += READ_ONCE(s->violations);
+		sum->doorbells += READ_ONCE(s->doorbells);
+		sum->interrupts += READ_ONCE(s->interrupts);
+		sum->messages += READ_ONCE(s->messages);
+	}
+}
+
+/**
+ * circuit_line_reset - release everything a line's guest had
+ * @line: the line, its exchange locked
+ * @reason: what the far ends are told
+ *
+ * Afterwards the line has no calls, listeners, circuits or cables. Far ends keep
+ * their half of a circuit, with what is still in the ring, until they hang up.
+ */
+void circuit_line_reset(struct circuit_line *line, enum circuit_reason reason)
+{
+	struct circuit_listener *lst;
+	struct circuit_end *end;
+	struct circuit *call;
+	unsigned long i;
+
+	lockdep_assert_held(&line->ex->lock);
+	if (line->ready)
+		circuit_event_line(line, CIRCUIT_EVENT_LINE_DOWN, reason);
+	line->ready = false;
+	line->epoch = 0;
+	xa_for_each(&line->calls, i, call)
+		circuit_cancel(line, call->ref);
+	xa_for_each(&line->listeners, i, lst)
+		circuit_unlisten(lst, reason == CIRCUIT_REASON_LINE_DELETED ? reason :
+				 CIRCUIT_REASON_NO_LISTENER);
+	xa_for_each(&line->ends, i, end)
+		circuit_hangup(end, reason);
+	/* What is left is owed to a guest that no longer wants to know. */
+	while ((end = list_first_entry_or_null(&line->owed, struct circuit_end, owed)))
+		circuit_sig_forget(end);
+	circuit_pair_end(line);
+}
+
+/**
+ * circuit_line_fault - put a line out of service until its guest starts over
+ * @line: the line, its exchange locked, attached
+ * @what: what the guest did, for the log
+ */
+void circuit_line_fault(struct circuit_line *line, const char *what)
+{
+	struct circuit_window *win = circuit_line_window(line);
+	u32 epoch = line->epoch;
+
+	circuit_line_count(line, violations);
+	trace_circuit_violation(line, what);
+	pr_warn_ratelimited("circuit: line %s: %s, out of service until it restarts\n",
+			    line->name, what);
+	circuit_line_reset(line, CIRCUIT_REASON_VIOLATION);
+	line->epoch = epoch;
+	line->fault = true;
+	circuit_event_line(line, CIRCUIT_EVENT_LINE_FAULT, CIRCUIT_REASON_VIOLATION);
+	WRITE_ONCE(circuit_window_hdr(win)->reason, CIRCUIT_REASON_VIOLATION);
+	virt_store_release(&circuit_window_hdr(win)->state, CIRCUIT_LINE_FAULT);
+	circuit_interrupt(line, win);
+}

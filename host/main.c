@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * circuit_host: the switch operator.
+ */
+#include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/genetlink.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/nsproxy.h>
+#include <linux/uaccess.h>
+#include <linux/circuit_dev.h>
+#include "host.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+struct workqueue_struct *circuit_wq;
+
+static int dev_attach(const void __user *arg)
+{
+	struct net *net = current->nsproxy->net_ns;
+	struct circuit_attach attach;
+	u32 size;
+	int err;
+
+	if (!ns_capable(net->user_ns, CAP_NET_ADMIN))
+		return -EPERM;
+	if (get_user(size, (const u32 __user *)arg))
+		return -EFAULT;
+	if (size < sizeof(attach))
+		return -EINVAL;
+	err = copy_struct_from_user(&attach, sizeof(attach), arg, size);
+	if (err)
+		return err;
+	if (attach.flags || !circuit_name_ok(attach.line))
+		return -EINVAL;
+	return circuit_window_attach(circuit_exchange(net), attach.line, attach.kick_fd,
+				     attach.call_fd);
+}
+
+static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	switch (cmd) {
+	case CIRCUIT_IOC_ATTACH:
+		return dev_attach((const void __user *)arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static const struct file_operations dev_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = dev_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice dev = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "circuit",
+	.fops = &dev_fops,
+	.mode = 0600,
+};
+
+static int __init circuit_host_init(void)
+{
+	int err;
+
+	circuit_wq = alloc_workqueue("circuit", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!circuit_wq)
+		return -ENOMEM;
+	err = circuit_window_init();
+	if (err)
+		goto free_wq;
+	err = circuit_exchange_init();
+	if (err)
+		goto exit_window;
+	err = circuit_netlink_init();
+	if (err)
+		goto exit_exchange;
+	err = misc_register(&dev);
+	if (err)
+		goto exit_netlink;
+	return 0;
+
+exit_netlink:
+	circuit_netlink_exit();
+exit_exchange:
+	circuit_exchange_exit();
+exit_window:
+	circuit_window_exit();
+free_wq:
+	destroy_workqueue(circuit_wq);
+	return err;
+}
+
+static void __exit circuit_host_exit(void)
+{
+	/* No line is left (each pins the module), and so no window either. */
+	misc_deregister(&dev);
+	circuit_netlink_exit();
+	circuit_exchange_exit();
+	circuit_window_exit();
+	destroy_workqueue(circuit_wq);
+	rcu_barrier();
+}
+
+module_init(circuit_host_init);
+module_exit(circuit_host_exit);
+
+MODULE_DESCRIPTION("Switch operator for circuit-switched VM sockets");
+MODULE_AUTHOR("The Switchboard authors");
+MODULE_LICENSE("GPL");
+MODULE_ALIAS_GENL_FAMILY(CIRCUIT_FAMILY_NAME);

@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Control: the generic-netlink family "circuit".
+ *
+ * The specification is Documentation/netlink/specs/circuit.yaml. A request acts
+ * on the exchange of the sender's network namespace. genl's own lock is outside
+ * exchange->lock; events are built under the latter and only if somebody listens.
+ */
+#include <linux/ktime.h>
+#include <net/genetlink.h>
+#include <net/sock.h>
+#include "host.h"
+
+static struct genl_family circuit_family;
+
+static struct netlink_range_validation window_range = {
+	.min = CIRCUIT_WINDOW_MIN,
+	.max = CIRCUIT_WINDOW_MAX,
+};
+
+static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
+	[CIRCUIT_A_LINE_NAME] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
+	[CIRCUIT_A_LINE_WINDOW] = NLA_POLICY_FULL_RANGE(NLA_U64, &window_range),
+	[CIRCUIT_A_LINE_MEMORY_MAX] = { .type = NLA_U64 },
+	[CIRCUIT_A_LINE_CIRCUITS_MAX] = NLA_POLICY_RANGE(NLA_U32, 1, CIRCUIT_INDEX_MAX),
+	[CIRCUIT_A_LINE_PENDING_MAX] = NLA_POLICY_RANGE(NLA_U32, 1, CIRCUIT_INDEX_MAX),
+	[CIRCUIT_A_LINE_LISTENERS_MAX] = NLA_POLICY_MAX(NLA_U32, CIRCUIT_LISTENERS_MAX),
+	[CIRCUIT_A_LINE_RING_MAX] = { .type = NLA_U32 },
+	[CIRCUIT_A_LINE_RING_DEFAULT] = { .type = NLA_U32 },
+};
+
+static const struct nla_policy name_policy[CIRCUIT_A_LINE_NAME + 1] = {
+	[CIRCUIT_A_LINE_NAME] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
+};
+
+static const struct nla_policy circuit_policy[CIRCUIT_A_CIRCUIT_LINE + 1] = {
+	[CIRCUIT_A_CIRCUIT_LINE] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
+};
+
+/* Take a line's name from an attribute, padded to the size of the array. */
+static int parse_name(struct nlattr *attr, char *name, struct netlink_ext_ack *extack)
+{
+	memset(name, 0, CIRCUIT_NAME_SIZE);
+	nla_strscpy(name, attr, CIRCUIT_NAME_SIZE);
+	if (!circuit_name_ok(name)) {
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "a line's name is made of letters, digits, '.', '_' and '-'");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Find the line a request names; returns with the exchange locked if found. */
+static struct circuit_line *lock_line(struct genl_info *info)
+{
+	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
+	struct circuit_line *line;
+	char name[CIRCUIT_NAME_SIZE];
+	int err;
+
+	if (GENL_REQ_ATTR_CHECK(info, CIRCUIT_A_LINE_NAME)) {
+		NL_SET_ERR_MSG(info->extack, "the line's name is missing");
+		return ERR_PTR(-EINVAL);
+	}
+	err = parse_name(info->attrs[CIRCUIT_A_LINE_NAME], name, info->extack);
+	if (err)
+		return ERR_PTR(err);
+	mutex_lock(&ex->lock);
+	line = circuit_directory_line(ex, name);
+	if (line)
+		return line;
+	mutex_unlock(&ex->lock);
+	NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[CIRCUIT_A_LINE_NAME], "no such line");
+	return ERR_PTR(-ENODEV);
+}
+
+static int ring_ok(struct nlattr *attr, u32 size, struct netlink_ext_ack *extack)
+{
+	if (circuit_ring_size_ok(size))
+		return 0;
+	NL_SET_ERR_MSG_ATTR(extack, attr,
+			    "a ring's size is a power of two from 4 KiB to 512 KiB");
+	return -EINVAL;
+}
+
+/* Read what a request says about a line's configuration into @cfg. */
+static int parse_config(struct genl_info *info, struct circuit_line_config *cfg)
+{
+	struct netlink_ext_ack *extack = info->extack;
+	struct nlattr **attrs = info->attrs;
+	struct nlattr *attr;
+	int err;
+
+	attr = attrs[CIRCUIT_A_LINE_WINDOW];
+	if (attr) {
+		cfg->window = nla_get_u64(attr);
+		if (!is_power_of_2(cfg->window)) {
+			NL_SET_ERR_MSG_ATTR(extack, attr, "a window's size is a power of two");
+			return -EINVAL;
+		}
+	}
+	if (attrs[CIRCUIT_A_LINE_MEMORY_MAX])
+		cfg->memory_max = nla_get_u64(attrs[CIRCUIT_A_LINE_MEMORY_MAX]);
+	if (attrs[CIRCUIT_A_LINE_CIRCUITS_MAX])
+		cfg->circuits_max = nla_get_u32(attrs[CIRCUIT_A_LINE_CIRCUITS_MAX]);
+	if (attrs[CIRCUIT_A_LINE_PENDING_MAX])
+		cfg->pending_max = nla_get_u32(attrs[CIRCUIT_A_LINE_PENDING_MAX]);
+	if (attrs[CIRCUIT_A_LINE_LISTENERS_MAX])
+		cfg->listeners_max = nla_get_u32(attrs[CIRCUIT_A_LINE_LISTENERS_MAX]);
+	attr = attrs[CIRCUIT_A_LINE_RING_MAX];
+	if (attr) {
+		cfg->ring_max = nla_get_u32(attr);
+		err = ring_ok(attr, cfg->ring_max, extack);
+		if (err)
+			return err;
+		if (!attrs[CIRCUIT_A_LINE_RING_DEFAULT])
+			cfg->ring_default = min(cfg->ring_default, cfg->ring_max);
+	}
+	attr = attrs[CIRCUIT_A_LINE_RING_DEFAULT];
+	if (attr) {
+		cfg->ring_default = nla_get_u32(attr);
+		err = ring_ok(attr, cfg->ring_default, extack);
+		if (err)
+			return err;
+		if (cfg->ring_default > cfg->ring_max) {
+			NL_SET_ERR_MSG_ATTR(extack, attr,
+					    "the default ring is larger than the largest");
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int line_new(struct sk_buff *skb, struct genl_info *info)
+{
+	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
+	struct circuit_line_config cfg = {
+		.window = CIRCUIT_WINDOW_DEFAULT,
+		.memory_max = CIRCUIT_MEMORY_DEFAULT,
+		.circuits_max = CIRCUIT_CIRCUITS_DEFAULT,
+		.pending_max = CIRCUIT_PENDING_DEFAULT,
+		.listeners_max = CIRCUIT_LISTENERS_DEFAULT,
+		.ring_max = CIRCUIT_RING_MAX,
+		.ring_default = CIRCUIT_RING_DEFAULT,
+	};
+	char name[CIRCUIT_NAME_SIZE];
+	int err;
+
+	if (GENL_REQ_ATTR_CHECK(info, CIRCUIT_A_LINE_NAME)) {
+		NL_SET_ERR_MSG(info->extack, "the line's name is missing");
+		return -EINVAL;
+	}
+	err = parse_name(info->attrs[CIRCUIT_A_LINE_NAME], name, info->extack);
+	if (err)
+		return err;
+	err = parse_config(info, &cfg);
+	if (err)
+		return err;
+	mutex_lock(&ex->lock);
+	err = circuit_line_create(ex, name, &cfg);
+	mutex_unlock(&ex->lock);
+	if (err == -EEXIST)
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[CIRCUIT_A_LINE_NAME],
+				    "a line of that name exists");
+	return err;
+}
+
+static int line_set(struct sk_buff *skb, struct genl_info *info)
+{
+	struct circuit_line *line = lock_line(info);
+	struct circuit_line_config cfg;
+	int err;
+
+	if (IS_ERR(line))
+		return PTR_ERR(line);
+	cfg = line->cfg;
+	err = parse_config(info, &cfg);
+	if (!err && cfg.window != line->cfg.window && circuit_line_window(line)) {
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[CIRCUIT_A_LINE_WINDOW],
+				    "the window of an attached line cannot change");
+		err = -EBUSY;
+	}
+	if (!err) {
+		line->cfg = cfg;
+		circuit_event_line(line, CIRCUIT_EVENT_LINE_SET, CIRCUIT_REASON_NONE);
+	}
+	mutex_unlock(&line->ex->lock);
+	return err;
+}
+
+static int line_del(struct sk_buff *skb, struct genl_info *info)
+{
+	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
+	struct circuit_line *line = lock_line(info);
+
+	if (IS_ERR(line))
+		return PTR_ERR(line);
+	circuit_line_delete(line);
+	mutex_unlock(&ex->lock);
+	return 0;
+}
+
+static int fill_line(struct sk_buff *skb, struct circuit_line *line)
+{
+	const struct circuit_line_config *cfg = &line->cfg;
+	struct circuit_line_stats sum;
+
+	circuit_line_stats(line, &sum);
+	if (nla_put_string(skb, CIRCUIT_A_LINE_NAME, line->name) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_ID, line->id) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_STATE, circuit_line_state(line)) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_EPOCH, line->epoch) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_WINDOW, cfg->window, CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_MEMORY_MAX, cfg->memory_max,
+			      CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_MEMORY, line->memory, CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_CIRCUITS_MAX, cfg->circuits_max) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_CIRCUITS, line->circuits) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_PENDING_MAX, cfg->pending_max) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_PENDING, line->pending) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_LISTENERS_MAX, cfg->listeners_max) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_LISTENERS, line->nr_listeners) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_RING_MAX, cfg->ring_max) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_RING_DEFAULT, cfg->ring_default) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_OUT, sum.calls_out, CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_IN, sum.calls_in, CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_REFUSED, sum.calls_refused,
+			      CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_RESETS, sum.resets, CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_VIOLATIONS, sum.violations,
+			      CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_DOORBELLS, sum.doorbells, CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_INTERRUPTS, sum.interrupts,
+			      CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_MESSAGES, sum.messages, CIRCUIT_A_LINE_PAD))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int line_get(struct sk_buff *skb, struct genl_info *info)
+{
+	struct circuit_line *line = lock_line(info);
+	struct sk_buff *reply;
+	int err = -ENOMEM;
+	void *hdr;
+
+	if (IS_ERR(line))
+		return PTR_ERR(line);
+	reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
+	if (!reply)
+		goto unlock;
+	hdr = genlmsg_put_reply(reply, info, &circuit_family, 0, CIRCUIT_CMD_LINE_GET);
+	err = hdr ? fill_line(reply, line) : -EMSGSIZE;
+unlock:
+	mutex_unlock(&line->ex->lock);
+	if (err) {
+		nlmsg_free(reply);
+		return err;
+	}
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
+}
+
+static int line_dump(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct circuit_exchange *ex = circuit_exchange(sock_net(skb->sk));
+	struct circuit_line *line;
+	unsigned long id;
+
+	mutex_lock(&ex->lock);
+	cb->seq = ex->seq;
+	xa_for_each_start(&ex->by_id, id, line, cb->args[0]) {
+		void *hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+					&circuit_family, NLM_F_MULTI, CIRCUIT_CMD_LINE_GET);
+
+		cb->args[0] = id;
+		if (!hdr)
+			goto full;
+		genl_dump_check_consistent(cb, hdr);
+		if (fill_line(skb, line)) {
+			genlmsg_cancel(skb, hdr);
+			goto full;
+		}
+		genlmsg_end(skb, hdr);
+	}
+	cb->args[0] = ULONG_MAX;
+full:
+	mutex_unlock(&ex->lock);
+	return skb->len;
+}
+
+/* What an end says of its own ring; read once, believed for what it is worth. */
+static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsigned int nr,
+		    const char *line)
+{
+	const struct circuit_end *end = &c->end[nr];
+	struct nlattr *nest = nla_nest_start(skb, attr);
+	u64 bytes = 0;
+	u32 queued = 0;
+
+	if (!nest)
+		return -EMSGSIZE;
+	if (c->ctrl) {
+		const struct circuit_dir *dir = &c->ctrl->dir[nr];
+
+		bytes = READ_ONCE(dir->prod.bytes);
+		queued = min(READ_ONCE(dir->prod.tail) - READ_ONCE(dir->cons.head), c->size[nr]);
+	}
+	if ((line && nla_put_string(skb, CIRCUIT_A_END_LINE, line)) ||
+	    nla_put_u32(skb, CIRCUIT_A_END_PORT, end->port) ||
+	    nla_put_u32(skb, CIRCUIT_A_END_INDEX, end->index) ||
+	    nla_put_u32(skb, CIRCUIT_A_END_RING, c->ctrl ? c->size[nr] : 0) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_END_BYTES, bytes, CIRCUIT_A_END_PAD) ||
+	    nla_put_u32(skb, CIRCUIT_A_END_QUEUED, queued) ||
+	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP))) {
+		nla_nest_cancel(skb, nest);
+		return -EMSGSIZE;
+	}
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static const char *called_name(const struct circuit *c)
+{
+	if (c->end[1].line)
+		return c->end[1].line->name;
+	return c->listener ? c->listener->line->name : NULL;
+}
+
+static int fill_circuit(struct sk_buff *skb, const struct circuit *c)
+{
+	enum circuit_circuit_state state = CIRCUIT_CIRCUIT_STATE_PENDING;
+
+	if (c->ctrl)
+		state = c->end[0].hungup || c->end[1].hungup ? CIRCUIT_CIRCUIT_STATE_CLOSING :
+			CIRCUIT_CIRCUIT_STATE_CONNECTED;
+	if (nla_put_u64_64bit(skb, CIRCUIT_A_CIRCUIT_ID, c->id, CIRCUIT_A_CIRCUIT_PAD) ||
+	    nla_put_u32(skb, CIRCUIT_A_CIRCUIT_STATE, state) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_CIRCUIT_AGE, ktime_ms_delta(ktime_get(), c->start),
+			      CIRCUIT_A_CIRCUIT_PAD) ||
+	    fill_end(skb, CIRCUIT_A_CIRCUIT_CALLER, c, 0, c->end[0].line->name) ||
+	    fill_end(skb, CIRCUIT_A_CIRCUIT_CALLED, c, 1, called_name(c)))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int circuit_dump(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct circuit_exchange *ex = circuit_exchange(sock_net(skb->sk));
+	struct nlattr *attr = compat_dump_attrs(cb)[CIRCUIT_A_CIRCUIT_LINE];
+	struct circuit *c;
+	unsigned long id;
+
+	mutex_lock(&ex->lock);
+	xa_for_each_start(&ex->circuits, id, c, cb->args[0]) {
+		const char *called = called_name(c);
+		void *hdr;
+
+		cb->args[0] = id;
+		if (attr && nla_strcmp(attr, c->end[0].line->name) &&
+		    (!called || nla_strcmp(attr, called)))
+			continue;
+		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  &circuit_family, NLM_F_MULTI, CIRCUIT_CMD_CIRCUIT_GET);
+		if (!hdr)
+			goto full;
+		if (fill_circuit(skb, c)) {
+			genlmsg_cancel(skb, hdr);
+			goto full;
+		}
+		genlmsg_end(skb, hdr);
+	}
+	cb->args[0] = ULONG_MAX;
+full:
+	mutex_unlock(&ex->lock);
+	return skb->len;
+}
+
+static const struct genl_ops circuit_ops[] = {
+	{
+		.cmd = CIRCUIT_CMD_LINE_GET,
+		.doit = line_get,
+		.dumpit = line_dump,
+		.policy = name_policy,
+		.maxattr = CIRCUIT_A_LINE_NAME,
+	},
+	{
+		.cmd = CIRCUIT_CMD_LINE_NEW,
+		.doit = line_new,
+		.policy = line_policy,
+		.maxattr = CIRCUIT_A_LINE_MAX,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_LINE_SET,
+		.doit = line_set,
+		.policy = line_policy,
+		.maxattr = CIRCUIT_A_LINE_MAX,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_LINE_DEL,
+		.doit = line_del,
+		.policy = name_policy,
+		.maxattr = CIRCUIT_A_LINE_NAME,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_CIRCUIT_GET,
+		.dumpit = circuit_dump,
+		.policy = circuit_policy,
+		.maxattr = CIRCUIT_A_CIRCUIT_LINE,
+	},
+};
+
+static const struct genl_multicast_group circuit_groups[] = {
+	{ .name = CIRCUIT_MCGRP_EVENTS },
+};
+
+static struct genl_family circuit_family __ro_after_init = {
+	.name = CIRCUIT_FAMILY_NAME,
+	.version = CIRCUIT_FAMILY_VERSION,
+	.netnsok = true,
+	.parallel_ops = true,
+	.module = THIS_MODULE,
+	.ops = circuit_ops,
+	.n_ops = ARRAY_SIZE(circuit_ops),
+	.mcgrps = circuit_groups,
+	.n_mcgrps = ARRAY_SIZE(circuit_groups),
+	.resv_start_op = __CIRCUIT_CMD_MAX,
+};
+
+static void event_send(struct circuit_exchange *ex, enum circuit_event type, const char *line,
+		       const char *peer, u32 port, u64 circuit, enum circuit_reason reason)
+{
+	struct sk_buff *skb;
+	void *hdr;
+
+	if (!ex->net || !genl_has_listeners(&circuit_family, ex->net, 0))
+		return;
+	skb = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
+	if (!skb)
+		return;
+	hdr = genlmsg_put(skb, 0, 0, &circuit_family, 0, CIRCUIT_CMD_EVENT_NTF);
+	if (!hdr ||
+	    nla_put_u32(skb, CIRCUIT_A_EVENT_TYPE, type) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_EVENT_TIME, ktime_get_real_ns(),
+			      CIRCUIT_A_EVENT_PAD) ||
+	    nla_put_string(skb, CIRCUIT_A_EVENT_LINE, line) ||
+	    (peer && nla_put_string(skb, CIRCUIT_A_EVENT_PEER, peer)) ||
+	    (port && nla_put_u32(skb, CIRCUIT_A_EVENT_PORT, port)) ||
+	    (circuit && nla_put_u64_64bit(skb, CIRCUIT_A_EVENT_CIRCUIT, circuit,
+					  CIRCUIT_A_EVENT_PAD)) ||
+	    nla_put_u32(skb, CIRCUIT_A_EVENT_REASON, reason)) {
+		nlmsg_free(skb);
+		return;
+	}
+	genlmsg_end(skb, hdr);
+	genlmsg_multicast_netns(&circuit_family, ex->net, skb, 0, 0, GFP_KERNEL);
+}
+
+/**
+ * circuit_event_line - tell listeners what happened to a line
+ * @line: the line, its exchange locked
+ * @type: what happened
+ * @reason: why
+ */
+void circuit_event_line(const struct circuit_line *line, enum circuit_event type,
+			enum circuit_reason reason)
+{
+	if (line->ex)
+		event_send(line->ex, type, line->name, NULL, 0, 0, reason);
+}
+
+/**
+ * circuit_event_call - tell listeners what happened to a call
+ * @c: the call or circuit; its exchange is locked
+ * @type: what happened
+ * @reason: why
+ */
+void circuit_event_call(const struct circuit *c, enum circuit_event type,
+			enum circuit_reason reason)
+{
+	event_send(c->end[0].line->ex, type, c->end[0].line->name, called_name(c),
+		   c->end[1].port, c->id, reason);
+}
+
+/**
+ * circuit_netlink_init - register the family
+ *
+ * Return: 0 or a negative errno.
+ */
+int circuit_netlink_init(void)
+{
+	return genl_register_family(&circuit_family);
+}
+
+/**
+ * circuit_netlink_exit - unregister the family
+ */
+void circuit_netlink_exit(void)
+{
+	genl_unregister_family(&circuit_family);
+}

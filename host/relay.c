@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The relay: doorbells in, interrupts out.
+ *
+ * A guest marks circuits in its attention page and rings. The ring wakes the
+ * window's wait-queue entry in the vCPU's own context, which queues an irq_work;
+ * that runs at once in hard interrupt context on the same CPU, so an idle system
+ * pays no thread wake-up, and the time goes to the VM that rang. It takes the
+ * marks and passes each on to the far end's attention page. irq_work coalesces:
+ * the marks are the truth, never the number of doorbells.
+ *
+ * A guest may mark all it likes: the work is bounded by CIRCUIT_RELAY_BUDGET per
+ * interrupt and continues in a work with its own line's name on it, a mark leads
+ * at most to one more for a guest that this one has a circuit with, and a guest
+ * is not interrupted again for a mark it has not taken yet.
+ */
+#include <linux/eventfd.h>
+#include "host.h"
+
+/**
+ * circuit_interrupt - interrupt a guest
+ * @line: its line
+ * @win: its window, protected by RCU or the exchange's lock
+ *
+ * Context: any but the wake-up of an eventfd.
+ */
+void circuit_interrupt(struct circuit_line *line, struct circuit_window *win)
+{
+	circuit_line_count(line, interrupts);
+	compat_eventfd_signal(win->call);
+}
+
+/**
+ * circuit_notify - call a guest's attention to a circuit
+ * @line: the guest's line
+ * @index: the circuit's number on that line, 0 for signalling
+ *
+ * Context: any but the wake-up of an eventfd.
+ */
+void circuit_notify(struct circuit_line *line, u32 index)
+{
+	struct circuit_window *win;
+
+	rcu_read_lock();
+	win = rcu_dereference(line->win);
+	if (win && circuit_attn_raise(win->area + CIRCUIT_OFF_ATTN_GUEST, index))
+		circuit_interrupt(line, win);
+	rcu_read_unlock();
+}
+
+static void relay_mark(void *arg, u32 index)
+{
+	struct circuit_window *win = arg;
+	struct circuit_end *end, *far;
+
+	if (!index) {
+		queue_work(circuit_wq, &win->sig_work);
+		return;
+	}
+	end = xa_load(&win->line->ends, index);
+	if (!end)
+		return;		/* hung up, or never was: marks cost nothing else */
+	far = circuit_far_end(end);
+	if (!READ_ONCE(far->hungup) && READ_ONCE(far->index))
+		circuit_notify(far->line, far->index);
+}
+
+static bool relay(struct circuit_window *win)
+{
+	bool more = false;
+
+	rcu_read_lock();
+	if (circuit_window_epoch(win) == READ_ONCE(win->line->epoch))
+		more = circuit_attn_scan(win->area + CIRCUIT_OFF_ATTN_HOST, relay_mark, win,
+					 CIRCUIT_RELAY_BUDGET) == CIRCUIT_RELAY_BUDGET;
+	else
+		queue_work(circuit_wq, &win->sig_work);
+	rcu_read_unlock();
+	return more;
+}
+
+/**
+ * circuit_relay - a guest has rung
+ * @work: of its window
+ *
+ * Context: hard interrupt.
+ */
+void circuit_relay(struct irq_work *work)
+{
+	struct circuit_window *win = container_of(work, struct circuit_window, relay);
+
+	circuit_line_count(win->line, doorbells);
+	if (relay(win))
+		queue_work(circuit_wq, &win->relay_work);
+}
+
+/**
+ * circuit_relay_work - a guest has marked more than an interrupt may take
+ * @work: of its window
+ */
+void circuit_relay_work(struct work_struct *work)
+{
+	struct circuit_window *win = container_of(work, struct circuit_window, relay_work);
+
+	if (relay(win))
+		queue_work(circuit_wq, &win->relay_work);
+}

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Signalling: what guests say, and what they are told.
+ *
+ * A line's work reads the guest's messages one by one, each copied out of the
+ * ring before anything looks at it. No message is taken from a guest that leaves
+ * its own unread: the work goes on only when there is room for an answer and
+ * nothing is owed. So answers to a guest's own messages need no queue, and what
+ * other guests cause (ALERT, RESET, a late CONNECTED or REFUSED) is kept in the
+ * ends of circuits, bounded by the line's quotas: nothing is allocated here.
+ *
+ * Everything under exchange->lock.
+ */
+#include <linux/string.h>
+#include "host.h"
+#include "trace.h"
+
+static const u8 sig_body[] = {
+	[CIRCUIT_SIG_HELLO]	= sizeof(struct circuit_sig_hello),
+	[CIRCUIT_SIG_LISTEN]	= sizeof(struct circuit_sig_listen),
+	[CIRCUIT_SIG_UNLISTEN]	= 0,
+	[CIRCUIT_SIG_CALL]	= sizeof(struct circuit_sig_call),
+	[CIRCUIT_SIG_CANCEL]	= 0,
+	[CIRCUIT_SIG_ANSWER]	= sizeof(struct circuit_sig_answer),
+	[CIRCUIT_SIG_HANGUP]	= sizeof(struct circuit_sig_hangup),
+};
+
+static const u16 reason_errno[CIRCUIT_REASON_MAX] = {
+	[CIRCUIT_REASON_NONE]			= 0,
+	[CIRCUIT_REASON_NO_LINE]		= EHOSTUNREACH,
+	[CIRCUIT_REASON_LINE_DOWN]		= EHOSTUNREACH,
+	[CIRCUIT_REASON_NO_LISTENER]		= ECONNREFUSED,
+	[CIRCUIT_REASON_TIMEOUT]		= ETIMEDOUT,
+	[CIRCUIT_REASON_QUOTA_CIRCUITS]		= ENOBUFS,
+	[CIRCUIT_REASON_QUOTA_MEMORY]		= ENOBUFS,
+	[CIRCUIT_REASON_QUOTA_PENDING]		= EAGAIN,
+	[CIRCUIT_REASON_QUOTA_LISTENERS]	= ENOBUFS,
+	[CIRCUIT_REASON_NO_MEMORY]		= ENOMEM,
+	[CIRCUIT_REASON_PORT_IN_USE]		= EADDRINUSE,
+	[CIRCUIT_REASON_INVALID]		= EINVAL,
+	[CIRCUIT_REASON_PEER_RESET]		= ECONNRESET,
+	[CIRCUIT_REASON_PEER_GONE]		= ECONNRESET,
+	[CIRCUIT_REASON_LINE_DELETED]		= ECONNRESET,
+	[CIRCUIT_REASON_VIOLATION]		= ECONNRESET,
+};
+
+/**
+ * circuit_reason_errno - what an application sees of a reason
+ * @reason: a valid reason
+ *
+ * Return: a positive errno, or 0 for CIRCUIT_REASON_NONE.
+ */
+int circuit_reason_errno(enum circuit_reason reason)
+{
+	return reason_errno[reason];
+}
+
+/**
+ * circuit_sig_check - is this a message a guest may send?
+ * @msg: a private copy
+ *
+ * Only the form is checked: a known type, and zeroes wherever the type has no
+ * meaning. Values are the business of whoever acts on them.
+ *
+ * Return: 0 or -EPROTO.
+ */
+int circuit_sig_check(const struct circuit_sig *msg)
+{
+	u32 len;
+
+	if (!msg->type || msg->type >= ARRAY_SIZE(sig_body) || msg->reserved)
+		return -EPROTO;
+	len = sig_body[msg->type];
+	if (memchr_inv(msg->body + len, 0, sizeof(msg->body) - len))
+		return -EPROTO;
+	switch (msg->type) {
+	case CIRCUIT_SIG_HELLO:
+		return msg->ref || msg->hello.reserved ? -EPROTO : 0;
+	case CIRCUIT_SIG_CALL:
+		return msg->call.reserved ? -EPROTO : 0;
+	case CIRCUIT_SIG_HANGUP:
+		return msg->ref || msg->hangup.reason >= CIRCUIT_REASON_MAX ? -EPROTO : 0;
+	default:
+		return 0;
+	}
+}
+
+/*
+ * Is there room for one more message to the guest? If not, the guest will ring
+ * when there is.
+ */
+static int sig_room(struct circuit_line *line)
+{
+	int space = circuit_tx_space(&line->tx);
+
+	if (space >= 0 && space < CIRCUIT_SIG_SIZE) {
+		circuit_tx_arm(&line->tx, CIRCUIT_SIG_SIZE);
+		space = circuit_tx_space(&line->tx);
+	}
+	return space < 0 ? space : space >= CIRCUIT_SIG_SIZE;
+}
+
+/* Send a message for which sig_room() has said that there is room. */
+static void sig_send(struct circuit_line *line, const struct circuit_sig *msg)
+{
+	struct circuit_span s = circuit_tx_span(&line->tx, CIRCUIT_SIG_SIZE);
+
+	memcpy(line->tx.data + s.off[0], msg, CIRCUIT_SIG_SIZE);
+	trace_circuit_sig_send(line, msg);
+	if (circuit_tx_publish(&line->tx, CIRCUIT_SIG_SIZE))
+		circuit_notify(line, 0);
+}
+
+static void sig_send_status(struct circuit_line *line, u16 type, u32 ref, u32 error,
+			    enum circuit_reason reason, u32 index)
+{
+	struct circuit_sig msg = {
+		.type = type,
+		.ref = ref,
+		.status.error = error,
+		.status.reason = reason,
+		.status.index = index,
+	};
+
+	sig_send(line, &msg);
+}
+
+static void sig_send_setup(struct circuit_end *end)
+{
+	struct circuit *c = circuit_of_end(end);
+	struct circuit_end *far = circuit_far_end(end);
+	struct circuit_sig msg = {
+		.type = end->nr ? CIRCUIT_SIG_ALERT : CIRCUIT_SIG_CONNECTED,
+		.ref = end->nr ? c->listener_ref : c->ref,
+		.circuit.index = end->index,
+		.circuit.end = end->nr,
+		.circuit.size = { c->size[0], c->size[1] },
+		.circuit.offset = circuit_cable_offset(c->cable, end->line, c->first),
+		.circuit.port = far->port,
+	};
+
+	memcpy(msg.circuit.line, far->line->name, CIRCUIT_NAME_SIZE);
+	sig_send(end->line, &msg);
+}
+
+static void sig_send_owed(struct circuit_end *end)
+{
+	u8 what = end->owe & -end->owe;
+
+	end->owe &= ~what;
+	if (!end->owe)
+		list_del_init(&end->owed);
+	switch (what) {
+	case CIRCUIT_OWE_REFUSED:
+		sig_send_status(end->line, CIRCUIT_SIG_REFUSED, circuit_of_end(end)->ref,
+				circuit_reason_errno(end->reason), end->reason, 0);
+		circuit_drop(circuit_of_end(end));
+		break;
+	case CIRCUIT_OWE_SETUP:
+		sig_send_setup(end);
+		break;
+	case CIRCUIT_OWE_RESET:
+		sig_send_status(end->line, CIRCUIT_SIG_RESET, 0,
+				circuit_reason_errno(end->reason), end->reason, end->index);
+		break;
+	}
+}
+
+/**
+ * circuit_sig_flush - send a guest what it is owed, as far as there is room
+ * @line: the guest's line, its exchange locked
+ */
+void circuit_sig_flush(struct circuit_line *line)
+{
+	while (!list_empty(&line->owed)) {
+		int room = sig_room(line);
+
+		if (room < 0)
+			circuit_line_fault(line, "impossible index in the signalling circuit");
+		if (room <= 0)
+			return;
+		sig_send_owed(list_first_entry(&line->owed, struct circuit_end, owed));
+	}
+}
+
+/**
+ * circuit_sig_owe - tell a guest something about a circuit, now or later
+ * @end: the guest's end of it; its exchange is locked
+ * @what: one of CIRCUIT_OWE_*
+ * @reason: for REFUSED and RESET
+ *
+ * Room is looked for without faulting the line, since the caller may be at work
+ * on it; if there is none, the line's own work sends the message.
+ */
+void circuit_sig_owe(struct circuit_end *end, u8 what, enum circuit_reason reason)
+{
+	struct circuit_line *line = end->line;
+
+	if (reason)
+		end->reason = reason;
+	if (!end->owe)
+		list_add_tail(&end->owed, &line->owed);
+	end->owe |= what;
+	while (!list_empty(&line->owed) && sig_room(line) > 0)
+		sig_send_owed(list_first_entry(&line->owed, struct circuit_end, owed));
+}
+
+/**
+ * circuit_sig_forget - owe nothing about an end any more
+ * @end: the end; its exchange is locked
+ *
+ * A call that was refused, and now is not even told so, is freed.
+ */
+void circuit_sig_forget(struct circuit_end *end)
+{
+	u8 owe = end->owe;
+
+	if (!owe)
+		return;
+	list_del_init(&end->owed);
+	end->owe = 0;
+	if (owe & CIRCUIT_OWE_REFUSED)
+		circuit_drop(circuit_of_end(end));
+}
+
+/**
+ * circuit_sig_start - set the signalling circuit up for a new epoch
+ * @line: the line, reset, its exchange locked
+ * @win: its window
+ */
+void circuit_sig_start(struct circuit_line *line, struct circuit_window *win)
+{
+	struct circuit_ctrl *ctrl = win->area + CIRCUIT_OFF_SIG;
+	void *data = ctrl + 1;
+
+	memset(win->area + CIRCUIT_OFF_ATTN_GUEST, 0, CIRCUIT_PAGE);
+	memset(&ctrl->dir[1].prod, 0, sizeof(ctrl->dir[1].prod));
+	memset(&ctrl->dir[0].cons, 0, sizeof(ctrl->dir[0].cons));
+	circuit_ring_init(&line->tx, &line->rx, ctrl, data, CIRCUIT_SIG_RING,
+			  data + CIRCUIT_SIG_RING, CIRCUIT_SIG_RING, 1);
+}
+
+static void sig_hello(struct circuit_line *line, const struct circuit_sig_hello *req)
+{
+	u16 version = min_t(u16, req->version_max, CIRCUIT_SIG_VERSION_MAX);
+	struct circuit_sig msg = {
+		.type = CIRCUIT_SIG_WELCOME,
+		.welcome.version = version,
+		.welcome.features = req->features & CIRCUIT_SIG_FEATURES,
+		.welcome.ring_default = line->cfg.ring_default,
+		.welcome.ring_max = line->cfg.ring_max,
+		.welcome.circuits_max = line->cfg.circuits_max,
+	};
+
+	if (req->version_min > req->version_max || version < req->version_min ||
+	    version < CIRCUIT_SIG_VERSION_MIN) {
+		pr_info_ratelimited("circuit: line %s: guest speaks versions %u to %u, operator %u to %u\n",
+				    line->name, req->version_min, req->version_max,
+				    CIRCUIT_SIG_VERSION_MIN, CIRCUIT_SIG_VERSION_MAX);
+		msg.welcome.version = 0;
+		msg.welcome.error = EPROTONOSUPPORT;
+	} else {
+		line->ready = true;
+	}
+	memcpy(msg.welcome.name, line->name, CIRCUIT_NAME_SIZE);
+	sig_send(line, &msg);
+	if (line->ready)
+		circuit_event_line(line, CIRCUIT_EVENT_LINE_UP, CIRCUIT_REASON_NONE);
+}
+
+static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
+{
+	enum circuit_reason reason = CIRCUIT_REASON_NONE;
+	struct circuit_listener *lst;
+	struct circuit_end *end;
+	int err;
+
+	if (circuit_sig_check(msg))
+		return -EPROTO;
+	if (line->ready != (msg->type != CIRCUIT_SIG_HELLO))
+		return -EPROTO;
+
+	switch (msg->type) {
+	case CIRCUIT_SIG_HELLO:
+		sig_hello(line, &msg->hello);
+		return 0;
+	case CIRCUIT_SIG_LISTEN:
+		err = circuit_listen(line, msg->ref, &msg->listen, &reason);
+		if (err == -EPROTO)
+			return err;
+		sig_send_status(line, CIRCUIT_SIG_LISTENING, msg->ref, -err, reason, 0);
+		return 0;
+	case CIRCUIT_SIG_UNLISTEN:
+		lst = circuit_listener_find(line, msg->ref);
+		if (lst)	/* or it crossed our refusal */
+			circuit_unlisten(lst, CIRCUIT_REASON_NO_LISTENER);
+		return 0;
+	case CIRCUIT_SIG_CALL:
+		err = circuit_call(line, msg->ref, &msg->call, &reason);
+		if (err == -EPROTO)
+			return err;
+		if (err)
+			sig_send_status(line, CIRCUIT_SIG_REFUSED, msg->ref,
+					circuit_reason_errno(reason), reason, 0);
+		return 0;
+	case CIRCUIT_SIG_CANCEL:
+		circuit_cancel(line, msg->ref);
+		return 0;
+	case CIRCUIT_SIG_ANSWER:
+		lst = circuit_listener_find(line, msg->ref);
+		return lst ? circuit_answer(lst, msg->answer.count) : -EPROTO;
+	case CIRCUIT_SIG_HANGUP:
+		end = xa_load(&line->ends, msg->hangup.index);
+		if (!end)
+			return -EPROTO;
+		reason = msg->hangup.reason;
+		if (reason && reason != CIRCUIT_REASON_VIOLATION)
+			reason = CIRCUIT_REASON_PEER_RESET;
+		circuit_hangup(end, reason);
+		return 0;
+	}
+	return -EPROTO;
+}
+
+/* Returns true if the budget ended before the messages did. */
+static bool sig_receive(struct circuit_line *line)
+{
+	struct circuit_span s;
+	struct circuit_sig msg;
+	int budget, room, avail;
+	bool notify = false;
+
+	for (budget = CIRCUIT_SIG_BUDGET; budget; budget--) {
+		circuit_sig_flush(line);
+		if (line->fault || !list_empty(&line->owed))
+			goto out;
+		room = sig_room(line);
+		avail = circuit_rx_avail(&line->rx);
+		if (room < 0 || avail < 0 || avail % CIRCUIT_SIG_SIZE) {
+			circuit_line_fault(line, "impossible index in the signalling circuit");
+			return false;
+		}
+		if (!room)
+			goto out;
+		if (!avail) {
+			circuit_rx_arm(&line->rx, CIRCUIT_SIG_SIZE);
+			if (!circuit_rx_avail(&line->rx))
+				goto out;
+			continue;
+		}
+		s = circuit_rx_span(&line->rx, 0, CIRCUIT_SIG_SIZE);
+		memcpy(&msg, line->rx.data + s.off[0], sizeof(msg));
+		barrier_data(&msg);
+		notify |= circuit_rx_release(&line->rx, CIRCUIT_SIG_SIZE);
+		circuit_line_count(line, messages);
+		trace_circuit_sig_receive(line, &msg);
+		if (sig_handle(line, &msg)) {
+			circuit_line_fault(line, "malformed or impossible signalling message");
+			return false;
+		}
+	}
+out:
+	if (notify)
+		circuit_notify(line, 0);
+	return !budget;
+}
+
+static void sig_epoch(struct circuit_line *line, struct circuit_window *win, u32 epoch)
+{
+	struct circuit_line_hdr *hdr = circuit_window_hdr(win);
+
+	circuit_line_reset(line, CIRCUIT_REASON_PEER_GONE);
+	line->fault = false;
+	if (epoch)
+		circuit_sig_start(line, win);
+	WRITE_ONCE(line->epoch, epoch);
+	WRITE_ONCE(hdr->reason, CIRCUIT_REASON_NONE);
+	WRITE_ONCE(hdr->state, CIRCUIT_LINE_UP);
+	virt_store_release(&hdr->epoch, epoch);
+	trace_circuit_epoch(line, epoch);
+	circuit_interrupt(line, win);
+}
+
+/**
+ * circuit_sig_work - serve a guest's signalling
+ * @work: of its window
+ */
+void circuit_sig_work(struct work_struct *work)
+{
+	struct circuit_window *win = container_of(work, struct circuit_window, sig_work);
+	struct circuit_line *line = win->line;
+	struct circuit_exchange *ex = line->ex;
+	bool more = false;
+	u32 epoch;
+
+	mutex_lock(&ex->lock);
+	if (circuit_line_window(line) == win && !line->deleted) {
+		epoch = circuit_window_epoch(win);
+		if (epoch != line->epoch)
+			sig_epoch(line, win, epoch);
+		if (line->epoch && !line->fault)
+			more = sig_receive(line);
+	}
+	mutex_unlock(&ex->lock);
+	if (more)
+		queue_work(circuit_wq, &win->sig_work);
+}

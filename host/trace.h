@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM circuit_host
+
+#if !defined(_CIRCUIT_HOST_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _CIRCUIT_HOST_TRACE_H
+
+#include <linux/tracepoint.h>
+#include "host.h"
+
+TRACE_EVENT(circuit_epoch,
+	TP_PROTO(const struct circuit_line *line, u32 epoch),
+	TP_ARGS(line, epoch),
+	TP_STRUCT__entry(
+		__string(line, line->name)
+		__field(u32, epoch)
+	),
+	TP_fast_assign(
+		compat_assign_str(line, line->name);
+		__entry->epoch = epoch;
+	),
+	TP_printk("line=%s epoch=%u", __get_str(line), __entry->epoch)
+);
+
+TRACE_EVENT(circuit_violation,
+	TP_PROTO(const struct circuit_line *line, const char *what),
+	TP_ARGS(line, what),
+	TP_STRUCT__entry(
+		__string(line, line->name)
+		__string(what, what)
+	),
+	TP_fast_assign(
+		compat_assign_str(line, line->name);
+		compat_assign_str(what, what);
+	),
+	TP_printk("line=%s %s", __get_str(line), __get_str(what))
+);
+
+DECLARE_EVENT_CLASS(circuit_sig,
+	TP_PROTO(const struct circuit_line *line, const struct circuit_sig *msg),
+	TP_ARGS(line, msg),
+	TP_STRUCT__entry(
+		__string(line, line->name)
+		__field(u16, type)
+		__field(u32, ref)
+	),
+	TP_fast_assign(
+		compat_assign_str(line, line->name);
+		__entry->type = msg->type;
+		__entry->ref = msg->ref;
+	),
+	TP_printk("line=%s type=%s ref=%u", __get_str(line),
+		  __print_symbolic(__entry->type,
+				   { CIRCUIT_SIG_HELLO, "HELLO" },
+				   { CIRCUIT_SIG_LISTEN, "LISTEN" },
+				   { CIRCUIT_SIG_UNLISTEN, "UNLISTEN" },
+				   { CIRCUIT_SIG_CALL, "CALL" },
+				   { CIRCUIT_SIG_CANCEL, "CANCEL" },
+				   { CIRCUIT_SIG_ANSWER, "ANSWER" },
+				   { CIRCUIT_SIG_HANGUP, "HANGUP" },
+				   { CIRCUIT_SIG_WELCOME, "WELCOME" },
+				   { CIRCUIT_SIG_LISTENING, "LISTENING" },
+				   { CIRCUIT_SIG_CONNECTED, "CONNECTED" },
+				   { CIRCUIT_SIG_REFUSED, "REFUSED" },
+				   { CIRCUIT_SIG_ALERT, "ALERT" },
+				   { CIRCUIT_SIG_RESET, "RESET" }),
+		  __entry->ref)
+);
+
+DEFINE_EVENT(circuit_sig, circuit_sig_receive,
+	TP_PROTO(const struct circuit_line *line, const struct circuit_sig *msg),
+	TP_ARGS(line, msg)
+);
+
+DEFINE_EVENT(circuit_sig, circuit_sig_send,
+	TP_PROTO(const struct circuit_line *line, const struct circuit_sig *msg),
+	TP_ARGS(line, msg)
+);
+
+TRACE_EVENT(circuit_call,
+	TP_PROTO(const struct circuit *c, const char *called),
+	TP_ARGS(c, called),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__string(line, c->end[0].line->name)
+		__array(char, called, CIRCUIT_NAME_SIZE)
+		__field(u32, port)
+	),
+	TP_fast_assign(
+		__entry->id = c->id;
+		compat_assign_str(line, c->end[0].line->name);
+		memcpy(__entry->called, called, CIRCUIT_NAME_SIZE);
+		__entry->called[CIRCUIT_NAME_SIZE - 1] = 0;
+		__entry->port = c->end[1].port;
+	),
+	TP_printk("circuit=%llu line=%s called=%s port=%u", __entry->id, __get_str(line),
+		  __entry->called, __entry->port)
+);
+
+DECLARE_EVENT_CLASS(circuit_id,
+	TP_PROTO(const struct circuit *c),
+	TP_ARGS(c),
+	TP_STRUCT__entry(
+		__field(u64, id)
+	),
+	TP_fast_assign(
+		__entry->id = c->id;
+	),
+	TP_printk("circuit=%llu", __entry->id)
+);
+
+DEFINE_EVENT(circuit_id, circuit_connected,
+	TP_PROTO(const struct circuit *c),
+	TP_ARGS(c)
+);
+
+DEFINE_EVENT(circuit_id, circuit_cancel,
+	TP_PROTO(const struct circuit *c),
+	TP_ARGS(c)
+);
+
+TRACE_EVENT(circuit_refused,
+	TP_PROTO(const struct circuit *c, u32 reason),
+	TP_ARGS(c, reason),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u32, reason)
+	),
+	TP_fast_assign(
+		__entry->id = c->id;
+		__entry->reason = reason;
+	),
+	TP_printk("circuit=%llu reason=%u", __entry->id, __entry->reason)
+);
+
+TRACE_EVENT(circuit_hangup,
+	TP_PROTO(const struct circuit *c, u32 end, u32 reason),
+	TP_ARGS(c, end, reason),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u32, end)
+		__field(u32, reason)
+	),
+	TP_fast_assign(
+		__entry->id = c->id;
+		__entry->end = end;
+		__entry->reason = reason;
+	),
+	TP_printk("circuit=%llu end=%u reason=%u", __entry->id, __entry->end, __entry->reason)
+);
+
+#endif /* _CIRCUIT_HOST_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>

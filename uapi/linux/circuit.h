@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Circuit-switched sockets: what a program needs to use them.
+ *
+ * A *line* is the attachment of one virtual machine to an exchange and has a
+ * name; a *port* names a service on a line; the pair (line, port) is a socket
+ * address. The ports below 1024 need CAP_NET_BIND_SERVICE, as in TCP, and the
+ * ports from CIRCUIT_PORT_EPHEMERAL up are handed out by an unbound connect()
+ * or by a bind() to port 0.
+ */
+#ifndef _UAPI_LINUX_CIRCUIT_H
+#define _UAPI_LINUX_CIRCUIT_H
+
+#include <linux/types.h>
+#include <linux/socket.h>
+
+/*
+ * A module cannot add an address family at or above AF_MAX, so this one takes
+ * the number that mainline reserves for AF_ASH and has never used.
+ */
+#ifndef AF_CIRCUIT
+#define AF_CIRCUIT		18
+#define PF_CIRCUIT		AF_CIRCUIT
+#endif
+
+/* Length of a line's name with its terminating NUL. */
+#define CIRCUIT_NAME_SIZE	32
+
+#define CIRCUIT_PORT_ANY	0
+#define CIRCUIT_PORT_RESERVED	1024	/* first port that needs no capability */
+#define CIRCUIT_PORT_EPHEMERAL	65536	/* first port that is handed out */
+
+/**
+ * struct sockaddr_circuit - the address of a service on a line
+ * @sc_family: AF_CIRCUIT
+ * @sc_flags: must be zero
+ * @sc_port: the service, in the byte order of the machine; CIRCUIT_PORT_ANY in
+ *	bind() asks for an ephemeral one
+ * @sc_line: the line's name, NUL-padded to the whole array; empty in bind() for
+ *	"this VM's own line" and in connect() for a call to oneself
+ */
+struct sockaddr_circuit {
+	__kernel_sa_family_t	sc_family;
+	__u16			sc_flags;
+	__u32			sc_port;
+	char			sc_line[CIRCUIT_NAME_SIZE];
+};
+
+/* Options at level SOL_CIRCUIT. All of them can only be read. */
+#define SOL_CIRCUIT		300
+
+#define CIRCUIT_SO_REASON	1	/* __u32: enum circuit_reason of the last failure */
+#define CIRCUIT_SO_INFO		2	/* struct circuit_info */
+
+/**
+ * enum circuit_reason - why a call was refused or a circuit reset
+ *
+ * A reason is more precise than the errno that the application gets with it;
+ * errno is what TCP would have given in the same situation.
+ *
+ * @CIRCUIT_REASON_NONE: nothing went wrong
+ * @CIRCUIT_REASON_NO_LINE: no line of that name in the exchange (EHOSTUNREACH)
+ * @CIRCUIT_REASON_LINE_DOWN: the line has no running guest (EHOSTUNREACH)
+ * @CIRCUIT_REASON_NO_LISTENER: nobody listens on that port (ECONNREFUSED)
+ * @CIRCUIT_REASON_TIMEOUT: the listener's backlog stayed full, or the operator
+ *	did not answer in time (ETIMEDOUT)
+ * @CIRCUIT_REASON_QUOTA_CIRCUITS: a line has all the circuits it may have
+ *	(ENOBUFS)
+ * @CIRCUIT_REASON_QUOTA_MEMORY: a line has all the memory it may have (ENOBUFS)
+ * @CIRCUIT_REASON_QUOTA_PENDING: a line has all the calls in flight that it may
+ *	have (EAGAIN)
+ * @CIRCUIT_REASON_QUOTA_LISTENERS: a line has all the listeners it may have
+ *	(ENOBUFS)
+ * @CIRCUIT_REASON_NO_MEMORY: the host is out of memory or window (ENOMEM)
+ * @CIRCUIT_REASON_PORT_IN_USE: the line has a listener on that port (EADDRINUSE)
+ * @CIRCUIT_REASON_INVALID: the guest sent a message the operator cannot accept
+ *	(EINVAL)
+ * @CIRCUIT_REASON_PEER_RESET: the far end aborted (ECONNRESET)
+ * @CIRCUIT_REASON_PEER_GONE: the far line's guest died, restarted or was
+ *	detached (ECONNRESET)
+ * @CIRCUIT_REASON_LINE_DELETED: the administrator deleted a line (ECONNRESET,
+ *	ENETDOWN for new calls of the deleted line)
+ * @CIRCUIT_REASON_VIOLATION: the far end broke the ring's rules (ECONNRESET)
+ * @CIRCUIT_REASON_MAX: not a reason; the number of them
+ */
+enum circuit_reason {
+	CIRCUIT_REASON_NONE,
+	CIRCUIT_REASON_NO_LINE,
+	CIRCUIT_REASON_LINE_DOWN,
+	CIRCUIT_REASON_NO_LISTENER,
+	CIRCUIT_REASON_TIMEOUT,
+	CIRCUIT_REASON_QUOTA_CIRCUITS,
+	CIRCUIT_REASON_QUOTA_MEMORY,
+	CIRCUIT_REASON_QUOTA_PENDING,
+	CIRCUIT_REASON_QUOTA_LISTENERS,
+	CIRCUIT_REASON_NO_MEMORY,
+	CIRCUIT_REASON_PORT_IN_USE,
+	CIRCUIT_REASON_INVALID,
+	CIRCUIT_REASON_PEER_RESET,
+	CIRCUIT_REASON_PEER_GONE,
+	CIRCUIT_REASON_LINE_DELETED,
+	CIRCUIT_REASON_VIOLATION,
+	CIRCUIT_REASON_MAX,
+};
+
+/**
+ * struct circuit_info - what CIRCUIT_SO_INFO tells of a connected socket
+ * @index: the circuit's number on this line
+ * @end: 0 on the calling side, 1 on the called side
+ * @reason: enum circuit_reason of what ended it, if anything has
+ * @tx_size: size of the ring this end writes, in bytes
+ * @rx_size: size of the ring this end reads, in bytes
+ * @reserved: zero
+ * @tx_bytes: bytes written since the call was answered
+ * @rx_bytes: bytes read since the call was answered
+ * @tx_doorbells: how often this end had to notify the far end
+ * @rx_wakeups: how often the far end had to notify this one
+ */
+struct circuit_info {
+	__u32	index;
+	__u32	end;
+	__u32	reason;
+	__u32	tx_size;
+	__u32	rx_size;
+	__u32	reserved;
+	__u64	tx_bytes;
+	__u64	rx_bytes;
+	__u64	tx_doorbells;
+	__u64	rx_wakeups;
+};
+
+#endif /* _UAPI_LINUX_CIRCUIT_H */

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * The signalling ABI: what a guest and the operator say to each other.
+ *
+ * The window (BAR2 of the guest's device) starts with the line's own area:
+ *
+ *	page 0	line header	struct circuit_line_hdr	written by the operator
+ *	page 1	guest page	struct circuit_guest_hdr written by the guest
+ *	page 2	attention	struct circuit_attn	operator -> guest
+ *	page 3	attention	struct circuit_attn	guest -> operator
+ *	page 4	signalling circuit: control page, then two rings of
+ *		CIRCUIT_SIG_RING bytes. The guest is end 0, the operator end 1.
+ *
+ * The rest shows cables where the operator put them and worthless scratch
+ * memory everywhere else. Offsets of circuits are only known from messages.
+ *
+ * Everything is in the byte order of the machine, which guest and host share; a
+ * guest of the other order sees a wrong magic number and stays away.
+ *
+ * Life of a line. The guest zeroes the attention page it raises and its half of
+ * the signalling circuit, enables its interrupt, stores a non-zero @epoch that
+ * differs from the last one and rings the doorbell. The operator releases whatever
+ * the line had, zeroes the attention page it raises and its own half of the
+ * signalling circuit, and copies the number to its own @epoch. From then on
+ * messages flow: HELLO is the first, WELCOME the answer. An epoch of zero
+ * says goodbye. There is no other way to start over and nothing else resets the
+ * indices.
+ *
+ * Every message is one record of CIRCUIT_SIG_SIZE bytes, so none ever wraps.
+ * Unused bytes are zero, and a message of the guest that breaks that rule, or is
+ * unknown in the negotiated version, puts the line out of service until its next
+ * epoch (state CIRCUIT_LINE_FAULT) - the guest has only hurt itself.
+ *
+ *	guest		operator		meaning
+ *	HELLO	->				versions and features of the guest
+ *		<-	WELCOME			the choice, the line's name and limits
+ *	LISTEN	->				publish a port
+ *		<-	LISTENING		done, or error + reason
+ *	UNLISTEN->				withdraw it (no answer; ignored if unknown)
+ *	CALL	->				call (line, port)
+ *		<-	CONNECTED		here is the circuit
+ *		<-	REFUSED			error + reason
+ *	CANCEL	->				forget that call; the answer may cross it
+ *		<-	ALERT			a call for a listener: it is connected
+ *	ANSWER	->				so many more calls left the accept queue
+ *	HANGUP	->				this end is through with the circuit
+ *		<-	RESET			the far end is gone; HANGUP is still due
+ *
+ * A circuit number belongs to the guest from CONNECTED or ALERT until it says
+ * HANGUP; afterwards the operator may use it again at any time.
+ */
+#ifndef _UAPI_LINUX_CIRCUIT_SIG_H
+#define _UAPI_LINUX_CIRCUIT_SIG_H
+
+#include <linux/types.h>
+#include <linux/circuit.h>
+#include <linux/circuit_ring.h>
+
+#define CIRCUIT_LINE_MAGIC	0x454e494c	/* "LINE" */
+#define CIRCUIT_SIG_VERSION_MIN	1
+#define CIRCUIT_SIG_VERSION_MAX	1
+#define CIRCUIT_SIG_FEATURES	0		/* none defined yet */
+
+#define CIRCUIT_PAGE		4096
+#define CIRCUIT_SIG_SIZE	128		/* bytes of one message */
+#define CIRCUIT_SIG_RING	16384		/* bytes of each signalling ring */
+
+#define CIRCUIT_OFF_LINE	0
+#define CIRCUIT_OFF_GUEST	(1 * CIRCUIT_PAGE)
+#define CIRCUIT_OFF_ATTN_GUEST	(2 * CIRCUIT_PAGE)	/* operator -> guest */
+#define CIRCUIT_OFF_ATTN_HOST	(3 * CIRCUIT_PAGE)	/* guest -> operator */
+#define CIRCUIT_OFF_SIG		(4 * CIRCUIT_PAGE)
+#define CIRCUIT_LINE_AREA	(CIRCUIT_OFF_SIG + CIRCUIT_CTRL_SIZE + 2 * CIRCUIT_SIG_RING)
+
+/* A window is a power of two; cables appear in it at multiples of this. */
+#define CIRCUIT_WINDOW_SLOT	(2u << 20)
+#define CIRCUIT_WINDOW_MIN	(1ull << 30)
+
+/*
+ * ivshmem: peer numbers in the doorbell register. Vector 0 of the host's peer is
+ * the doorbell, vector 0 of the guest's is the interrupt.
+ */
+#define CIRCUIT_PEER_HOST	0
+#define CIRCUIT_PEER_GUEST	1
+
+/* State of a line in struct circuit_line_hdr. */
+#define CIRCUIT_LINE_UP		1	/* waiting for an epoch or at work */
+#define CIRCUIT_LINE_FAULT	2	/* out of service until the next epoch */
+#define CIRCUIT_LINE_GONE	3	/* deleted; nothing will ever answer again */
+
+/**
+ * struct circuit_line_hdr - the operator's page
+ * @magic: CIRCUIT_LINE_MAGIC
+ * @version_min: oldest signalling version the operator speaks
+ * @version_max: newest signalling version the operator speaks
+ * @page_size: CIRCUIT_PAGE
+ * @window: size of the window in bytes
+ * @features: CIRCUIT_SIG_FEATURES the operator offers
+ * @epoch: the guest's epoch that is in force
+ * @state: CIRCUIT_LINE_*
+ * @reason: enum circuit_reason behind the state
+ * @pad: zero
+ */
+struct circuit_line_hdr {
+	__u32	magic;
+	__u16	version_min;
+	__u16	version_max;
+	__u32	page_size;
+	__u32	reserved;
+	__u64	window;
+	__u64	features;
+	__u32	epoch;
+	__u32	state;
+	__u32	reason;
+	__u8	pad[4052];
+};
+
+/**
+ * struct circuit_guest_hdr - the guest's page
+ * @epoch: the epoch the guest wants, 0 for none
+ * @pad: zero
+ */
+struct circuit_guest_hdr {
+	__u32	epoch;
+	__u8	pad[4092];
+};
+
+/*
+ * Attention: which circuits a doorbell or interrupt is about. Bit n of @bits is
+ * circuit n (0: signalling); bit w of @summary says that @bits[w] is worth a
+ * look. The raising side sets the bit, then its summary bit, then notifies, and
+ * need not notify if the bit was set already. The other side exchanges the
+ * summary word for zero, then each word it names, then looks at the circuits.
+ * All of it with full barriers that hold on a machine that believes it has one
+ * processor.
+ */
+#define CIRCUIT_ATTN_SUMMARY	8
+#define CIRCUIT_ATTN_WORDS	(CIRCUIT_PAGE / 8 - CIRCUIT_ATTN_SUMMARY)
+#define CIRCUIT_INDEX_MAX	(CIRCUIT_ATTN_WORDS * 64 - 1)
+
+struct circuit_attn {
+	__u64	summary[CIRCUIT_ATTN_SUMMARY];
+	__u64	bits[CIRCUIT_ATTN_WORDS];
+};
+
+enum circuit_sig_type {
+	/* guest to operator */
+	CIRCUIT_SIG_HELLO	= 1,
+	CIRCUIT_SIG_LISTEN	= 2,
+	CIRCUIT_SIG_UNLISTEN	= 3,
+	CIRCUIT_SIG_CALL	= 4,
+	CIRCUIT_SIG_CANCEL	= 5,
+	CIRCUIT_SIG_ANSWER	= 6,
+	CIRCUIT_SIG_HANGUP	= 7,
+	/* operator to guest */
+	CIRCUIT_SIG_WELCOME	= 65,
+	CIRCUIT_SIG_LISTENING	= 66,
+	CIRCUIT_SIG_CONNECTED	= 67,
+	CIRCUIT_SIG_REFUSED	= 68,
+	CIRCUIT_SIG_ALERT	= 69,
+	CIRCUIT_SIG_RESET	= 70,
+};
+
+/* Kinds of socket in CALL and LISTEN: the SOCK_* numbers. */
+#define CIRCUIT_SIG_STREAM	1
+
+/**
+ * struct circuit_sig_hello - body of HELLO
+ * @version_min: oldest version the guest speaks
+ * @version_max: newest version the guest speaks
+ * @features: features the guest can use
+ */
+struct circuit_sig_hello {
+	__u16	version_min;
+	__u16	version_max;
+	__u32	reserved;
+	__u64	features;
+};
+
+/**
+ * struct circuit_sig_welcome - body of WELCOME
+ * @version: version in force, 0 if there is none in common (@error is set)
+ * @error: 0 or a positive errno
+ * @features: features in force
+ * @ring_default: ring size for a call that does not ask, in bytes
+ * @ring_max: largest ring this line may have, in bytes
+ * @circuits_max: most circuits this line may have
+ * @name: this line's name
+ */
+struct circuit_sig_welcome {
+	__u16	version;
+	__u16	error;
+	__u32	ring_default;
+	__u64	features;
+	__u32	ring_max;
+	__u32	circuits_max;
+	char	name[CIRCUIT_NAME_SIZE];
+};
+
+/**
+ * struct circuit_sig_listen - body of LISTEN; @ref of the header names the listener
+ * @type: CIRCUIT_SIG_STREAM
+ * @port: the port, not 0
+ * @backlog: calls that may wait to be answered, at least 1
+ * @tx_size: wanted size of the rings this side writes, 0: no wish
+ * @rx_size: wanted size of the rings this side reads, 0: no wish
+ */
+struct circuit_sig_listen {
+	__u32	type;
+	__u32	port;
+	__u32	backlog;
+	__u32	tx_size;
+	__u32	rx_size;
+};
+
+/**
+ * struct circuit_sig_call - body of CALL; @ref of the header names the call
+ * @type: CIRCUIT_SIG_STREAM
+ * @port: the port called
+ * @src_port: the caller's own port, told to the far end
+ * @tx_size: wanted size of the ring this side writes, 0: no wish
+ * @rx_size: wanted size of the ring this side reads, 0: no wish
+ * @line: the line called, empty for one's own
+ */
+struct circuit_sig_call {
+	__u32	type;
+	__u32	port;
+	__u32	src_port;
+	__u32	tx_size;
+	__u32	rx_size;
+	__u32	reserved;
+	char	line[CIRCUIT_NAME_SIZE];
+};
+
+/**
+ * struct circuit_sig_circuit - body of CONNECTED and ALERT
+ * @index: the circuit's number on this line
+ * @end: which end this guest is
+ * @size: sizes of ring 0 and ring 1
+ * @offset: offset of the control page in the window; the rings follow it
+ * @port: the far end's port
+ * @reserved: zero
+ * @line: the far end's line
+ *
+ * @ref of the header is the call's in CONNECTED, the listener's in ALERT.
+ */
+struct circuit_sig_circuit {
+	__u32	index;
+	__u32	end;
+	__u32	size[2];
+	__u64	offset;
+	__u32	port;
+	__u32	reserved;
+	char	line[CIRCUIT_NAME_SIZE];
+};
+
+/**
+ * struct circuit_sig_status - body of LISTENING, REFUSED and RESET
+ * @error: 0 or a positive errno
+ * @reason: enum circuit_reason
+ * @index: RESET: the circuit's number, otherwise zero
+ */
+struct circuit_sig_status {
+	__u32	error;
+	__u32	reason;
+	__u32	index;
+};
+
+/**
+ * struct circuit_sig_hangup - body of HANGUP
+ * @index: the circuit's number
+ * @reason: enum circuit_reason; not NONE if this end aborted the circuit
+ */
+struct circuit_sig_hangup {
+	__u32	index;
+	__u32	reason;
+};
+
+/**
+ * struct circuit_sig_answer - body of ANSWER; @ref names the listener
+ * @count: calls that left the accept queue since the last ANSWER
+ */
+struct circuit_sig_answer {
+	__u32	count;
+};
+
+/**
+ * struct circuit_sig - one message
+ * @type: enum circuit_sig_type
+ * @reserved: zero
+ * @ref: the guest's name for the call or listener, 0 where there is none
+ */
+struct circuit_sig {
+	__u16	type;
+	__u16	reserved;
+	__u32	ref;
+	union {
+		struct circuit_sig_hello	hello;
+		struct circuit_sig_welcome	welcome;
+		struct circuit_sig_listen	listen;
+		struct circuit_sig_call		call;
+		struct circuit_sig_circuit	circuit;
+		struct circuit_sig_status	status;
+		struct circuit_sig_hangup	hangup;
+		struct circuit_sig_answer	answer;
+		__u8				body[CIRCUIT_SIG_SIZE - 8];
+	};
+};
+
+#ifdef CIRCUIT_ABI_ASSERT
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_line_hdr) == CIRCUIT_PAGE);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_guest_hdr) == CIRCUIT_PAGE);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_attn) == CIRCUIT_PAGE);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig) == CIRCUIT_SIG_SIZE);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_welcome) == 56);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_call) == 56);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_circuit) == 64);
+CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_sig, body) == 8);
+CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_line_hdr, epoch) == 32);
+CIRCUIT_ABI_ASSERT(CIRCUIT_SIG_RING % CIRCUIT_SIG_SIZE == 0);
+#endif
+
+#endif /* _UAPI_LINUX_CIRCUIT_SIG_H */
