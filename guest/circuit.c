@@ -221,7 +221,7 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason)
 	c->out.msg.hangup.reason = reason;
 	/* One doorbell for both, mark and message. */
 	if (!circuit_post(c) && raised)
-		line->t->doorbell(line->t);
+		circuit_line_doorbell(line);
 }
 
 static void listener_free(struct circuit_listener *lst)

@@ -114,6 +114,7 @@ enum circuit_guest_state {
  * @hdr: the operator's page
  * @attn_in: marks from the operator
  * @attn_out: marks for the operator
+ * @door_ns: what a doorbell costs at its cheapest, in ns
  * @wait: woken on every interrupt while somebody waits for a change of state
  * @tasklet: see above
  * @rx: incoming signalling, the tasklet's
@@ -140,6 +141,7 @@ struct circuit_line {
 	struct circuit_line_hdr		*hdr;
 	struct circuit_attn		*attn_in;
 	struct circuit_attn		*attn_out;
+	u32				door_ns;
 	wait_queue_head_t		wait;
 	struct tasklet_struct		tasklet;
 	struct circuit_rx		rx;
@@ -175,6 +177,8 @@ struct circuit_line {
  * @seen_tail: last tail that woke readers; the tasklet's
  * @seen_head: last head that woke writers; the tasklet's
  * @seen_flags: last flags of the far end that were acted upon; the tasklet's
+ * @rx_backoff: how often in a row spinning for data was in vain; cs->rx_mutex
+ * @tx_backoff: how often in a row spinning for room was; cs->tx_mutex
  * @doorbells: notifications sent
  * @wakeups: notifications received
  * @out: CALL, CANCEL or HANGUP
@@ -197,6 +201,8 @@ struct circuit {
 	u32			seen_tail;
 	u32			seen_head;
 	u32			seen_flags;
+	u8			rx_backoff;
+	u8			tx_backoff;
 	u64			doorbells;
 	u64			wakeups;
 	struct circuit_out	out;
@@ -279,6 +285,7 @@ void circuit_line_quiesce(struct circuit_line *line);
 void circuit_line_detach(struct circuit_line *line);
 void circuit_line_interrupt(struct circuit_line *line);
 bool circuit_line_up(const struct circuit_line *line);
+void circuit_line_doorbell(struct circuit_line *line);
 bool circuit_line_raise(struct circuit_line *line, u32 index);
 void circuit_line_notify(struct circuit_line *line, u32 index);
 bool circuit_line_post(struct circuit_line *line, struct circuit_out *out);

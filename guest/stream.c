@@ -6,19 +6,30 @@
  * as with TCP, writers that block may find each other's data in between. Data is
  * handed over in pieces, so that the far end works on one while the next is copied.
  *
+ * Being woken costs the far end a doorbell, and this one an interrupt and a few VM
+ * exits. So a side first spins for up to as long as that takes, as measured: at worst
+ * it wastes as much again as it could have saved. It does so less and less while it
+ * turns out to be in vain, and not at all if anybody else wants the processor.
+ *
  * A side that is about to sleep arms its event and looks again (pair R3 of
  * linux/circuit_ring.h); the far end then raises a mark when it passes the event,
  * and the tasklet wakes the socket.
  */
+#include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
-#include <net/busy_poll.h>
 #include <net/tcp_states.h>
 #include "guest.h"
 
 #define PIECE	(32u << 10)
+
+#define BACKOFF_MAX	8	/* vain attempts before spinning ends */
+
+static unsigned int spin_doorbells = 6;
+module_param(spin_doorbells, uint, 0644);
+MODULE_PARM_DESC(spin_doorbells, "spin before sleeping for as long as so many doorbells take");
 
 /*
  * copy_from_iter() and copy_to_iter() would check, at the price of a search among
@@ -59,6 +70,43 @@ static u32 tx_lowat(const struct circuit_tx *tx)
 	return tx->size / 4;
 }
 
+/* The longest it pays to spin on this circuit, in ns. */
+static u64 spin_max(const struct circuit *c)
+{
+	return (u64)READ_ONCE(c->line->door_ns) * min(READ_ONCE(spin_doorbells), 1000u);
+}
+
+/*
+ * Spin until the free-running index *@word has got to or beyond @goal, for at most
+ * @max ns less what @backoff takes off. Returns true if it has.
+ */
+static bool spin(const struct sock *sk, const u32 *word, u32 goal, u64 max, u8 *backoff)
+{
+	u64 end;
+
+	if (!max || *backoff >= BACKOFF_MAX)
+		return false;
+	end = local_clock() + (max >> *backoff);
+	do {
+		if ((s32)(READ_ONCE(*word) - goal) >= 0) {
+			*backoff = 0;
+			return true;
+		}
+		if (need_resched() || signal_pending(current) || READ_ONCE(sk->sk_err))
+			return false;
+		cpu_relax();
+	} while (local_clock() < end);
+	++*backoff;
+	return false;
+}
+
+/* After a sleep of @ns: would spinning have been better? */
+static void spin_learn(u64 ns, u64 max, u8 *backoff)
+{
+	if (ns < max)
+		*backoff = 0;
+}
+
 static bool tx_broken(const struct sock *sk)
 {
 	return READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
@@ -70,13 +118,20 @@ static void tx_wait(struct sock *sk, struct circuit *c, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	struct circuit_sock *cs = circuit_sk(sk);
+	u64 max = spin_max(c), start;
 
+	if (spin(sk, &c->tx.cons->head, c->tx.head + c->tx.size / 4, max, &c->tx_backoff))
+		return;
 	add_wait_queue(sk_sleep(sk), &wait);
 	circuit_tx_arm(&c->tx, c->tx.size / 2);
 	if (!circuit_tx_space(&c->tx) && !tx_broken(sk)) {
 		mutex_unlock(&cs->tx_mutex);
+		start = local_clock();
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+		start = local_clock() - start;
 		mutex_lock(&cs->tx_mutex);
+		if (cs->c == c)
+			spin_learn(start, max, &c->tx_backoff);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
 }
@@ -177,30 +232,23 @@ int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	return err ? sk_stream_error(sk, msg->msg_flags, err) : 0;
 }
 
-static void rx_busy_wait(struct sock *sk, struct circuit_rx *rx)
-{
-#ifdef CONFIG_NET_RX_BUSY_POLL
-	u64 end = READ_ONCE(sk->sk_ll_usec);
-
-	if (!end)
-		return;
-	end = local_clock() + end * NSEC_PER_USEC;
-	while (READ_ONCE(rx->prod->tail) == rx->tail && !need_resched() &&
-	       !signal_pending(current) && local_clock() < end)
-		cpu_relax();
-#endif
-}
-
 /* Wait for data. rx_mutex is held on entry and exit; @c may be NULL. */
 static void rx_wait(struct sock *sk, struct circuit *c, u32 want, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	struct circuit_sock *cs = circuit_sk(sk);
 	int state = c ? TCP_ESTABLISHED : TCP_SYN_SENT;
+	u64 max = 0, start;
 	bool idle;
 
-	if (c)
-		rx_busy_wait(sk, &c->rx);
+	if (c) {
+		max = spin_max(c);
+#ifdef CONFIG_NET_RX_BUSY_POLL
+		max = max(max, (u64)READ_ONCE(sk->sk_ll_usec) * NSEC_PER_USEC);
+#endif
+		if (spin(sk, &c->rx.prod->tail, c->rx.head + want, max, &c->rx_backoff))
+			return;
+	}
 	add_wait_queue(sk_sleep(sk), &wait);
 	if (c) {
 		circuit_rx_arm(&c->rx, want);
@@ -211,8 +259,12 @@ static void rx_wait(struct sock *sk, struct circuit *c, u32 want, long *timeo)
 	if (idle && !READ_ONCE(sk->sk_err) && !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) &&
 	    READ_ONCE(sk->sk_state) == state) {
 		mutex_unlock(&cs->rx_mutex);
+		start = local_clock();
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+		start = local_clock() - start;
 		mutex_lock(&cs->rx_mutex);
+		if (c && cs->c == c)
+			spin_learn(start, max, &c->rx_backoff);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
 }

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Switchboard: circuit-switched sockets for virtual machines.
+#
+#	make		modules for this kernel, tools
+#	make demo	a file between two VMs, before your eyes
+#	make check	all tests
+#	make bench	the figures
+#	make help	the rest
+
+O	?= $(CURDIR)/build
+KDIR	?= /lib/modules/$(shell uname -r)/build
+PREFIX	?= /usr
+export O
+
+all: modules tools
+
+help:
+	@echo "make                modules for the running kernel (KDIR=...) and the tools"
+	@echo "make install        both, to this machine (DESTDIR=..., PREFIX=$(PREFIX))"
+	@echo "make demo           boot a host with two VMs and move a file between them"
+	@echo "make check          every test, on the stock and on the debug kernel"
+	@echo "make check-quick    every test but those on the debug kernel"
+	@echo "make check-kunit    unit tests only"
+	@echo "make check-static   sparse, shellcheck, the netlink specification"
+	@echo "make bench          circuits against virtio-net, same guests, same run"
+	@echo "make packages       install the Debian packages all of this needs"
+	@echo "make clean"
+
+# kbuild leaves its products beside the sources, so it works on a copy of them.
+modules:
+	tools/build-modules $(KDIR) $(O)/modules
+
+tools:
+	$(MAKE) -C tools O=$(O)/tools
+
+install: modules tools
+	$(MAKE) -C $(KDIR) M=$(O)/modules/src INSTALL_MOD_DIR=extra modules_install
+	$(MAKE) -C tools O=$(O)/tools PREFIX=$(PREFIX) install
+
+packages:
+	tools/lab/install-packages
+
+demo:
+	selftests/run demo
+
+check:
+	selftests/run check
+
+check-quick check-kunit check-static check-stock check-debug bench:
+	selftests/run $@
+
+clean:
+	rm -rf $(O)
+
+.PHONY: all help modules tools install packages demo check check-quick check-kunit check-static \
+	check-stock check-debug bench clean

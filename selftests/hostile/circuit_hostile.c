@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A guest that does not play by the rules.
+ *
+ * Loaded in place of circuit_guest, it takes the line's device over and does what
+ * the parameter "attack" says, for "seconds" seconds, when it is probed. It needs no
+ * interrupt: it polls. What it achieves is looked at from the host and from the other
+ * guests; here it only reports that it has done its worst.
+ */
+#include <linux/delay.h>
+#include <linux/io.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/random.h>
+#include <linux/sched/signal.h>
+#include <linux/circuit_sig.h>
+#include "../../ring/attn.h"
+#include "../../ring/ring.h"
+
+static char *attack = "none";
+module_param(attack, charp, 0444);
+MODULE_PARM_DESC(attack, "what to do");
+static unsigned int seconds = 2;
+module_param(seconds, uint, 0444);
+static char *victim = "";
+module_param(victim, charp, 0444);
+MODULE_PARM_DESC(victim, "line to call");
+static unsigned int port = 7;
+module_param(port, uint, 0444);
+
+struct hostile {
+	void __iomem		*regs;
+	u8			*window;
+	u64			size;
+	struct circuit_line_hdr	*hdr;
+	struct circuit_guest_hdr *guest;
+	struct circuit_attn	*attn;
+	struct circuit_ctrl	*ctrl;
+	struct circuit_tx	tx;
+	struct circuit_rx	rx;
+	u32			ref;
+	u64			done;
+};
+
+static void ring(struct hostile *h)
+{
+	writel(CIRCUIT_PEER_HOST << 16, h->regs + 12);
+}
+
+static bool more(struct hostile *h, unsigned long end)
+{
+	h->done++;
+	cond_resched();
+	return time_before(jiffies, end) && !signal_pending(current);
+}
+
+/* Start an epoch as an honest guest does. */
+static int epoch(struct hostile *h)
+{
+	void *data = h->ctrl + 1;
+	unsigned long end = jiffies + 10 * HZ;
+	u32 e;
+
+	memset(h->attn, 0, CIRCUIT_PAGE);
+	memset(&h->ctrl->dir[0].prod, 0, sizeof(h->ctrl->dir[0].prod));
+	memset(&h->ctrl->dir[1].cons, 0, sizeof(h->ctrl->dir[1].cons));
+	circuit_ring_init(&h->tx, &h->rx, h->ctrl, data, CIRCUIT_SIG_RING,
+			  data + CIRCUIT_SIG_RING, CIRCUIT_SIG_RING, 0);
+	e = get_random_u32() | 1;
+	if (e == READ_ONCE(h->hdr->epoch))
+		e += 2;
+	virt_store_release(&h->guest->epoch, e);
+	virt_mb();
+	ring(h);
+	while (virt_load_acquire(&h->hdr->epoch) != e) {
+		if (time_after(jiffies, end))
+			return -ETIMEDOUT;
+		usleep_range(100, 200);
+	}
+	return 0;
+}
+
+/* Send a message if there is room; the answer, if any, is somebody else's business. */
+static bool post(struct hostile *h, const struct circuit_sig *msg)
+{
+	struct circuit_span s;
+
+	if (circuit_tx_space(&h->tx) < CIRCUIT_SIG_SIZE)
+		return false;
+	s = circuit_tx_span(&h->tx, CIRCUIT_SIG_SIZE);
+	memcpy(h->tx.data + s.off[0], msg, CIRCUIT_SIG_SIZE);
+	if (circuit_tx_publish(&h->tx, CIRCUIT_SIG_SIZE) && circuit_attn_raise(h->attn, 0))
+		ring(h);
+	return true;
+}
+
+static bool receive(struct hostile *h, struct circuit_sig *msg)
+{
+	struct circuit_span s;
+
+	if (circuit_rx_avail(&h->rx) < CIRCUIT_SIG_SIZE)
+		return false;
+	s = circuit_rx_span(&h->rx, 0, CIRCUIT_SIG_SIZE);
+	memcpy(msg, h->rx.data + s.off[0], sizeof(*msg));
+	if (circuit_rx_release(&h->rx, CIRCUIT_SIG_SIZE) && circuit_attn_raise(h->attn, 0))
+		ring(h);
+	return true;
+}
+
+static bool wait_for(struct hostile *h, u16 type, struct circuit_sig *msg)
+{
+	unsigned long end = jiffies + 5 * HZ;
+
+	while (time_before(jiffies, end)) {
+		if (receive(h, msg)) {
+			if (msg->type == type)
+				return true;
+			continue;
+		}
+		usleep_range(50, 100);
+	}
+	return false;
+}
+
+static int hello(struct hostile *h)
+{
+	struct circuit_sig msg = {
+		.type = CIRCUIT_SIG_HELLO,
+		.hello.version_min = CIRCUIT_SIG_VERSION_MIN,
+		.hello.version_max = CIRCUIT_SIG_VERSION_MAX,
+	};
+	int err = epoch(h);
+
+	if (err)
+		return err;
+	post(h, &msg);
+	return wait_for(h, CIRCUIT_SIG_WELCOME, &msg) ? 0 : -ETIMEDOUT;
+}
+
+static void make_call(struct hostile *h, struct circuit_sig *msg)
+{
+	memset(msg, 0, sizeof(*msg));
+	msg->type = CIRCUIT_SIG_CALL;
+	msg->ref = ++h->ref;
+	msg->call.type = CIRCUIT_SIG_STREAM;
+	msg->call.port = port;
+	msg->call.src_port = 1;
+	msg->call.tx_size = CIRCUIT_RING_MIN;
+	msg->call.rx_size = CIRCUIT_RING_MIN;
+	strscpy(msg->call.line, victim, CIRCUIT_NAME_SIZE);
+}
+
+/* Random bytes, random types: each one should cost us the line. */
+static int attack_garbage(struct hostile *h, unsigned long end)
+{
+	struct circuit_sig msg;
+	int err;
+
+	do {
+		err = hello(h);
+		if (err)
+			return err;
+		get_random_bytes(&msg, sizeof(msg));
+		if (get_random_u32() & 1)
+			msg.type = get_random_u32() % 9;
+		if (get_random_u32() & 1)
+			msg.reserved = 0;
+		post(h, &msg);
+		/* The operator says so in the header; or the message passed as honest. */
+		usleep_range(200, 400);
+	} while (more(h, end));
+	return 0;
+}
+
+/* Well-formed messages about things that do not exist, with absurd values. */
+static int attack_lies(struct hostile *h, unsigned long end)
+{
+	static const u8 types[] = { CIRCUIT_SIG_LISTEN, CIRCUIT_SIG_UNLISTEN, CIRCUIT_SIG_CALL,
+		CIRCUIT_SIG_CANCEL, CIRCUIT_SIG_ANSWER, CIRCUIT_SIG_HANGUP, CIRCUIT_SIG_HELLO };
+	struct circuit_sig msg, answer;
+	int err, n;
+
+	do {
+		err = hello(h);
+		if (err)
+			return err;
+		for (n = 0; n < 50 && READ_ONCE(h->hdr->state) == CIRCUIT_LINE_UP; n++) {
+			memset(&msg, 0, sizeof(msg));
+			msg.type = types[get_random_u32() % ARRAY_SIZE(types)];
+			msg.ref = get_random_u32() % 8;
+			switch (msg.type) {
+			case CIRCUIT_SIG_LISTEN:
+				msg.listen.type = get_random_u32() % 3;
+				msg.listen.port = get_random_u32() % 8;
+				msg.listen.backlog = get_random_u32();
+				msg.listen.tx_size = get_random_u32();
+				msg.listen.rx_size = get_random_u32();
+				break;
+			case CIRCUIT_SIG_CALL:
+				make_call(h, &msg);
+				msg.ref = get_random_u32() % 8;
+				msg.call.port = get_random_u32() % 8;
+				msg.call.tx_size = get_random_u32();
+				msg.call.rx_size = get_random_u32();
+				if (get_random_u32() & 1)
+					memset(msg.call.line, 0, CIRCUIT_NAME_SIZE);
+				break;
+			case CIRCUIT_SIG_ANSWER:
+				msg.answer.count = get_random_u32() % 4;
+				break;
+			case CIRCUIT_SIG_HANGUP:
+				msg.ref = 0;
+				msg.hangup.index = get_random_u32() % 8;
+				msg.hangup.reason = get_random_u32() % 20;
+				break;
+			}
+			post(h, &msg);
+			while (receive(h, &answer))
+				;
+		}
+	} while (more(h, end));
+	return 0;
+}
+
+static int attack_index(struct hostile *h, unsigned long end)
+{
+	int err;
+
+	do {
+		err = hello(h);
+		if (err)
+			return err;
+		/* One side or the other of our half claims the impossible. */
+		if (get_random_u32() & 1)
+			WRITE_ONCE(h->tx.prod->tail, get_random_u32());
+		else
+			WRITE_ONCE(h->rx.cons->head, get_random_u32());
+		circuit_attn_raise(h->attn, 0);
+		ring(h);
+		usleep_range(200, 400);
+	} while (more(h, end));
+	return 0;
+}
+
+static int attack_scribble(struct hostile *h, unsigned long end)
+{
+	int err = hello(h);
+	u32 *words = (u32 *)h->window;
+
+	if (err)
+		return err;
+	do {
+		u32 n;
+
+		for (n = 0; n < 1000; n++)
+			WRITE_ONCE(words[get_random_u32() % (CIRCUIT_LINE_AREA / 4)],
+				   get_random_u32());
+		ring(h);
+	} while (more(h, end));
+	return 0;
+}
+
+/* Everything we can address, most of which was never given to us. */
+static int attack_window(struct hostile *h, unsigned long end)
+{
+	int err = hello(h);
+	u64 off;
+
+	if (err)
+		return err;
+	do {
+		for (off = CIRCUIT_WINDOW_SLOT; off < h->size; off += CIRCUIT_WINDOW_SLOT / 2)
+			WRITE_ONCE(*(u32 *)(h->window + off +
+					    get_random_u32() % (CIRCUIT_WINDOW_SLOT / 8) * 4),
+				   get_random_u32());
+	} while (more(h, end));
+	return 0;
+}
+
+static int attack_epochs(struct hostile *h, unsigned long end)
+{
+	int err = hello(h);
+
+	if (err)
+		return err;
+	do {
+		WRITE_ONCE(h->guest->epoch, get_random_u32() & 3);
+		ring(h);
+	} while (more(h, end));
+	return 0;
+}
+
+static int attack_marks(struct hostile *h, unsigned long end)
+{
+	int err = hello(h);
+
+	if (err)
+		return err;
+	do {
+		memset(h->attn, 0xff, sizeof(*h->attn));
+		ring(h);
+	} while (more(h, end));
+	return 0;
+}
+
+static int attack_doorbells(struct hostile *h, unsigned long end)
+{
+	int err = hello(h);
+
+	if (err)
+		return err;
+	do {
+		int n;
+
+		for (n = 0; n < 100; n++)
+			ring(h);
+	} while (more(h, end));
+	return 0;
+}
+
+/* Calls without end, and never an answer taken. */
+static int attack_calls(struct hostile *h, unsigned long end)
+{
+	struct circuit_sig msg;
+	int err = hello(h);
+
+	if (err)
+		return err;
+	do {
+		make_call(h, &msg);
+		if (!post(h, &msg)) {
+			h->ref--;
+			ring(h);
+		}
+	} while (more(h, end));
+	return 0;
+}
+
+/* Real circuits, with our half of the control page full of nonsense. */
+static int attack_rings(struct hostile *h, unsigned long end)
+{
+	struct circuit_sig msg;
+	int err = hello(h);
+	u32 n;
+
+	if (err)
+		return err;
+	do {
+		struct circuit_ctrl *ctrl;
+		u32 *words;
+		u32 index;
+
+		make_call(h, &msg);
+		post(h, &msg);
+		if (!wait_for(h, CIRCUIT_SIG_CONNECTED, &msg))
+			continue;
+		index = msg.circuit.index;
+		ctrl = (void *)(h->window + msg.circuit.offset);
+		words = (u32 *)ctrl;
+		for (n = 0; n < 64; n++) {
+			switch (get_random_u32() % 6) {
+			case 0:
+				WRITE_ONCE(ctrl->dir[0].prod.tail, get_random_u32());
+				break;
+			case 1:
+				WRITE_ONCE(ctrl->dir[0].prod.tail, get_random_u32() % 8192);
+				break;
+			case 2:
+				WRITE_ONCE(ctrl->dir[1].cons.head, get_random_u32());
+				break;
+			case 3:
+				WRITE_ONCE(ctrl->dir[0].prod.flags, get_random_u32() % 16);
+				break;
+			case 4:
+				WRITE_ONCE(ctrl->dir[1].cons.flags, get_random_u32() % 4);
+				break;
+			case 5:
+				WRITE_ONCE(words[get_random_u32() % 1024], get_random_u32());
+				break;
+			}
+			circuit_attn_raise(h->attn, index);
+			ring(h);
+		}
+		memset(&msg, 0, sizeof(msg));
+		msg.type = CIRCUIT_SIG_HANGUP;
+		msg.hangup.index = index;
+		post(h, &msg);
+	} while (more(h, end));
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct hostile *h, unsigned long end);
+} attacks[] = {
+	{ "garbage", attack_garbage },
+	{ "lies", attack_lies },
+	{ "index", attack_index },
+	{ "scribble", attack_scribble },
+	{ "window", attack_window },
+	{ "epochs", attack_epochs },
+	{ "marks", attack_marks },
+	{ "doorbells", attack_doorbells },
+	{ "calls", attack_calls },
+	{ "rings", attack_rings },
+};
+
+static int hostile_run(struct hostile *h)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(attacks); i++) {
+		if (strcmp(attacks[i].name, attack))
+			continue;
+		err = attacks[i].run(h, jiffies + seconds * HZ);
+		pr_info("circuit_hostile: %s: %llu rounds, result %d\n", attack, h->done, err);
+		return err;
+	}
+	pr_err("circuit_hostile: no attack is called %s\n", attack);
+	return -EINVAL;
+}
+
+static int hostile_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct hostile h = {};
+	int err;
+
+	err = pci_enable_device(pdev);
+	if (err)
+		return err;
+	err = -ENOMEM;
+	h.size = pci_resource_len(pdev, 2);
+	h.regs = ioremap(pci_resource_start(pdev, 0), pci_resource_len(pdev, 0));
+	h.window = memremap(pci_resource_start(pdev, 2), h.size, MEMREMAP_WB);
+	if (!h.regs || !h.window)
+		goto out;
+	h.hdr = (void *)(h.window + CIRCUIT_OFF_LINE);
+	h.guest = (void *)(h.window + CIRCUIT_OFF_GUEST);
+	h.attn = (void *)(h.window + CIRCUIT_OFF_ATTN_HOST);
+	h.ctrl = (void *)(h.window + CIRCUIT_OFF_SIG);
+	err = hostile_run(&h);
+out:
+	if (h.window)
+		memunmap(h.window);
+	if (h.regs)
+		iounmap(h.regs);
+	pci_disable_device(pdev);
+	return err;
+}
+
+/* Nothing is kept: what the line had stays behind, as after a crash. */
+static void hostile_remove(struct pci_dev *pdev)
+{
+}
+
+static const struct pci_device_id hostile_ids[] = {
+	{ PCI_DEVICE(0x1af4, 0x1110) },
+	{}
+};
+
+static struct pci_driver hostile_driver = {
+	.name = KBUILD_MODNAME,
+	.id_table = hostile_ids,
+	.probe = hostile_probe,
+	.remove = hostile_remove,
+};
+
+module_pci_driver(hostile_driver);
+
+MODULE_DESCRIPTION("A guest that does not play by the rules of circuits");
+MODULE_LICENSE("GPL");

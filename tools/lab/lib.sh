@@ -1,0 +1,564 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# lib.sh - what a scenario can call, inside L1 (the host under test).
+#
+# Guests (state is kept in files under /run/lab/guest/NAME, so all of this works from subshells):
+#   guest_start NAME [OPTION]...    start a KVM guest and wait until it takes commands
+#       --line LINE    start the VMM through `$CIRCUIT line run LINE -- ...` (adds the ivshmem device)
+#       --net          virtio-net with vhost-net on bridge br0: address $(guest_ip NAME)
+#       --smp N        processors (1)          --mem MB     memory (256; 640 for a debug kernel)
+#       --no-wait      do not wait; guest_ready NAME does
+#       --nomod        do not load the guest module    --modargs "A=1 B=2"  its parameters
+#       --append ARGS  more kernel command line        -- ARG...  more arguments for QEMU
+#   guest_ready NAME [S]            wait until the agent answers (120 s)
+#   guest_exec [-i] [-t S] NAME CMD...   run `sh -c "CMD..."` in the guest, stdout and stderr apart, its exit
+#                                   code; -i: with this stdin; 124: timeout (60 s), 125: guest gone
+#   guest_bg NAME ID CMD...         start a command; guest_wait NAME ID [S] gives its exit code and
+#                                   prints its output; guest_bg_log NAME ID is the file it goes to;
+#                                   guest_bg_kill NAME ID ends it
+#   guest_put NAME FILE DEST        guest_get NAME FILE DEST
+#   guest_kill9 NAME                SIGKILL to the VMM, returns when it is gone
+#   guest_reboot NAME               reboot inside the same VMM process, returns when it is back
+#   guest_stop NAME                 power off, returns when the VMM is gone
+#   guest_panic NAME [reboot]       panic it through sysrq; the VMM ends (or: the guest reboots)
+#   guest_qmp NAME JSON...          talk to the VMM
+#   guest_alive NAME   guest_pid NAME   guest_ip NAME   guest_cid NAME   guest_list
+#
+# Tests:
+#   t_run [-t S] NAME FUNCTION [ARG]...  run FUNCTION as one test in a subshell under set -e: it
+#                                   passes when it returns 0 in time (60 s) and neither the host nor
+#                                   any guest has logged a splat
+#   t_fail WHY    t_skip WHY        end the running test (or report one: t_fail -n NAME WHY)
+#   t_note TEXT                     a line "# TEXT" in the results, e.g. a measurement
+#   wait_for S CMD...               poll until CMD succeeds; fails after S seconds
+#   expect WANT GOT [WHAT]          fail unless equal
+#   fails CMD...                    succeed if CMD fails (a plain "! CMD" does not trip set -e)
+#   splat_expected host|NAME REGEX  the running test causes log lines that match; all others count
+#   splat_forget                    ignore what has been logged up to now
+#   splat_scan                      print new splats of the host and all guests; fails if there are
+#
+# End of the run (lab_finish, called by host-init): exit code of the scenario, final splat scan,
+# kmemleak of the host and of every guest that is alive, VMM messages, logs to /out, verdict.
+# A scenario should leave what it wants leak-checked in place, and guests running.
+
+LAB_RUN=/run/lab
+LAB_GUESTS=$LAB_RUN/guest
+LAB_BOOT_TIMEOUT=${LAB_BOOT_TIMEOUT:-180}
+
+# Results go to the stream that was stdout when this file was read, whatever a test redirects.
+exec {LAB_OUT}>&1
+exec {LAB_TICK}<> <(:) # nothing ever comes: reading it with a timeout is a tick without a process
+touch "$LAB_RUN/results"
+
+lab_say() { echo "$*" >&"$LAB_OUT"; }
+lab_now() { local s; s=$EPOCHREALTIME; echo "${s%.*}${s#*.}"; }
+lab_since() { # MICROSECONDS: seconds since then, one decimal
+	local t=$((($(lab_now) - $1) / 100000))
+	echo "$((t / 10)).$((t % 10))"
+}
+
+wait_for() { # S CMD...
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		if [ "$SECONDS" -gt "$end" ]; then
+			echo "timeout: $*" >&2
+			return 1
+		fi
+		read -rt 0.05 -u "$LAB_TICK" || true
+	done
+}
+
+expect() {
+	[ "$1" = "$2" ] && return
+	echo "expected ${3:-}: $1" >&2
+	echo "got: $2" >&2
+	return 1
+}
+
+fails() { ! "$@"; }
+
+# --- guests ----------------------------------------------------------------------------------
+
+guest_dir() {
+	[ -d "$LAB_GUESTS/$1" ] || { echo "no guest $1" >&2; return 1; }
+	echo "$LAB_GUESTS/$1"
+}
+guest_cid() { cat "$LAB_GUESTS/$1/cid"; }
+guest_pid() { cat "$LAB_GUESTS/$1/pid"; }
+guest_ip() { echo "10.99.0.$(guest_cid "$1")"; }
+guest_list() { ls "$LAB_GUESTS"; }
+
+lab_running() { # PID: there and not a zombie
+	local stat
+	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+	[[ ${stat##*) } != Z* ]]
+}
+guest_alive() {
+	local pid
+	pid=$(cat "$LAB_GUESTS/$1/pid" 2>/dev/null) && lab_running "$pid"
+}
+lab_gone() { ! guest_alive "$1"; }
+
+lab_bridge() {
+	[ -e /sys/class/net/br0 ] && return
+	modprobe bridge
+	ip link add br0 type bridge
+	ip address add 10.99.0.1/24 dev br0
+	echo 0 >/proc/sys/net/ipv6/conf/br0/accept_dad
+	ip address add fd99::1/64 dev br0
+	ip link set br0 up
+}
+
+guest_start() {
+	local name=$1 line='' net='' smp=1 mem=256 wait=1 append='' extra=() cid dir cmd=() qemu
+	shift
+	[ "$GUEST_KIND" = stock ] || mem=640
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--line) line=$2; shift ;;
+		--net) net=1 ;;
+		--smp) smp=$2; shift ;;
+		--mem) mem=$2; shift ;;
+		--no-wait) wait='' ;;
+		--nomod) append+=' lab.nomod' ;;
+		--modargs) append+=" lab.modargs=${2// /,}"; shift ;;
+		--append) append+=" $2"; shift ;;
+		--) shift; extra=("$@"); break ;;
+		*) echo "guest_start: $1?" >&2; return 2 ;;
+		esac
+		shift
+	done
+	if guest_alive "$name"; then
+		echo "guest $name is running" >&2
+		return 1
+	fi
+	dir=$LAB_GUESTS/$name
+	if [ -d "$dir" ]; then # a later life of the same guest: same number, the log goes on
+		cid=$(<"$dir/cid")
+	else
+		# mkdir is atomic, so concurrent callers get different numbers
+		cid=3
+		until mkdir "$LAB_RUN/cid.$cid" 2>/dev/null; do cid=$((cid + 1)); done
+		mkdir "$dir"
+		echo "$cid" >"$dir/cid"
+		: >"$dir/console"
+		: >"$dir/qemu.log"
+	fi
+	echo 0 >"$dir/kmsg.seq"
+	rm -f "$dir/qmp" "$dir/pid"
+	[ -z "$net" ] || append+=" lab.ip=10.99.0.$cid"
+	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
+		-name "$name" -M 'q35,usb=off,vmport=off,graphics=off,sata=off,smbus=off,hpet=off'
+		-enable-kvm -cpu host -smp "$smp" -m "$mem" -action reboot=shutdown
+		-kernel "$GUEST_IMAGE" -initrd "$GUEST_INITRD"
+		-append "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=1M tsc=reliable nokaslr mitigations=off lab.name=$name$append"
+		-chardev "file,id=console,path=$dir/console,append=on" -serial chardev:console
+		-qmp "unix:$dir/qmp,server=on,wait=off"
+		-device "vhost-vsock-pci,guest-cid=$cid,romfile=")
+	if [ -n "$net" ]; then
+		lab_bridge
+		if [ ! -e "/sys/class/net/tap$cid" ]; then
+			ip tuntap add "tap$cid" mode tap vnet_hdr
+			ip link set "tap$cid" master br0 up
+		fi
+		qemu+=(-netdev "tap,id=net,ifname=tap$cid,script=no,downscript=no,vhost=on"
+			-device "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:99:00:$(printf %02x "$cid")")
+	fi
+	[ -z "$line" ] || cmd=("${CIRCUIT:?no circuit(8) given to the lab}" line run "$line" --)
+	cmd+=("${qemu[@]}" ${extra[@]+"${extra[@]}"})
+	printf '%q ' "${cmd[@]}" >"$dir/cmd"
+	# A session of its own: the end of a test must not end its guests. The shell writes its own
+	# pid, which stays the VMM's through exec.
+	# shellcheck disable=SC2016
+	setsid bash -c 'echo $$ >"$0/pid.new"; mv "$0/pid.new" "$0/pid"; exec "$@"' "$dir" "${cmd[@]}" \
+		</dev/null >>"$dir/qemu.log" 2>&1 {LAB_OUT}>&- &
+	wait_for 20 test -e "$dir/pid" || return
+	if [ ! -e "$dir/tail" ]; then # the log outside follows, for when L1 itself does not survive
+		tail -n +1 -s 0.5 -f "$dir/console" >"/out/guest.$name.console" 2>/dev/null {LAB_OUT}>&- &
+		echo $! >"$dir/tail"
+	fi
+	[ -z "$wait" ] || guest_ready "$name"
+}
+
+guest_ready() { # NAME [S]
+	local dir
+	dir=$(guest_dir "$1") || return
+	if ! "$LABCTL" wait "$(<"$dir/cid")" "${2:-$LAB_BOOT_TIMEOUT}" "$(<"$dir/pid")"; then
+		echo "guest $1 did not come up:" >&2
+		tail -5 "$dir/qemu.log" >&2
+		tail -15 "$dir/console" >&2
+		return 1
+	fi
+}
+
+guest_exec() {
+	local opts=()
+	while [[ $1 == -* ]]; do
+		opts+=("$1")
+		[ "$1" != -t ] || { opts+=("$2"); shift; }
+		shift
+	done
+	local cid
+	cid=$(guest_cid "$1") || return 125
+	shift
+	"$LABCTL" exec ${opts[@]+"${opts[@]}"} -- "$cid" "$@"
+}
+
+guest_bg_log() { echo "$LAB_GUESTS/$1/bg.$2.log"; }
+
+guest_bg() { # NAME ID CMD...: at most 10 minutes
+	local name=$1 id=$2 base
+	shift 2
+	base=$(guest_dir "$name")/bg.$id || return
+	rm -f "$base".*
+	# shellcheck disable=SC2016
+	setsid bash -c 'echo $$ >"$0.pid"; "$@" >"$0.log" 2>&1; echo $? >"$0.new"; mv "$0.new" "$0.status"' \
+		"$base" "$LABCTL" exec -t 600 -- "$(guest_cid "$name")" "$@" </dev/null >/dev/null 2>&1 \
+		{LAB_OUT}>&- &
+	wait_for 20 test -s "$base.pid"
+}
+
+guest_wait() { # NAME ID [S]
+	local base
+	base=$(guest_dir "$1")/bg.$2 || return 125
+	if ! wait_for "${3:-60}" test -e "$base.status"; then
+		[ ! -e "$base.log" ] || cat "$base.log"
+		return 124
+	fi
+	cat "$base.log"
+	return "$(<"$base.status")"
+}
+
+guest_bg_kill() { # NAME ID: the agent kills the command's session when the client goes away
+	local base pid
+	base=$(guest_dir "$1")/bg.$2 || return
+	[ ! -e "$base.status" ] || return 0
+	pid=$(<"$base.pid")
+	kill -KILL -- "-$pid" 2>/dev/null || true
+	[ -e "$base.status" ] || echo 137 >"$base.status"
+}
+
+guest_put() {
+	local mode
+	mode=$(stat -c %a "$2") || return
+	guest_exec -i -t 120 "$1" "cat > '$3' && chmod $mode '$3'" <"$2"
+}
+guest_get() { guest_exec "$1" "cat '$2'" >"$3"; }
+
+guest_qmp() {
+	local dir
+	dir=$(guest_dir "$1") || return
+	shift
+	"$LABCTL" qmp "$dir/qmp" "$@"
+}
+
+# Fetch the rest of the guest's log while it can be asked.
+lab_last_words() {
+	! guest_alive "$1" || lab_fetch "$1" || true
+}
+
+guest_kill9() {
+	lab_last_words "$1"
+	kill -KILL "$(guest_pid "$1")"
+	wait_for 20 lab_gone "$1"
+}
+
+guest_stop() {
+	guest_alive "$1" || return 0
+	lab_last_words "$1"
+	"$LABCTL" poweroff "$(guest_cid "$1")" || true
+	if ! wait_for "${2:-30}" lab_gone "$1"; then
+		echo "guest $1 does not power off" >&2
+		guest_kill9 "$1"
+		return 1
+	fi
+}
+
+lab_booted_again() { # NAME BOOT-ID
+	local id
+	id=$("$LABCTL" exec -t 1 -- "$(guest_cid "$1")" cat /proc/sys/kernel/random/boot_id 2>/dev/null) &&
+		[ -n "$id" ] && [ "$id" != "$2" ]
+}
+
+guest_reboot() { # NAME [HOW]: HOW is a guest command that ends in a reboot
+	local id
+	id=$(guest_exec "$1" cat /proc/sys/kernel/random/boot_id) || return
+	lab_last_words "$1"
+	guest_qmp "$1" '{"execute":"set-action","arguments":{"reboot":"reset"}}' >/dev/null || return
+	echo 0 >"$LAB_GUESTS/$1/kmsg.seq"
+	if [ -n "${2:-}" ]; then
+		guest_exec -t 3 "$1" "$2" >/dev/null 2>&1 || true
+	else
+		"$LABCTL" reboot "$(guest_cid "$1")" || return
+	fi
+	wait_for "$LAB_BOOT_TIMEOUT" lab_booted_again "$1" "$id" || return
+	guest_qmp "$1" '{"execute":"set-action","arguments":{"reboot":"shutdown"}}' >/dev/null
+}
+
+guest_panic() { # NAME [reboot]
+	splat_expected "$1" 'sysrq: Trigger a crash|Kernel panic - not syncing: sysrq|NULL pointer dereference'
+	if [ "${2:-}" = reboot ]; then
+		guest_reboot "$1" 'echo c >/proc/sysrq-trigger'
+	else
+		lab_last_words "$1"
+		guest_exec -t 3 "$1" 'echo c >/proc/sysrq-trigger' >/dev/null 2>&1 || true
+		wait_for 30 lab_gone "$1"
+	fi
+}
+
+# --- splats ----------------------------------------------------------------------------------
+
+LAB_SPLAT='\bBUG\b|\bWARNING:|\bOops\b|KASAN|KCSAN|UBSAN|possible circular locking|possible recursive locking'
+LAB_SPLAT+='|possible irq lock inversion|inconsistent lock state|inconsistent .* usage|suspicious RCU|bad unlock balance'
+LAB_SPLAT+='|lock held when returning|held lock freed|Invalid wait context|MAX_LOCKDEP|MAX_LOCK_DEPTH|MAX_STACK_TRACE'
+LAB_SPLAT+='|rcu.*(detected|self-detected).*stall|detected stalls|unreferenced object|refcount_t:|general protection fault'
+LAB_SPLAT+='|soft lockup|hard LOCKUP|hung_task|hung task|blocked for more than|(list_add|list_del|plist).*corruption'
+LAB_SPLAT+='|scheduling while atomic|sleeping function called|unable to handle|[Kk]ernel panic|Bad page state'
+LAB_SPLAT+='|Bad rss-counter|kernel stack overflow|ODEBUG:|DEBUG_LOCKS_WARN|unregister_netdevice: waiting'
+LAB_SPLAT+='|Objects remaining in|Slab .*corrupt|leaked reference|Memory cgroup out of memory|Out of memory: Killed'
+
+# Known to be harmless, each for a reason.
+LAB_HARMLESS='Unhandled (WRMSR|RDMSR)|unhandled (wrmsr|rdmsr)|ignored (wrmsr|rdmsr)' # nested kvm
+LAB_HARMLESS+='|lab: (begin|end) '                              # our own markers name tests
+LAB_HARMLESS+='|WARNING: Spectre v[12]|Spectre V2|RETBleed: WARNING|SRSO: WARNING' # mitigations=off
+LAB_HARMLESS+='|DMAR: \[Firmware Bug\]|\[Firmware Bug\]'        # SeaBIOS under emulation
+
+# lab_fetch host|NAME: append the kernel log since the last call to LOG; the guest's also from its
+# console, which has the warnings and worse, once it cannot be asked.
+lab_fetch() {
+	local state log text seq next
+	if [ "$1" = host ]; then
+		state=$LAB_RUN/host.seq log=/out/host.dmesg
+		text=$("$LABCTL" kmsg "$(cat "$state" 2>/dev/null || echo 0)") || return
+	else
+		state=$LAB_GUESTS/$1/kmsg.seq log=/out/guest.$1.dmesg
+		text=$("$LABCTL" exec -t 10 -- "$(guest_cid "$1")" /init kmsg "$(<"$state")" 2>/dev/null) || return
+	fi
+	seq=$(cat "$state" 2>/dev/null || echo 0)
+	next=${text##*next }
+	[[ $next =~ ^[0-9]+$ ]] || return 1
+	if [ "$next" -gt "$seq" ]; then
+		printf '%s\n' "${text%next *}" | sed '/^$/d' >>"$log"
+		echo "$next" >"$state"
+	fi
+}
+
+# New matching lines of a log, from byte *.seen on.
+lab_new_splats() { # WHO LOG
+	local seen=0 size expected='^$'
+	[ -e "$2" ] || return 0
+	[ ! -e "$LAB_RUN/seen.${2//\//_}" ] || seen=$(<"$LAB_RUN/seen.${2//\//_}")
+	size=$(stat -c %s "$2")
+	[ "$size" -gt "$seen" ] || return 0
+	echo "$size" >"$LAB_RUN/seen.${2//\//_}"
+	[ ! -s "$LAB_RUN/expected.$1" ] || expected=$(paste -sd'|' "$LAB_RUN/expected.$1")
+	tail -c +$((seen + 1)) "$2" | head -c $((size - seen)) |
+		grep -aE "$LAB_SPLAT" | grep -avE "$LAB_HARMLESS" | grep -avE "$expected" |
+		sed "s/^/$1: /" | head -20
+	return 0
+}
+
+splat_scan() {
+	local name found=''
+	lab_fetch host || found+='host: the kernel log cannot be read'$'\n'
+	found+=$(lab_new_splats host /out/host.dmesg)
+	for name in $(guest_list); do
+		if guest_alive "$name"; then
+			lab_fetch "$name" || true # a guest that is booting or wedged: the console stands in
+		fi
+		found+=${found:+$'\n'}$(lab_new_splats "$name" "/out/guest.$name.dmesg")
+		found+=${found:+$'\n'}$(lab_new_splats "$name" "$LAB_GUESTS/$name/console")
+		# "kvm run failed", "Unhandled ...": the VMM's own last words
+		found+=${found:+$'\n'}$(lab_vmm_errors "$name")
+	done
+	found=$(sed '/^$/d' <<<"$found" | awk '!seen[$0]++')
+	[ -z "$found" ] && return 0
+	printf '%s\n' "$found"
+	return 1
+}
+
+lab_vmm_errors() {
+	local log=$LAB_GUESTS/$1/qemu.log seen=0 size
+	[ ! -e "$log.seen" ] || seen=$(<"$log.seen")
+	size=$(stat -c %s "$log")
+	echo "$size" >"$log.seen"
+	tail -c +$((seen + 1)) "$log" | grep -aE 'kvm run failed|Unhandled|Assertion|Bad address|Aborted|internal error' |
+		sed "s/^/$1 (VMM): /" || true
+}
+
+splat_expected() { echo "$2" >>"$LAB_RUN/expected.$1"; }
+
+splat_forget() {
+	splat_scan >/dev/null || true
+}
+
+# --- tests -----------------------------------------------------------------------------------
+
+lab_result() { # pass|fail|skip NAME TEXT
+	local n
+	echo "$1 $2" >>"$LAB_RUN/results"
+	n=$(wc -l <"$LAB_RUN/results")
+	case $1 in
+	pass) lab_say "ok $n - $2 ($3)" ;;
+	skip) lab_say "ok $n - $2 # SKIP $3" ;;
+	fail) lab_say "not ok $n - $2 ($3)" ;;
+	esac
+}
+
+t_note() { lab_say "# $*"; }
+
+t_fail() {
+	if [ "${1:-}" = -n ]; then
+		lab_result fail "$2" "${*:3}"
+	else
+		echo "t_fail: $*" >&2
+		exit 1
+	fi
+}
+
+t_skip() {
+	if [ "${1:-}" = -n ]; then
+		lab_result skip "$2" "${*:3}"
+	else
+		echo "$*" >"$LAB_RUN/skip"
+		exit 77
+	fi
+}
+
+lab_mark() { # TEXT: into the logs of the host and of every guest
+	local name
+	echo "lab: $*" >/dev/kmsg
+	for name in $(guest_list); do
+		! guest_alive "$name" || "$LABCTL" exec -t 5 -- "$(guest_cid "$name")" \
+			"echo 'lab: $*' >/dev/kmsg" >/dev/null 2>&1 || true
+	done
+}
+
+t_run() {
+	local limit=60 name pid timer start status=0 log splats why='' monitor
+	if [ "$1" = -t ]; then
+		limit=$2
+		shift 2
+	fi
+	name=$1
+	shift
+	log="/out/test.$(($(wc -l <"$LAB_RUN/results") + 1)).log"
+	rm -f "$LAB_RUN/skip" "$LAB_RUN/timeout" "$LAB_RUN"/expected.*
+	lab_mark "begin $name"
+	# What was logged between tests counts for the test that follows it.
+	start=$(lab_now)
+	case $- in *m*) monitor=1 ;; *) monitor='' ;; esac
+	set -m # a process group of its own, so that a timeout ends what the function started
+	(
+		set +m
+		set -eu
+		"$@"
+	) </dev/null >"$log" 2>&1 &
+	pid=$!
+	(
+		set +m
+		exec {LAB_OUT}>&- >/dev/null 2>&1
+		sleep "$limit"
+		: >"$LAB_RUN/timeout"
+		kill -KILL -- "-$pid"
+	) &
+	timer=$!
+	[ -n "$monitor" ] || set +m
+	wait "$pid" 2>/dev/null || status=$?
+	kill -KILL -- "-$timer" 2>/dev/null || true
+	wait "$timer" 2>/dev/null || true
+	kill -KILL -- "-$pid" 2>/dev/null || true # what the function left behind in its group
+	lab_mark "end $name"
+	if ! splats=$(splat_scan); then
+		why='splat'
+	elif [ -e "$LAB_RUN/timeout" ]; then
+		why="timeout after $limit s"
+	elif [ "$status" -ne 0 ] && [ ! -e "$LAB_RUN/skip" ]; then
+		why="exit code $status"
+	fi
+	if [ -n "$why" ]; then
+		lab_result fail "$name" "$why, $(lab_since "$start") s"
+		tail -40 "$log" | sed 's/^/#   /' >&"$LAB_OUT"
+		[ -z "$splats" ] || printf '%s\n' "$splats" | sed 's/^/#   splat: /' >&"$LAB_OUT"
+		return 0
+	fi
+	[ "$LAB_VERBOSE" = 0 ] || sed 's/^/#   /' "$log" >&"$LAB_OUT"
+	if [ "$status" -eq 77 ] && [ -e "$LAB_RUN/skip" ]; then
+		lab_result skip "$name" "$(<"$LAB_RUN/skip")"
+	else
+		lab_result pass "$name" "$(lab_since "$start") s"
+	fi
+}
+
+# --- the end ---------------------------------------------------------------------------------
+
+# kmemleak reports an object when two scans in a row found it unreferenced and unchanged and it is
+# more than 5 s old, and takes it back when a later scan finds a reference: scan, scan, look, and
+# where there is something, scan again before believing it.
+# shellcheck disable=SC2016
+LAB_KMEMLEAK='f=/sys/kernel/debug/kmemleak
+test -e $f || exit 0
+echo scan >$f || { echo "kmemleak has switched itself off"; exit 3; }
+echo scan >$f
+test -n "$(head -c 1 $f)" || exit 0
+echo scan >$f
+cat $f
+test -z "$(head -c 1 $f)"'
+
+leak_scan() {
+	local name text status=0 code
+	[ "$LAB_LEAK" = 1 ] || return 0
+	[[ $HOST_KIND == debug || $GUEST_KIND == debug ]] || return 0
+	# What was lost in the last moments must come of age.
+	read -rt 6 -u "$LAB_TICK" || true
+	if [ "$HOST_KIND" = debug ]; then
+		text=$(sh -c "$LAB_KMEMLEAK" 2>&1)
+		code=$?
+		[ "$code" -eq 0 ] || { status=1; printf '%s\n' "$text" | sed 's/^/host: /'; }
+	fi
+	[ "$GUEST_KIND" = debug ] || return "$status"
+	for name in $(guest_list); do
+		guest_alive "$name" || continue
+		text=$(guest_exec -t 180 "$name" "$LAB_KMEMLEAK" 2>&1)
+		code=$?
+		[ "$code" -eq 0 ] || { status=1; printf '%s\n' "$text" | sed "s/^/$name: /"; }
+	done
+	return "$status"
+}
+
+lab_finish() { # EXIT-CODE-OF-THE-SCENARIO
+	local name text start passed failed skipped
+	set +e
+	[ "$1" -eq 0 ] || t_fail -n "scenario" "$(basename "$SCENARIO") ended with exit code $1"
+	rm -f "$LAB_RUN"/expected.*
+	start=$(lab_now)
+	if text=$(leak_scan); then
+		[[ $HOST_KIND != debug && $GUEST_KIND != debug || $LAB_LEAK != 1 ]] ||
+			lab_say "# lab: no leaks ($(lab_since "$start") s)"
+	else
+		printf '%s\n' "$text" >/out/kmemleak
+		lab_result fail "kmemleak" "$(grep -c 'unreferenced object' <<<"$text") objects, /out/kmemleak"
+		head -60 <<<"$text" | sed 's/^/#   /' >&"$LAB_OUT"
+	fi
+	if ! text=$(splat_scan); then
+		lab_result fail "final splat scan" "the kernel log of the host or of a guest"
+		printf '%s\n' "$text" | sed 's/^/#   splat: /' >&"$LAB_OUT"
+	fi
+	for name in $(guest_list); do
+		cp "$LAB_GUESTS/$name/qemu.log" "/out/guest.$name.qemu.log"
+		cp "$LAB_GUESTS/$name/console" "/out/guest.$name.console"
+		! guest_alive "$name" || kill -KILL "$(guest_pid "$name")"
+	done
+	passed=$(grep -c '^pass ' "$LAB_RUN/results")
+	failed=$(grep -c '^fail ' "$LAB_RUN/results")
+	skipped=$(grep -c '^skip ' "$LAB_RUN/results")
+	if [ $((passed + failed + skipped)) -eq 0 ]; then
+		lab_say "not ok - no test was run"
+		failed=1
+	fi
+	lab_say "# lab: $(cut -d' ' -f1 /proc/uptime) s in L1"
+	echo "$passed passed, $failed failed, $skipped skipped" >/out/verdict.new
+	mv /out/verdict.new /out/verdict
+}
