@@ -17,7 +17,8 @@
  * Protocol, on one vsock connection per command: frames of a type byte, a 32-bit little-endian
  * length and that many bytes.
  *	client: X (flags byte, then argument for sh -c) first; I (stdin bytes), E (end of stdin)
- *		P (power off) or R (reboot) instead of X
+ *		instead of X: P (power off), R (reboot), M (text for the kernel log),
+ *		K (the kernel log from the record whose number is given in decimal)
  *	server: O (stdout), e (stderr), S (exit status, 4 bytes) last
  * The command runs in a session of its own, which is killed when the client goes away.  The answer
  * is complete when the command's main process has ended: output that its own background children
@@ -26,10 +27,12 @@
  * Nothing here is a secure protocol: both sides belong to the same test.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <regex.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -189,6 +192,46 @@ static void put_file(const char *path, const char *text)
 	close(fd);
 }
 
+/*
+ * Hand out this machine's kernel log from record SEQ on, one "[seconds] text" per line, and the
+ * number of the next record as the last line ("next N").  Overwritten records are announced.
+ */
+static int read_kmsg(unsigned long long seq, int (*put)(void *, const char *), void *arg)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	unsigned long long first = seq, us, next = seq;
+	char rec[8192], out[8300], *text;
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	for (;;) {
+		n = read(fd, rec, sizeof(rec) - 1);
+		if (n < 0 && (errno == EPIPE || errno == EINTR))
+			continue;	/* overwritten meanwhile: the next read gives the oldest */
+		if (n <= 0)
+			break;
+		rec[n] = '\0';
+		if (sscanf(rec, "%*u,%llu,%llu", &seq, &us) != 2 || seq < first)
+			continue;
+		if (seq > next && next) {
+			snprintf(out, sizeof(out), "[lab] %llu records lost\n", seq - next);
+			put(arg, out);
+		}
+		next = seq + 1;
+		text = strchr(rec, ';');
+		text = text ? text + 1 : rec;
+		text[strcspn(text, "\n")] = '\0';	/* then come " KEY=value" lines */
+		snprintf(out, sizeof(out), "[%5llu.%06llu] %s\n", us / 1000000, us % 1000000,
+			 text);
+		if (put(arg, out))
+			break;
+	}
+	close(fd);
+	snprintf(out, sizeof(out), "next %llu\n", next);
+	return put(arg, out);
+}
+
 /* --- the server: one process per connection ------------------------------------------------ */
 
 static int spawn(const char *command, bool want_stdin, int *in, int *out, int *err, pid_t *pid)
@@ -314,6 +357,11 @@ gone:
 	kill(pid, SIGKILL);
 }
 
+static int send_line(void *arg, const char *line)
+{
+	return send_frame(*(int *)arg, 'O', line, strlen(line));
+}
+
 static void serve_one(int sock)
 {
 	static struct frame f;
@@ -325,6 +373,14 @@ static void serve_one(int sock)
 	case 'X':
 		if (f.len >= 1)
 			serve_command(sock, f.data + 1, f.data[0] & FLAG_STDIN);
+		break;
+	case 'K':
+		read_kmsg(strtoull(f.data, NULL, 10), send_line, &sock);
+		send_frame(sock, 'S', &ok, 4);
+		break;
+	case 'M':
+		say("%s", f.data);
+		send_frame(sock, 'S', &ok, 4);
 		break;
 	case 'P':
 	case 'R':
@@ -653,45 +709,9 @@ lost:
 	return EXIT_TRANSPORT;
 }
 
-/*
- * Print this machine's kernel log from record SEQ on, one "[seconds] text" per line, and the
- * number of the next record as the last line ("next N").  Overwritten records are announced.
- */
-static int ctl_kmsg(unsigned long long seq)
+static int print_line(void *arg, const char *line)
 {
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	unsigned long long first = seq, us, next = seq;
-	char rec[8192], *text, *line;
-	ssize_t n;
-
-	if (fd < 0) {
-		perror("labctl: /dev/kmsg");
-		return 1;
-	}
-	for (;;) {
-		n = read(fd, rec, sizeof(rec) - 1);
-		if (n < 0 && (errno == EPIPE || errno == EINTR))
-			continue;	/* overwritten meanwhile: the next read gives the oldest */
-		if (n <= 0)
-			break;
-		rec[n] = '\0';
-		if (sscanf(rec, "%*u,%llu,%llu", &seq, &us) != 2)
-			continue;
-		if (seq < first)
-			continue;
-		if (seq > next && next)
-			printf("[lab] %llu records lost\n", seq - next);
-		next = seq + 1;
-		text = strchr(rec, ';');
-		text = text ? text + 1 : rec;
-		/* the continuation lines (" KEY=value") are the dictionary */
-		line = strchr(text, '\n');
-		if (line)
-			*line = '\0';
-		printf("[%5llu.%06llu] %s\n", us / 1000000, us % 1000000, text);
-	}
-	printf("next %llu\n", next);
-	return 0;
+	return fputs(line, arg) < 0;
 }
 
 /* Send each JSON command to a QMP socket; print the answers; fail if one is an error. */
@@ -728,6 +748,238 @@ static int ctl_qmp(const char *path, char **commands)
 	return result;
 }
 
+/* --- labctl sweep: fetch every kernel log, look for splats ----------------------------------- */
+
+/*
+ * RUN/guest/NAME/{cid,pid,console,qemu.log} describe the guests; RUN/{splat,harmless,vmm}.re and
+ * RUN/expected.WHO hold extended regular expressions, one a line.  How far a log has been read is
+ * kept beside it (host.seq, kmsg.seq, console.seen, qemu.log.seen).  What is fetched is appended
+ * to OUT/host.dmesg and OUT/guest.NAME.dmesg.
+ */
+struct sweep {
+	const char *run, *out, *who;
+	regex_t splat, harmless, vmm, expected;
+	bool has_expected;
+	FILE *log;			/* where fetched lines go */
+	unsigned long long next;
+	char **found;			/* reported already: logs overlap */
+	size_t nfound;
+};
+
+static FILE *open_in(const char *mode, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static FILE *open_in(const char *mode, const char *fmt, ...)
+{
+	char path[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(path, sizeof(path), fmt, ap);
+	va_end(ap);
+	return fopen(path, mode);
+}
+
+static unsigned long long number_in(const char *dir, const char *file)
+{
+	unsigned long long n = 0;
+	FILE *f = open_in("re", "%s/%s", dir, file);
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu", &n) != 1)
+		n = 0;
+	fclose(f);
+	return n;
+}
+
+static void save_number(const char *dir, const char *file, unsigned long long n)
+{
+	FILE *f = open_in("we", "%s/%s", dir, file);
+
+	if (f) {
+		fprintf(f, "%llu\n", n);
+		fclose(f);
+	}
+}
+
+/* The lines of a file as one alternation; false when there is none. */
+static bool load_regex(regex_t *re, const char *dir, const char *file)
+{
+	static char all[32768];
+	char line[4096];
+	size_t used = 0;
+	FILE *f = open_in("re", "%s/%s", dir, file);
+
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (line[0] && used + strlen(line) + 2 < sizeof(all))
+			used += sprintf(all + used, "%s%s", used ? "|" : "", line);
+	}
+	fclose(f);
+	if (!used)
+		return false;
+	if (regcomp(re, all, REG_EXTENDED | REG_NOSUB)) {
+		fprintf(stderr, "labctl: %s/%s: bad regular expression\n", dir, file);
+		exit(2);
+	}
+	return true;
+}
+
+static void judge(struct sweep *s, const char *line, const regex_t *re)
+{
+	size_t i;
+
+	if (regexec(re, line, 0, NULL, 0) || !regexec(&s->harmless, line, 0, NULL, 0) ||
+	    (s->has_expected && !regexec(&s->expected, line, 0, NULL, 0)))
+		return;
+	for (i = 0; i < s->nfound; i++)
+		if (!strcmp(s->found[i], line))
+			return;
+	s->found = realloc(s->found, (s->nfound + 1) * sizeof(*s->found));
+	s->found[s->nfound++] = strdup(line);
+	printf("%s: %s\n", s->who, line);
+}
+
+static int sweep_line(void *arg, const char *text)
+{
+	struct sweep *s = arg;
+	char line[8300];
+
+	snprintf(line, sizeof(line), "%s", text);
+	line[strcspn(line, "\n")] = '\0';
+	if (sscanf(line, "next %llu", &s->next) == 1)
+		return 0;
+	fprintf(s->log, "%s\n", line);
+	judge(s, line, &s->splat);
+	return 0;
+}
+
+static int fetch_guest(struct sweep *s, unsigned int cid, unsigned long long seq)
+{
+	const struct timeval patience = { .tv_sec = 10 };
+	static struct frame f;
+	static char line[FRAME_MAX + 1];
+	char text[32];
+	int sock = dial(cid, 5);
+
+	if (sock < 0)
+		return -1;
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	snprintf(text, sizeof(text), "%llu", seq);
+	if (send_frame(sock, 'K', text, strlen(text)))
+		goto out;
+	while (!recv_frame(sock, &f) && f.type == 'O') {
+		strcpy(line, f.data);	/* one line a frame */
+		sweep_line(s, line);
+	}
+out:
+	close(sock);
+	return s->next ? 0 : -1;
+}
+
+/* The new part of a file that somebody else appends to. */
+static void sweep_file(struct sweep *s, const char *dir, const char *file, const regex_t *re)
+{
+	FILE *f = open_in("re", "%s/%s", dir, file);
+	char line[8192], seen[64];
+	unsigned long long from;
+
+	if (!f)
+		return;
+	snprintf(seen, sizeof(seen), "%s.seen", file);
+	from = number_in(dir, seen);
+	fseek(f, from, SEEK_SET);
+	while (fgets(line, sizeof(line), f)) {
+		/* the start of a line that is being written is read again next time */
+		if (!strchr(line, '\n') && strlen(line) < sizeof(line) - 1)
+			break;
+		from = ftell(f);
+		line[strcspn(line, "\r\n")] = '\0';
+		judge(s, line, re);
+	}
+	save_number(dir, seen, from);
+	fclose(f);
+}
+
+static bool running(pid_t pid)
+{
+	char text[512], *p;
+	FILE *f = open_in("re", "/proc/%d/stat", pid);
+	size_t n;
+
+	if (!f)
+		return false;
+	n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	p = strrchr(text, ')');
+	return p && p[1] == ' ' && p[2] != 'Z';
+}
+
+/*
+ * With MARK: only write it into the log of the host and of every running guest.
+ * Exit code: 0 nothing found, 1 splats (printed), 2 the lab is broken.
+ */
+static int ctl_sweep(const char *run, const char *out, const char *mark)
+{
+	struct sweep s = { .run = run, .out = out };
+	char dir[512], name[32];
+	struct dirent *d;
+	unsigned int cid;
+	DIR *guests;
+	int sock;
+
+	if (mark) {
+		say("%s", mark);
+	} else {
+		if (!load_regex(&s.splat, run, "splat.re") ||
+		    !load_regex(&s.harmless, run, "harmless.re") ||
+		    !load_regex(&s.vmm, run, "vmm.re"))
+			return 2;
+		s.who = "host";
+		s.has_expected = load_regex(&s.expected, run, "expected.host");
+		s.log = open_in("ae", "%s/host.dmesg", out);
+		if (!s.log || read_kmsg(number_in(run, "host.seq"), sweep_line, &s))
+			return 2;
+		save_number(run, "host.seq", s.next);
+		fclose(s.log);
+	}
+	snprintf(dir, sizeof(dir), "%s/guest", run);
+	guests = opendir(dir);
+	while (guests && (d = readdir(guests))) {
+		if (d->d_name[0] == '.')
+			continue;
+		snprintf(dir, sizeof(dir), "%s/guest/%s", run, d->d_name);
+		cid = number_in(dir, "cid");
+		if (mark) {
+			if (!running(number_in(dir, "pid")))
+				continue;
+			sock = dial(cid, 2);
+			if (sock < 0)
+				continue;
+			send_frame(sock, 'M', mark, strlen(mark));
+			close(sock);
+			continue;
+		}
+		snprintf(name, sizeof(name), "expected.%.20s", d->d_name);
+		s.who = d->d_name;
+		s.has_expected = load_regex(&s.expected, run, name);
+		s.next = 0;
+		s.log = open_in("ae", "%s/guest.%s.dmesg", out, d->d_name);
+		/* a guest that is booting, wedged or dead cannot be asked: its console stands in */
+		if (s.log && number_in(dir, "pid") && running(number_in(dir, "pid")) &&
+		    !fetch_guest(&s, cid, number_in(dir, "kmsg.seq")))
+			save_number(dir, "kmsg.seq", s.next);
+		if (s.log)
+			fclose(s.log);
+		sweep_file(&s, dir, "console", &s.splat);
+		sweep_file(&s, dir, "qemu.log", &s.vmm);
+	}
+	return s.nfound ? 1 : 0;
+}
+
 static int usage(void)
 {
 	fputs("labctl wait CID SECONDS [VMM-PID]\n"
@@ -735,6 +987,8 @@ static int usage(void)
 	      "labctl poweroff|reboot CID\n"
 	      "labctl kmsg [SEQ]		this machine's kernel log, from a record on\n"
 	      "labctl qmp SOCKET JSON...\n"
+	      "labctl sweep RUN OUT		fetch all kernel logs, print splats\n"
+	      "labctl mark RUN TEXT		a line into all kernel logs\n"
 	      "labctl init CMD...		PID 1 of the host under test\n"
 	      "exit codes: the command's, 124 timeout, 125 no connection\n", stderr);
 	return 2;
@@ -755,7 +1009,11 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "wait") && argc >= 4)
 		return ctl_wait(atoi(argv[2]), atof(argv[3]), argc > 4 ? atoi(argv[4]) : 0);
 	if (!strcmp(verb, "kmsg"))
-		return ctl_kmsg(argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
+		return read_kmsg(argc > 2 ? strtoull(argv[2], NULL, 10) : 0, print_line, stdout);
+	if (!strcmp(verb, "sweep") && argc > 3)
+		return ctl_sweep(argv[2], argv[3], NULL);
+	if (!strcmp(verb, "mark") && argc > 3)
+		return ctl_sweep(argv[2], NULL, argv[3]);
 	if (!strcmp(verb, "qmp") && argc > 3)
 		return ctl_qmp(argv[2], argv + 3);
 	if (!strcmp(verb, "poweroff") && argc > 2)

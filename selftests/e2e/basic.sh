@@ -1,0 +1,28 @@
+# shellcheck shell=bash disable=SC1091
+# SPDX-License-Identifier: GPL-2.0
+#
+# basic - two VMs, one operator: calls and transfers that should work, and errors that
+# should be exact.
+#
+# lab: --timeout 900
+. "$TOP/selftests/e2e/common.sh"
+
+t_run -t 30 "host module loads" host_up
+t_run "lines: create, show, change, delete" lines
+t_run "lines: bad input is refused and leaves nothing" lines_bad
+t_run -t 120 "two guests attach" start_two g1 g2
+t_run "a second VM cannot attach to the same line" attach_twice
+
+for size in 0 1 4095 4096 65537 1000000; do
+	t_run "transfer of $size bytes" transfer g1 g2 "$size"
+done
+t_run -t 180 "transfer of 256 MiB both ways at once" transfer_both 256
+t_run -t 120 "1000 calls in sequence" calls 1000 1
+t_run -t 120 "200 calls at once" calls 1 200
+t_run "call refused: nobody listens" refused g1 99 'Connection refused'
+t_run "call refused: no such line" refused nobody 99 'No route to host'
+t_run "call to oneself" transfer g1 g1 100000
+t_run -t 200 "socket semantics within one guest" semantics
+t_run "circuits, memory and listeners are back to nothing" nothing_left
+t_run -t 120 "10,000 circuits on one line" many
+t_run "nothing left of them" nothing_left

@@ -1,0 +1,141 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# common.sh - what the end-to-end scenarios share. Sourced inside L1, after lib.sh.
+#
+# Guests carry circuit-cat, the tester ("peer", see peer.c) and stream_test.
+
+host_up() {
+	insmod "$CIRCUIT_HOST_KO"
+	test -c /dev/circuit
+	"$CIRCUIT" line show
+}
+
+# line_get NAME KEY: one figure of a line, from the JSON
+line_get() {
+	"$CIRCUIT" -j -s line show "$1" | python3 -c '
+import json, sys
+print(json.load(sys.stdin)[0][sys.argv[1]])' "$2"
+}
+
+start_two() {
+	local g
+	for g in "$@"; do
+		"$CIRCUIT" line show "$g" >/dev/null 2>&1 || "$CIRCUIT" line add "$g" circuits 12000
+		guest_start "$g" --line "$g" --no-wait
+	done
+	for g in "$@"; do
+		guest_ready "$g"
+		wait_for 20 line_is "$g" up
+	done
+}
+
+line_is() { # NAME STATE
+	[ "$(line_get "$1" state)" = "$2" ]
+}
+
+# What a line uses, as one word: nothing is 0/0/0.
+line_usage() {
+	echo "$(line_get "$1" circuits)/$(line_get "$1" pending)/$(line_get "$1" listeners)"
+}
+line_idle() { [ "$(line_usage "$1")" = 0/0/0 ]; }
+
+nothing_left() {
+	local g
+	for g in $("$CIRCUIT" -j line show | python3 -c '
+import json, sys
+print(*[l["name"] for l in json.load(sys.stdin)])'); do
+		wait_for 20 line_idle "$g" || { line_usage "$g"; return 1; }
+	done
+	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')" "circuits"
+}
+
+# transfer FROM TO BYTES: over a circuit, checksums compared.
+transfer() {
+	local port=$((RANDOM + 2000)) sum
+	guest_bg "$2" "recv$port" "peer recv $port"
+	sum=$(guest_exec -t 120 "$1" "peer send $2 $port $3")
+	expect "$sum" "$(guest_wait "$2" "recv$port")" "checksum"
+}
+
+# transfer_both MIB: one connection, both directions at once.
+transfer_both() {
+	local bytes=$(($1 << 20)) here there
+	guest_bg g2 both "peer swap-listen 3000 $bytes"
+	here=$(guest_exec -t 170 g1 "peer swap g2 3000 $bytes")
+	there=$(guest_wait g2 both)
+	# Each prints what it sent and what it received.
+	expect "${here% *}" "${there#* }" "checksum one way"
+	expect "${here#* }" "${there% *}" "checksum the other way"
+}
+
+calls() { # SEQUENTIAL PARALLEL
+	guest_bg g2 calls "peer echo 3100"
+	guest_exec -t 110 g1 "peer calls g2 3100 $1 $2"
+	guest_bg_kill g2 calls
+}
+
+refused() { # LINE PORT TEXT
+	local out
+	if out=$(guest_exec g2 "peer send $1 $2 1" 2>&1); then
+		echo "it worked: $out"
+		return 1
+	fi
+	grep -q "$3" <<<"$out" || { echo "$out"; return 1; }
+}
+
+many() {
+	local before after
+	before=$(line_get g1 memory)
+	guest_bg g2 hold "peer hold-listen 3200 10000 4096"
+	guest_exec -t 110 g1 "peer hold g2 3200 10000 4096"
+	after=$(line_get g1 memory)
+	t_note "10,000 circuits with 4 KiB rings: $(((after - before) / 10000)) bytes each"
+	# 2 rings, a control page, and what does not fit the cables exactly
+	[ $(((after - before) / 10000)) -lt $((3 * 4096 + 8192)) ]
+	guest_wait g2 hold
+}
+
+semantics() {
+	guest_exec -t 190 g1 "stream_test --quick" | tee "/out/stream_test.$GUEST_KIND" | grep -E '^(not ok|#)' || true
+	grep -q '# passed [0-9]* failed 0 ' "/out/stream_test.$GUEST_KIND"
+}
+
+lines() {
+	"$CIRCUIT" line add t1 memory 16M circuits 10 ring-default 8k
+	expect 16777216 "$(line_get t1 memory-max)"
+	expect detached "$(line_get t1 state)"
+	"$CIRCUIT" line set t1 memory 8M
+	expect 8388608 "$(line_get t1 memory-max)"
+	fails "$CIRCUIT" line add t1
+	"$CIRCUIT" line del t1
+	fails "$CIRCUIT" line show t1
+}
+
+# bad TEXT ARG...: the command fails and says TEXT.
+bad() {
+	local text=$1 out
+	shift
+	if out=$("$CIRCUIT" "$@" 2>&1); then
+		echo "accepted: $*"
+		return 1
+	fi
+	grep -qi -- "$text" <<<"$out" || { echo "$*: $out"; return 1; }
+}
+
+lines_bad() {
+	bad 'name' line add 'a b'
+	bad 'power of two' line add x window 1500M
+	bad '' line add x window 1M
+	bad 'power of two' line add x ring 5000
+	bad 'larger' line add x ring 8k ring-default 16k
+	bad '' line add x circuits 40000
+	bad 'no such line' line del x
+	bad 'no such line' line set x circuits 5
+	bad '' line run x -- true
+	expect '[]' "$("$CIRCUIT" -j line show | tr -d ' \n')" lines
+}
+
+attach_twice() {
+	bad 'busy\|attached' line run g1 -- true
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * peer - one end of a test, in a guest.
+ *
+ *	peer recv PORT			take one call, read to the end, print the checksum
+ *	peer send LINE PORT BYTES	call, send, print the checksum
+ *	peer swap-listen PORT BYTES	both ways at once; prints "SENT RECEIVED"
+ *	peer swap LINE PORT BYTES
+ *	peer echo PORT			serve calls until killed, any number at once
+ *	peer calls LINE PORT N PARALLEL	N calls each by so many processes, an echo each
+ *	peer hold-listen PORT N RING	take N calls, one byte each way on every one, and hold
+ *	peer hold LINE PORT N RING	them all open until all work
+ *	peer stall PORT			take one call and never read from it
+ *	peer flood LINE PORT		send until an error, print which
+ *	peer drain PORT			read until an error or the end, print which
+ *
+ * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
+ * line (and "tcp" before the command of a listening one) makes it TCP.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <fcntl.h>
+#include <linux/circuit.h>
+
+static int use_tcp;
+static char buf[1 << 18];
+
+static void die(const char *what)
+{
+	fprintf(stderr, "peer: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static int open_socket(void)
+{
+	int s = socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, 0);
+
+	if (s < 0)
+		die("socket");
+	return s;
+}
+
+static void set_rings(int s, int ring)
+{
+	if (!ring)
+		return;
+	if (setsockopt(s, SOL_SOCKET, SO_SNDBUF, &ring, sizeof(ring)) ||
+	    setsockopt(s, SOL_SOCKET, SO_RCVBUF, &ring, sizeof(ring)))
+		die("setsockopt");
+}
+
+static int listen_on(unsigned int port, int ring)
+{
+	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = port };
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int s = open_socket(), one = 1;
+
+	set_rings(s, ring);
+	if (use_tcp)
+		setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(s, use_tcp ? (void *)&in : (void *)&addr, use_tcp ? sizeof(in) : sizeof(addr)))
+		die("bind");
+	if (listen(s, 4096))
+		die("listen");
+	return s;
+}
+
+/* The listener may be about to come up: a refused call is repeated for 10 s. */
+static int call_once(const char *line, unsigned int port, int ring)
+{
+	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = port };
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int s;
+
+	use_tcp = !strncmp(line, "tcp:", 4);
+	s = open_socket();
+	set_rings(s, ring);
+	if (use_tcp)
+		inet_pton(AF_INET, line + 4, &in.sin_addr);
+	else
+		strncpy(addr.sc_line, line, sizeof(addr.sc_line) - 1);
+	if (!connect(s, use_tcp ? (void *)&in : (void *)&addr,
+		     use_tcp ? sizeof(in) : sizeof(addr)))
+		return s;
+	close(s);
+	return -errno;
+}
+
+static int call(const char *line, const char *port, int ring)
+{
+	int s, tries;
+
+	for (tries = 0; tries < 500; tries++) {
+		s = call_once(line, atoi(port), ring);
+		/* Port 99 is where nobody ever listens. */
+		if (s != -ECONNREFUSED || atoi(port) == 99)
+			break;
+		usleep(20000);
+	}
+	if (s < 0) {
+		errno = -s;
+		die("connect");
+	}
+	return s;
+}
+
+static int take(int l)
+{
+	int s = accept(l, NULL, NULL);
+
+	if (s < 0)
+		die("accept");
+	return s;
+}
+
+/* A stream that can be checked: a linear congruence, and a sum over it. */
+struct stream {
+	uint64_t state, sum, left;
+};
+
+static void make(struct stream *st, char *p, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (!(i & 7))
+			st->state = st->state * 6364136223846793005u + 1442695040888963407u;
+		p[i] = st->state >> (8 * (i & 7));
+	}
+}
+
+static void add(uint64_t *sum, const char *p, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		*sum = (*sum ^ (unsigned char)p[i]) * 0x100000001b3u;
+}
+
+static void swap(int s, uint64_t bytes)
+{
+	static char out[65536];
+	struct stream tx = { .state = getpid(), .sum = 0xcbf29ce484222325u, .left = bytes };
+	uint64_t sum = 0xcbf29ce484222325u, got = 0;
+	size_t have = 0, at = 0;
+	int fin = 0, end = 0;
+
+	fcntl(s, F_SETFL, O_NONBLOCK);
+	while (!fin || !end) {
+		struct pollfd p = { .fd = s, .events = (end ? 0 : POLLIN) | (fin ? 0 : POLLOUT) };
+		ssize_t n;
+
+		if (poll(&p, 1, 60000) <= 0)
+			die("poll");
+		if (!end && p.revents & (POLLIN | POLLHUP | POLLERR)) {
+			n = recv(s, buf, sizeof(buf), 0);
+			if (n < 0 && errno != EAGAIN)
+				die("recv");
+			if (!n)
+				end = 1;
+			if (n > 0) {
+				add(&sum, buf, n);
+				got += n;
+			}
+		}
+		if (!fin && p.revents & POLLOUT) {
+			if (at == have && tx.left) {
+				have = tx.left < sizeof(out) ? tx.left : sizeof(out);
+				at = 0;
+				make(&tx, out, have);
+				add(&tx.sum, out, have);
+				tx.left -= have;
+			}
+			if (at == have) {
+				if (shutdown(s, SHUT_WR))
+					die("shutdown");
+				fin = 1;
+				continue;
+			}
+			n = send(s, out + at, have - at, MSG_NOSIGNAL);
+			if (n < 0 && errno != EAGAIN)
+				die("send");
+			if (n > 0)
+				at += n;
+		}
+	}
+	if (got != bytes) {
+		fprintf(stderr, "peer: %llu bytes of %llu\n", (unsigned long long)got,
+			(unsigned long long)bytes);
+		exit(1);
+	}
+	printf("%016llx %016llx\n", (unsigned long long)tx.sum, (unsigned long long)sum);
+}
+
+static void do_send(int s, uint64_t bytes)
+{
+	struct stream st = { .state = 1, .sum = 0xcbf29ce484222325u, .left = bytes };
+
+	while (st.left) {
+		size_t n = st.left < sizeof(buf) ? st.left : sizeof(buf), at = 0;
+
+		make(&st, buf, n);
+		add(&st.sum, buf, n);
+		while (at < n) {
+			ssize_t w = send(s, buf + at, n - at, MSG_NOSIGNAL);
+
+			if (w < 0)
+				die("send");
+			at += w;
+		}
+		st.left -= n;
+	}
+	close(s);
+	printf("%016llx\n", (unsigned long long)st.sum);
+}
+
+static void do_recv(int s)
+{
+	uint64_t sum = 0xcbf29ce484222325u;
+	ssize_t n;
+
+	while ((n = recv(s, buf, sizeof(buf), 0)) > 0)
+		add(&sum, buf, n);
+	if (n < 0)
+		die("recv");
+	printf("%016llx\n", (unsigned long long)sum);
+}
+
+static void echo(int l)
+{
+	int ep = epoll_create1(0);
+	struct epoll_event ev = { .events = EPOLLIN, .data.fd = l };
+
+	epoll_ctl(ep, EPOLL_CTL_ADD, l, &ev);
+	for (;;) {
+		struct epoll_event evs[64];
+		int i, n = epoll_wait(ep, evs, 64, -1);
+
+		for (i = 0; i < n; i++) {
+			int s = evs[i].data.fd;
+			ssize_t r;
+
+			if (s == l) {
+				s = accept(l, NULL, NULL);
+				if (s < 0)
+					continue;
+				ev.data.fd = s;
+				epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev);
+				continue;
+			}
+			r = recv(s, buf, sizeof(buf), MSG_DONTWAIT);
+			if (r > 0)
+				send(s, buf, r, MSG_NOSIGNAL);
+			else if (!r || errno != EAGAIN)
+				close(s);
+		}
+	}
+}
+
+static void calls(const char *line, const char *port, int n, int parallel)
+{
+	int p, i, status, bad = 0;
+
+	for (p = 0; p < parallel; p++) {
+		if (fork())
+			continue;
+		for (i = 0; i < n; i++) {
+			uint64_t x = ((uint64_t)getpid() << 32) | i, y = 0;
+			int s = call(line, port, 0);
+
+			if (send(s, &x, sizeof(x), 0) != sizeof(x))
+				die("send");
+			if (recv(s, &y, sizeof(y), MSG_WAITALL) != sizeof(y) || x != y)
+				die("recv");
+			close(s);
+		}
+		_exit(0);
+	}
+	while (wait(&status) > 0)
+		bad += !!status;
+	if (bad) {
+		fprintf(stderr, "peer: %d of %d processes failed\n", bad, parallel);
+		exit(1);
+	}
+}
+
+static void hold(int listener, const char *line, const char *port, int n, int ring)
+{
+	struct rlimit lim = { n + 100, n + 100 };
+	int *fd = calloc(n, sizeof(*fd)), i;
+	char c = 'x';
+
+	if (setrlimit(RLIMIT_NOFILE, &lim))
+		die("setrlimit");
+	for (i = 0; i < n; i++) {
+		fd[i] = line ? call(line, port, ring) : take(listener);
+		if (line && send(fd[i], &c, 1, 0) != 1)
+			die("send");
+	}
+	for (i = 0; i < n; i++) {
+		if (recv(fd[i], &c, 1, 0) != 1)
+			die("recv");
+		if (!line && send(fd[i], &c, 1, 0) != 1)
+			die("send");
+	}
+	/* All at once until the far end has seen them all: it closes first. */
+	if (!line && recv(fd[n - 1], &c, 1, 0) != 0)
+		die("end");
+}
+
+int main(int argc, char **argv)
+{
+	const char *what;
+	ssize_t n;
+
+	if (argc > 1 && !strcmp(argv[1], "tcp")) {
+		use_tcp = 1;
+		argv++;
+		argc--;
+	}
+	if (argc < 3) {
+		fprintf(stderr, "usage: see peer.c\n");
+		return 2;
+	}
+	what = argv[1];
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!strcmp(what, "recv")) {
+		do_recv(take(listen_on(atoi(argv[2]), 0)));
+	} else if (!strcmp(what, "send") && argc > 4) {
+		do_send(call(argv[2], argv[3], 0), strtoull(argv[4], NULL, 0));
+	} else if (!strcmp(what, "swap-listen") && argc > 3) {
+		swap(take(listen_on(atoi(argv[2]), 0)), strtoull(argv[3], NULL, 0));
+	} else if (!strcmp(what, "swap") && argc > 4) {
+		swap(call(argv[2], argv[3], 0), strtoull(argv[4], NULL, 0));
+	} else if (!strcmp(what, "echo")) {
+		echo(listen_on(atoi(argv[2]), 0));
+	} else if (!strcmp(what, "calls") && argc > 5) {
+		calls(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
+	} else if (!strcmp(what, "hold-listen") && argc > 4) {
+		hold(listen_on(atoi(argv[2]), atoi(argv[4])), NULL, NULL, atoi(argv[3]), 0);
+	} else if (!strcmp(what, "hold") && argc > 5) {
+		hold(-1, argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
+	} else if (!strcmp(what, "stall")) {
+		int s = take(listen_on(atoi(argv[2]), 0));
+
+		printf("stalled\n");
+		pause();
+		close(s);
+	} else if (!strcmp(what, "flood") && argc > 3) {
+		int s = call(argv[2], argv[3], 0);
+
+		printf("flooding\n");
+		while ((n = send(s, buf, sizeof(buf), MSG_NOSIGNAL)) > 0)
+			;
+		printf("%s\n", strerror(errno));
+	} else if (!strcmp(what, "drain")) {
+		int s = take(listen_on(atoi(argv[2]), 0));
+
+		printf("draining\n");
+		while ((n = recv(s, buf, sizeof(buf), 0)) > 0)
+			;
+		printf("%s\n", n ? strerror(errno) : "end");
+	} else {
+		fprintf(stderr, "usage: see peer.c\n");
+		return 2;
+	}
+	return 0;
+}

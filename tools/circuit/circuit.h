@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* circuit(8): what its files share. */
+#ifndef CIRCUIT_CLI_H
+#define CIRCUIT_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <libmnl/libmnl.h>
+#include <linux/circuit.h>
+#include <linux/circuit_netlink.h>
+
+/* Exit codes, as circuit(8) documents them. */
+enum { EXIT_OK = 0, EXIT_USAGE = 1, EXIT_KERNEL = 2 };
+
+struct options {
+	bool json;		/* -j */
+	bool pretty;		/* -p */
+	bool stats;		/* -s */
+	bool oneline;		/* -o */
+	bool timestamp;		/* -t */
+};
+
+extern struct options opt;
+
+/* main.c */
+int usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+};
+int dispatch(const struct command *cmds, const char *what, int argc, char **argv);
+int parse_size(const char *text, uint64_t *value);
+
+/* nl.c */
+struct nlmsghdr *nl_request(uint8_t cmd, uint16_t flags);
+int nl_talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data);
+int nl_listen(const char *group, mnl_cb_t cb, void *data);
+void nl_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, int max);
+void nl_parse_nested(const struct nlattr *nest, const struct nlattr **tb, int max);
+static inline uint32_t nl_u32(const struct nlattr *a) { return a ? mnl_attr_get_u32(a) : 0; }
+static inline uint64_t nl_u64(const struct nlattr *a) { return a ? mnl_attr_get_u64(a) : 0; }
+static inline const char *nl_str(const struct nlattr *a) { return a ? mnl_attr_get_str(a) : ""; }
+
+/* out.c: one path for text and JSON */
+void out_begin(void);
+void out_end(void);
+void out_open(void);
+void out_close(void);
+void out_open_named(const char *key);
+void out_close_named(void);
+void out_str(const char *key, const char *text, const char *value);
+void out_u64(const char *key, const char *text, uint64_t value);
+void out_size(const char *key, const char *text, uint64_t value);
+void out_bool(const char *key, const char *text, bool value);
+void out_json_only_u64(const char *key, uint64_t value);
+void out_json_only_str(const char *key, const char *value);
+void out_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void out_newline(void);
+const char *line_state_name(uint32_t state);
+const char *circuit_state_name(uint32_t state);
+const char *event_name(uint32_t event);
+const char *reason_name(uint32_t reason);
+
+/* one file per object */
+int do_line(int argc, char **argv);
+int do_line_run(int argc, char **argv);
+int do_show(int argc, char **argv);
+int do_monitor(int argc, char **argv);
+
+#endif

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+/* circuit line */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "circuit.h"
+
+static const struct {
+	const char *name;
+	uint16_t attr;
+	bool wide;
+} settings[] = {
+	{ "window", CIRCUIT_A_LINE_WINDOW, true },
+	{ "memory", CIRCUIT_A_LINE_MEMORY_MAX, true },
+	{ "circuits", CIRCUIT_A_LINE_CIRCUITS_MAX },
+	{ "pending", CIRCUIT_A_LINE_PENDING_MAX },
+	{ "listeners", CIRCUIT_A_LINE_LISTENERS_MAX },
+	{ "ring", CIRCUIT_A_LINE_RING_MAX },
+	{ "ring-default", CIRCUIT_A_LINE_RING_DEFAULT },
+};
+
+static int put_settings(struct nlmsghdr *nlh, int argc, char **argv)
+{
+	size_t i, n = sizeof(settings) / sizeof(settings[0]);
+
+	for (; argc; argc -= 2, argv += 2) {
+		uint64_t value;
+
+		for (i = 0; i < n && strcmp(settings[i].name, argv[0]); i++)
+			;
+		if (i == n)
+			return usage_error("line: no setting is called '%s'", argv[0]);
+		if (argc < 2)
+			return usage_error("line: %s needs a value", argv[0]);
+		if (parse_size(argv[1], &value) || (!settings[i].wide && value > UINT32_MAX))
+			return usage_error("line: %s: '%s' is not a number or too large", argv[0],
+					   argv[1]);
+		if (settings[i].wide)
+			mnl_attr_put_u64(nlh, settings[i].attr, value);
+		else
+			mnl_attr_put_u32(nlh, settings[i].attr, value);
+	}
+	return EXIT_OK;
+}
+
+static int line_request(uint8_t cmd, int argc, char **argv)
+{
+	struct nlmsghdr *nlh;
+	int ret;
+
+	if (!argc)
+		return usage_error("line: which?");
+	nlh = nl_request(cmd, NLM_F_ACK);
+	mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_NAME, argv[0]);
+	ret = put_settings(nlh, argc - 1, argv + 1);
+	return ret ?: nl_talk(nlh, NULL, NULL);
+}
+
+static int line_add(int argc, char **argv)
+{
+	return line_request(CIRCUIT_CMD_LINE_NEW, argc, argv);
+}
+
+static int line_set(int argc, char **argv)
+{
+	if (argc == 1)
+		return usage_error("line set: what?");
+	return line_request(CIRCUIT_CMD_LINE_SET, argc, argv);
+}
+
+static int line_del(int argc, char **argv)
+{
+	if (argc > 1)
+		return usage_error("line del: one line at a time");
+	return line_request(CIRCUIT_CMD_LINE_DEL, argc, argv);
+}
+
+static int print_line(const struct nlmsghdr *nlh, void *data)
+{
+	const struct nlattr *tb[CIRCUIT_A_LINE_MAX + 1];
+
+	(void)data;
+	nl_parse(nlh, tb, CIRCUIT_A_LINE_MAX);
+	out_open();
+	out_str("name", "", nl_str(tb[CIRCUIT_A_LINE_NAME]));
+	out_json_only_u64("id", nl_u32(tb[CIRCUIT_A_LINE_ID]));
+	out_str("state", "state", line_state_name(nl_u32(tb[CIRCUIT_A_LINE_STATE])));
+	out_json_only_u64("epoch", nl_u32(tb[CIRCUIT_A_LINE_EPOCH]));
+	out_u64("circuits", "circuits", nl_u32(tb[CIRCUIT_A_LINE_CIRCUITS]));
+	out_u64("listeners", "listeners", nl_u32(tb[CIRCUIT_A_LINE_LISTENERS]));
+	out_u64("pending", "pending", nl_u32(tb[CIRCUIT_A_LINE_PENDING]));
+	out_size("memory", "memory", nl_u64(tb[CIRCUIT_A_LINE_MEMORY]));
+	out_newline();
+	out_text("limits:");
+	out_u64("circuits-max", "circuits", nl_u32(tb[CIRCUIT_A_LINE_CIRCUITS_MAX]));
+	out_u64("listeners-max", "listeners", nl_u32(tb[CIRCUIT_A_LINE_LISTENERS_MAX]));
+	out_u64("pending-max", "pending", nl_u32(tb[CIRCUIT_A_LINE_PENDING_MAX]));
+	out_size("memory-max", "memory", nl_u64(tb[CIRCUIT_A_LINE_MEMORY_MAX]));
+	out_size("window", "window", nl_u64(tb[CIRCUIT_A_LINE_WINDOW]));
+	out_size("ring-max", "ring", nl_u32(tb[CIRCUIT_A_LINE_RING_MAX]));
+	out_size("ring-default", "ring-default", nl_u32(tb[CIRCUIT_A_LINE_RING_DEFAULT]));
+	if (opt.stats) {
+		out_newline();
+		out_text("calls:");
+		out_u64("calls-out", "out", nl_u64(tb[CIRCUIT_A_LINE_CALLS_OUT]));
+		out_u64("calls-in", "in", nl_u64(tb[CIRCUIT_A_LINE_CALLS_IN]));
+		out_u64("calls-refused", "refused", nl_u64(tb[CIRCUIT_A_LINE_CALLS_REFUSED]));
+		out_u64("resets", "resets", nl_u64(tb[CIRCUIT_A_LINE_RESETS]));
+		out_u64("violations", "violations", nl_u64(tb[CIRCUIT_A_LINE_VIOLATIONS]));
+		out_newline();
+		out_text("events:");
+		out_u64("doorbells", "doorbells", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS]));
+		out_u64("interrupts", "interrupts", nl_u64(tb[CIRCUIT_A_LINE_INTERRUPTS]));
+		out_u64("messages", "messages", nl_u64(tb[CIRCUIT_A_LINE_MESSAGES]));
+	}
+	out_close();
+	return MNL_CB_OK;
+}
+
+static int line_show(int argc, char **argv)
+{
+	struct nlmsghdr *nlh;
+	int ret;
+
+	if (argc > 1)
+		return usage_error("line show: one line, or all of them");
+	nlh = nl_request(CIRCUIT_CMD_LINE_GET, argc ? NLM_F_ACK : NLM_F_DUMP);
+	if (argc)
+		mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_NAME, argv[0]);
+	out_begin();
+	ret = nl_talk(nlh, print_line, NULL);
+	out_end();
+	return ret;
+}
+
+static const struct command line_commands[] = {
+	{ "add", line_add },
+	{ "set", line_set },
+	{ "del", line_del },
+	{ "show", line_show },
+	{ "run", do_line_run },
+	{}
+};
+
+int do_line(int argc, char **argv)
+{
+	return argc ? dispatch(line_commands, "line", argc, argv) : line_show(0, NULL);
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * circuit - control the switch operator.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "circuit.h"
+
+#ifndef VERSION
+#define VERSION "0.1"
+#endif
+
+struct options opt;
+
+static const char help[] =
+"Usage: circuit [ OPTIONS ] COMMAND\n"
+"       circuit [ OPTIONS ] -b FILE\n"
+"\n"
+"  line add NAME [ SETTING VALUE ]...     create a line\n"
+"  line set NAME SETTING VALUE ...        change it\n"
+"  line del NAME                          delete it, and all its circuits\n"
+"  line show [ NAME ]                     lines and what they use\n"
+"  line run NAME -- VMM [ ARG ]...        start a VM attached to a line\n"
+"  show [ line NAME ]                     circuits and their two ends\n"
+"  monitor                                what happens, as it happens\n"
+"\n"
+"  SETTING := window | memory | circuits | pending | listeners | ring | ring-default\n"
+"  VALUE   := a number, with k, M or G for binary multiples\n"
+"  OPTIONS := -j json | -p pretty | -s statistics | -o one line each | -t timestamps\n"
+"             -n NETNS | -b FILE (batch; - is the standard input) | -V | -h\n";
+
+int usage_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("circuit: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputs("\nTry 'circuit -h'.\n", stderr);
+	return EXIT_USAGE;
+}
+
+/* How many letters are wrong, roughly: Levenshtein on short words. */
+static int distance(const char *a, const char *b)
+{
+	int row[33], la = strlen(a), lb = strlen(b), i, j;
+
+	if (la > 32 || lb > 32)
+		return 99;
+	for (j = 0; j <= lb; j++)
+		row[j] = j;
+	for (i = 1; i <= la; i++) {
+		int diag = row[0];
+
+		row[0] = i;
+		for (j = 1; j <= lb; j++) {
+			int best = diag + (a[i - 1] != b[j - 1]);
+
+			diag = row[j];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	return row[lb];
+}
+
+/* Run the command that argv[0] names exactly; suggest one if it is close to any. */
+int dispatch(const struct command *cmds, const char *what, int argc, char **argv)
+{
+	const struct command *c, *close = NULL;
+	int best = 3;
+
+	if (!argc)
+		return usage_error("%s: what?", what);
+	for (c = cmds; c->name; c++) {
+		int d;
+
+		if (!strcmp(c->name, argv[0]))
+			return c->run(argc - 1, argv + 1);
+		d = distance(argv[0], c->name);
+		if (d < best) {
+			best = d;
+			close = c;
+		}
+	}
+	if (close)
+		return usage_error("%s: '%s' is not known; did you mean '%s'?", what, argv[0],
+				   close->name);
+	return usage_error("%s: '%s' is not known", what, argv[0]);
+}
+
+int parse_size(const char *text, uint64_t *value)
+{
+	unsigned long long v;
+	unsigned int shift = 0;
+	char *end;
+
+	errno = 0;
+	v = strtoull(text, &end, 0);
+	if (errno || end == text || text[0] == '-')
+		return -1;
+	switch (*end) {
+	case 'k': case 'K':
+		shift = 10;
+		end++;
+		break;
+	case 'm': case 'M':
+		shift = 20;
+		end++;
+		break;
+	case 'g': case 'G':
+		shift = 30;
+		end++;
+		break;
+	}
+	if (*end || v > UINT64_MAX >> shift)
+		return -1;
+	*value = v << shift;
+	return 0;
+}
+
+static const struct command commands[] = {
+	{ "line", do_line },
+	{ "show", do_show },
+	{ "monitor", do_monitor },
+	{}
+};
+
+static int batch(const char *name)
+{
+	FILE *f = strcmp(name, "-") ? fopen(name, "r") : stdin;
+	char *line = NULL, *argv[64];
+	int argc, ret = EXIT_OK, n = 0;
+	size_t size = 0;
+
+	if (!f)
+		return usage_error("%s: %s", name, strerror(errno));
+	while (!ret && getline(&line, &size, f) >= 0) {
+		char *word, *save;
+
+		n++;
+		line[strcspn(line, "#\n")] = 0;
+		argc = 0;
+		for (word = strtok_r(line, " \t", &save); word && argc < 63;
+		     word = strtok_r(NULL, " \t", &save))
+			argv[argc++] = word;
+		argv[argc] = NULL;
+		if (argc)
+			ret = dispatch(commands, "circuit", argc, argv);
+		if (ret)
+			fprintf(stderr, "circuit: %s: line %d failed\n", name, n);
+	}
+	free(line);
+	if (f != stdin)
+		fclose(f);
+	return ret;
+}
+
+static int enter_netns(const char *name)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), strchr(name, '/') ? "%s" : "/run/netns/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET)) {
+		fprintf(stderr, "circuit: network namespace %s: %s\n", name, strerror(errno));
+		return EXIT_KERNEL;
+	}
+	close(fd);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "pretty", no_argument, NULL, 'p' },
+		{ "statistics", no_argument, NULL, 's' },
+		{ "oneline", no_argument, NULL, 'o' },
+		{ "timestamp", no_argument, NULL, 't' },
+		{ "netns", required_argument, NULL, 'n' },
+		{ "batch", required_argument, NULL, 'b' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{}
+	};
+	const char *file = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "+jpsotn:b:Vh", longs, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			opt.json = true;
+			break;
+		case 'p':
+			opt.pretty = true;
+			break;
+		case 's':
+			opt.stats = true;
+			break;
+		case 'o':
+			opt.oneline = true;
+			break;
+		case 't':
+			opt.timestamp = true;
+			break;
+		case 'n':
+			if (enter_netns(optarg))
+				return EXIT_KERNEL;
+			break;
+		case 'b':
+			file = optarg;
+			break;
+		case 'V':
+			printf("circuit %s\n", VERSION);
+			return EXIT_OK;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			return usage_error("unknown option");
+		}
+	}
+	argc -= optind;
+	argv += optind;
+	if (file)
+		return batch(file);
+	if (!argc) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[0], "help")) {
+		fputs(help, stdout);
+		return EXIT_OK;
+	}
+	return dispatch(commands, "circuit", argc, argv);
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+/* circuit monitor */
+#include <stdio.h>
+#include <time.h>
+#include "circuit.h"
+
+static int print_event(const struct nlmsghdr *nlh, void *data)
+{
+	const struct nlattr *tb[CIRCUIT_A_EVENT_MAX + 1];
+	uint64_t ns;
+	uint32_t reason;
+
+	(void)data;
+	out_open();
+	if (!nlh) {
+		out_str("event", "", "events-lost");
+		out_close();
+		return MNL_CB_OK;
+	}
+	nl_parse(nlh, tb, CIRCUIT_A_EVENT_MAX);
+	ns = nl_u64(tb[CIRCUIT_A_EVENT_TIME]);
+	if (opt.timestamp && !opt.json) {
+		time_t s = ns / 1000000000;
+		char text[32];
+
+		strftime(text, sizeof(text), "%F %T", localtime(&s));
+		out_text("%s.%06u", text, (unsigned int)(ns % 1000000000 / 1000));
+	}
+	out_json_only_u64("time", ns);
+	out_str("event", "", event_name(nl_u32(tb[CIRCUIT_A_EVENT_TYPE])));
+	out_str("line", "line", nl_str(tb[CIRCUIT_A_EVENT_LINE]));
+	if (tb[CIRCUIT_A_EVENT_PEER])
+		out_str("peer", "peer", nl_str(tb[CIRCUIT_A_EVENT_PEER]));
+	if (tb[CIRCUIT_A_EVENT_PORT])
+		out_u64("port", "port", nl_u32(tb[CIRCUIT_A_EVENT_PORT]));
+	if (tb[CIRCUIT_A_EVENT_CIRCUIT])
+		out_u64("circuit", "circuit", nl_u64(tb[CIRCUIT_A_EVENT_CIRCUIT]));
+	reason = nl_u32(tb[CIRCUIT_A_EVENT_REASON]);
+	if (reason)
+		out_str("reason", "reason", reason_name(reason));
+	out_close();
+	fflush(stdout);
+	return MNL_CB_OK;
+}
+
+int do_monitor(int argc, char **argv)
+{
+	(void)argv;
+	if (argc)
+		return usage_error("monitor takes no arguments");
+	return nl_listen(CIRCUIT_MCGRP_EVENTS, print_event, NULL);
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Output: the same calls make text or JSON.
+ *
+ * Text is "label value" pairs on a line; the label may be empty. Only names and
+ * numbers are printed, but strings are escaped all the same.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "circuit.h"
+
+static int depth;
+static bool first[8];
+static bool line_start = true;
+
+static void indent(void)
+{
+	if (opt.pretty)
+		printf("\n%*s", depth * 4, "");
+}
+
+static void separator(void)
+{
+	if (!first[depth])
+		putchar(',');
+	first[depth] = false;
+	indent();
+}
+
+static void json_string(const char *s)
+{
+	putchar('"');
+	for (; *s; s++) {
+		unsigned char c = *s;
+
+		if (c == '"' || c == '\\')
+			printf("\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
+			printf("\\u%04x", c);
+		else
+			putchar(c);
+	}
+	putchar('"');
+}
+
+static void json_key(const char *key)
+{
+	separator();
+	json_string(key);
+	fputs(opt.pretty ? ": " : ":", stdout);
+}
+
+static void push(char c)
+{
+	putchar(c);
+	first[++depth] = true;
+}
+
+static void pop(char c)
+{
+	bool empty = first[depth];
+
+	depth--;
+	if (!empty)
+		indent();
+	putchar(c);
+}
+
+void out_begin(void)
+{
+	if (opt.json)
+		push('[');
+}
+
+void out_end(void)
+{
+	if (!opt.json)
+		return;
+	pop(']');
+	putchar('\n');
+}
+
+void out_open(void)
+{
+	if (!opt.json)
+		return;
+	if (depth)
+		separator();
+	push('{');
+}
+
+void out_close(void)
+{
+	if (opt.json)
+		pop('}');
+	else
+		putchar('\n');
+	if (opt.json && !depth)
+		putchar('\n');
+	line_start = true;
+}
+
+void out_open_named(const char *key)
+{
+	if (!opt.json)
+		return;
+	json_key(key);
+	push('{');
+}
+
+void out_close_named(void)
+{
+	if (opt.json)
+		pop('}');
+}
+
+static void label(const char *text)
+{
+	if (!line_start)
+		putchar(' ');
+	line_start = false;
+	if (text && *text)
+		printf("%s ", text);
+}
+
+void out_str(const char *key, const char *text, const char *value)
+{
+	if (opt.json) {
+		json_key(key);
+		json_string(value);
+	} else {
+		label(text);
+		for (; *value; value++)
+			putchar((unsigned char)*value < 0x20 || *value == 0x7f ? '?' : *value);
+	}
+}
+
+void out_u64(const char *key, const char *text, uint64_t value)
+{
+	if (opt.json) {
+		json_key(key);
+		printf("%llu", (unsigned long long)value);
+	} else {
+		label(text);
+		printf("%llu", (unsigned long long)value);
+	}
+}
+
+/* Bytes: exact in JSON, and as short as is still exact in text. */
+void out_size(const char *key, const char *text, uint64_t value)
+{
+	static const char units[] = "kMGT";
+	int unit = -1;
+
+	if (opt.json) {
+		out_u64(key, text, value);
+		return;
+	}
+	while (value && !(value & 1023) && unit < 3) {
+		value >>= 10;
+		unit++;
+	}
+	label(text);
+	printf("%llu", (unsigned long long)value);
+	if (unit >= 0)
+		putchar(units[unit]);
+}
+
+void out_bool(const char *key, const char *text, bool value)
+{
+	if (opt.json) {
+		json_key(key);
+		fputs(value ? "true" : "false", stdout);
+	} else if (value) {
+		label(text);
+	}
+}
+
+void out_json_only_u64(const char *key, uint64_t value)
+{
+	if (opt.json)
+		out_u64(key, NULL, value);
+}
+
+void out_json_only_str(const char *key, const char *value)
+{
+	if (opt.json)
+		out_str(key, NULL, value);
+}
+
+void out_text(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (opt.json)
+		return;
+	if (!line_start)
+		putchar(' ');
+	line_start = false;
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+}
+
+/* Continue on a line of its own, below what came before. */
+void out_newline(void)
+{
+	if (opt.json || opt.oneline)
+		return;
+	fputs("\n   ", stdout);
+}
+
+static const char *name(const char *const *names, size_t n, uint32_t i)
+{
+	return i < n && names[i] ? names[i] : "?";
+}
+
+#define NAME(names, i) name(names, sizeof(names) / sizeof((names)[0]), i)
+
+const char *line_state_name(uint32_t state)
+{
+	static const char *const names[] = { "detached", "attached", "up", "fault" };
+
+	return NAME(names, state);
+}
+
+const char *circuit_state_name(uint32_t state)
+{
+	static const char *const names[] = { "pending", "connected", "closing" };
+
+	return NAME(names, state);
+}
+
+const char *event_name(uint32_t event)
+{
+	static const char *const names[] = {
+		"line-new", "line-set", "line-del", "line-attach", "line-up", "line-down",
+		"line-detach", "line-fault", "connected", "refused", "reset", "released",
+	};
+
+	return NAME(names, event);
+}
+
+const char *reason_name(uint32_t reason)
+{
+	static const char *const names[CIRCUIT_REASON_MAX] = {
+		[CIRCUIT_REASON_NONE] = "none",
+		[CIRCUIT_REASON_NO_LINE] = "no-line",
+		[CIRCUIT_REASON_LINE_DOWN] = "line-down",
+		[CIRCUIT_REASON_NO_LISTENER] = "no-listener",
+		[CIRCUIT_REASON_TIMEOUT] = "timeout",
+		[CIRCUIT_REASON_QUOTA_CIRCUITS] = "quota-circuits",
+		[CIRCUIT_REASON_QUOTA_MEMORY] = "quota-memory",
+		[CIRCUIT_REASON_QUOTA_PENDING] = "quota-pending",
+		[CIRCUIT_REASON_QUOTA_LISTENERS] = "quota-listeners",
+		[CIRCUIT_REASON_NO_MEMORY] = "no-memory",
+		[CIRCUIT_REASON_PORT_IN_USE] = "port-in-use",
+		[CIRCUIT_REASON_INVALID] = "invalid",
+		[CIRCUIT_REASON_PEER_RESET] = "peer-reset",
+		[CIRCUIT_REASON_PEER_GONE] = "peer-gone",
+		[CIRCUIT_REASON_LINE_DELETED] = "line-deleted",
+		[CIRCUIT_REASON_VIOLATION] = "violation",
+	};
+
+	return NAME(names, reason);
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+/* circuit show */
+#include <stdio.h>
+#include <string.h>
+#include "circuit.h"
+
+static void print_end(const char *key, const struct nlattr *nest)
+{
+	const struct nlattr *tb[CIRCUIT_A_END_MAX + 1];
+
+	nl_parse_nested(nest, tb, CIRCUIT_A_END_MAX);
+	if (!opt.json) {
+		out_text("%s:%u", *nl_str(tb[CIRCUIT_A_END_LINE]) ? nl_str(tb[CIRCUIT_A_END_LINE]) :
+			 "?", nl_u32(tb[CIRCUIT_A_END_PORT]));
+		return;
+	}
+	out_open_named(key);
+	out_str("line", "", nl_str(tb[CIRCUIT_A_END_LINE]));
+	out_u64("port", "", nl_u32(tb[CIRCUIT_A_END_PORT]));
+	out_u64("index", "", nl_u32(tb[CIRCUIT_A_END_INDEX]));
+	out_u64("ring", "", nl_u32(tb[CIRCUIT_A_END_RING]));
+	out_u64("bytes", "", nl_u64(tb[CIRCUIT_A_END_BYTES]));
+	out_u64("queued", "", nl_u32(tb[CIRCUIT_A_END_QUEUED]));
+	out_bool("hungup", "", tb[CIRCUIT_A_END_HUNGUP] != NULL);
+	out_close_named();
+}
+
+static void print_traffic(const char *arrow, const struct nlattr *nest)
+{
+	const struct nlattr *tb[CIRCUIT_A_END_MAX + 1];
+
+	nl_parse_nested(nest, tb, CIRCUIT_A_END_MAX);
+	out_text("%s %llu bytes", arrow, (unsigned long long)nl_u64(tb[CIRCUIT_A_END_BYTES]));
+	if (opt.stats)
+		out_text("(queued %u, ring %u, index %u)", nl_u32(tb[CIRCUIT_A_END_QUEUED]),
+			 nl_u32(tb[CIRCUIT_A_END_RING]), nl_u32(tb[CIRCUIT_A_END_INDEX]));
+}
+
+static int print_circuit(const struct nlmsghdr *nlh, void *data)
+{
+	const struct nlattr *tb[CIRCUIT_A_CIRCUIT_MAX + 1];
+	uint64_t age;
+
+	(void)data;
+	nl_parse(nlh, tb, CIRCUIT_A_CIRCUIT_MAX);
+	age = nl_u64(tb[CIRCUIT_A_CIRCUIT_AGE]);
+	out_open();
+	out_u64("id", "", nl_u64(tb[CIRCUIT_A_CIRCUIT_ID]));
+	print_end("caller", tb[CIRCUIT_A_CIRCUIT_CALLER]);
+	out_text("->");
+	print_end("called", tb[CIRCUIT_A_CIRCUIT_CALLED]);
+	out_str("state", "", circuit_state_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_STATE])));
+	out_json_only_u64("age-ms", age);
+	out_text("for %llu.%llu s", (unsigned long long)age / 1000,
+		 (unsigned long long)age / 100 % 10);
+	if (!opt.json) {
+		out_newline();
+		print_traffic("->", tb[CIRCUIT_A_CIRCUIT_CALLER]);
+		print_traffic("<-", tb[CIRCUIT_A_CIRCUIT_CALLED]);
+	}
+	out_close();
+	return MNL_CB_OK;
+}
+
+int do_show(int argc, char **argv)
+{
+	struct nlmsghdr *nlh;
+	int ret;
+
+	if (argc && (argc != 2 || strcmp(argv[0], "line")))
+		return usage_error("show: 'line NAME', or nothing");
+	nlh = nl_request(CIRCUIT_CMD_CIRCUIT_GET, NLM_F_DUMP);
+	if (argc)
+		mnl_attr_put_strz(nlh, CIRCUIT_A_CIRCUIT_LINE, argv[1]);
+	out_begin();
+	ret = nl_talk(nlh, print_circuit, NULL);
+	out_end();
+	return ret;
+}
