@@ -151,7 +151,7 @@ guest_start() {
 	[ -z "$net" ] || append+=" lab.ip=10.99.0.$cid"
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
 		-name "$name" -M 'q35,usb=off,vmport=off,graphics=off,sata=off,smbus=off,hpet=off'
-		-enable-kvm -cpu host -smp "$smp" -m "$mem" -action reboot=shutdown
+		-enable-kvm -cpu host,-xsave -smp "$smp" -m "$mem" -action reboot=shutdown
 		-kernel "$GUEST_IMAGE" -initrd "$GUEST_INITRD"
 		-append "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=1M tsc=reliable nokaslr mitigations=off pci=noearly lab.name=$name$append"
 		-chardev "file,id=console,path=$dir/console,append=on" -serial chardev:console
