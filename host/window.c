@@ -182,15 +182,20 @@ static struct file *window_file(struct circuit_window *win)
 	struct inode *inode;
 	struct file *file;
 
+	/* Whoever opens a file takes this reference, and its last fput() drops it. */
+	__module_get(window_fops.owner);
 	inode = alloc_anon_inode(window_mnt->mnt_sb);
-	if (IS_ERR(inode))
+	if (IS_ERR(inode)) {
+		module_put(window_fops.owner);
 		return ERR_CAST(inode);
+	}
 	inode->i_mode |= S_IFREG;
 	i_size_write(inode, win->size);
 	win->inode = inode;
 	file = alloc_file_pseudo(inode, window_mnt, "circuit-window", O_RDWR, &window_fops);
 	if (IS_ERR(file)) {
 		iput(inode);
+		module_put(window_fops.owner);
 		return file;
 	}
 	file->f_mode |= FMODE_LSEEK;

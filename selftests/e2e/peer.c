@@ -10,6 +10,8 @@
  *	peer calls LINE PORT N PARALLEL	N calls each by so many processes, an echo each
  *	peer hold-listen PORT N RING	take N calls, one byte each way on every one, and hold
  *	peer hold LINE PORT N RING	them all open until all work
+ *	peer calls-once LINE PORT	one call with an echo, or an error within 20 s
+ *	peer nth LINE PORT		the same over and over, its Nth allocation failing
  *	peer stall PORT			take one call and never read from it
  *	peer flood LINE PORT		send until an error, print which
  *	peer drain PORT			read until an error or the end, print which
@@ -320,6 +322,94 @@ static void hold(int listener, const char *line, const char *port, int n, int ri
 		die("end");
 }
 
+/* One call, every step of it; returns 0 or a negative errno. */
+static int call_echo(const char *line, const char *port)
+{
+	struct timeval patience = { .tv_sec = 20 };
+	char c = 'x';
+	int s, ret = 0;
+
+	s = call_once(line, atoi(port), 4096);
+	if (s < 0)
+		return s;
+	if (setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
+	    send(s, &c, 1, MSG_NOSIGNAL) != 1 || recv(s, &c, 1, 0) != 1)
+		ret = errno ? -errno : -EPIPE;
+	close(s);
+	return ret;
+}
+
+static int listen_once(void)
+{
+	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = 6001 };
+	int s = socket(AF_CIRCUIT, SOCK_STREAM, 0), ret = 0;
+
+	if (s < 0)
+		return -errno;
+	if (bind(s, (void *)&addr, sizeof(addr)) || listen(s, 1))
+		ret = -errno;
+	close(s);
+	return ret;
+}
+
+static int fail_nth(int n)
+{
+	char text[16];
+	int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC), left;
+
+	if (fd < 0)
+		die("fail-nth");
+	if (n >= 0) {
+		sprintf(text, "%d", n);
+		if (write(fd, text, strlen(text)) < 0)
+			die("fail-nth");
+		close(fd);
+		return 0;
+	}
+	memset(text, 0, sizeof(text));
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		die("fail-nth");
+	left = atoi(text);
+	if (pwrite(fd, "0", 1, 0) < 0)
+		die("fail-nth");
+	close(fd);
+	return left;
+}
+
+/*
+ * Fail the first allocation, then the second, and so on, until there is none left to
+ * fail. Whatever fails must do so with a clean error, and the next call must work.
+ */
+static void nth(const char *line, const char *port)
+{
+	int n, left, ret, failed = 0, step;
+
+	for (step = 0; step < 2; step++) {
+		for (n = 1; ; n++) {
+			if (n > 1000) {
+				fprintf(stderr, "peer: no end to the allocations\n");
+				exit(1);
+			}
+			fail_nth(n);
+			ret = step ? listen_once() : call_echo(line, port);
+			left = fail_nth(-1);
+			if (ret == -EAGAIN || ret == -EINPROGRESS) {
+				fprintf(stderr, "peer: allocation %d failed: hang\n", n);
+				exit(1);
+			}
+			failed += !!ret;
+			if (left)
+				break;
+		}
+		printf("step %d: %d allocations\n", step, n - 1);
+	}
+	ret = call_echo(line, port);
+	if (ret || !failed) {
+		fprintf(stderr, "peer: afterwards: %s, %d failed\n", strerror(-ret), failed);
+		exit(1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *what;
@@ -352,6 +442,15 @@ int main(int argc, char **argv)
 		hold(listen_on(atoi(argv[2]), atoi(argv[4])), NULL, NULL, atoi(argv[3]), 0);
 	} else if (!strcmp(what, "hold") && argc > 5) {
 		hold(-1, argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
+	} else if (!strcmp(what, "calls-once") && argc > 3) {
+		int ret = call_echo(argv[2], argv[3]);
+
+		if (ret) {
+			fprintf(stderr, "peer: %s\n", strerror(-ret));
+			return ret == -EAGAIN ? 3 : 1;
+		}
+	} else if (!strcmp(what, "nth") && argc > 3) {
+		nth(argv[2], argv[3]);
 	} else if (!strcmp(what, "stall")) {
 		int s = take(listen_on(atoi(argv[2]), 0));
 

@@ -1,0 +1,129 @@
+# shellcheck shell=bash disable=SC1091
+# SPDX-License-Identifier: GPL-2.0
+#
+# faults - every allocation on every set-up path fails in turn: the call, listen or attach
+# fails with a clean error and the next one works. Needs the debug kernel on both sides.
+#
+# lab: --timeout 1200
+. "$TOP/selftests/e2e/common.sh"
+
+# In a guest or on the host: fail the Nth allocation of a command, N = 1, 2, ... until the
+# command runs through without one having failed. /proc/self/fail-nth is made for this.
+# shellcheck disable=SC2016
+NTH='
+echo N > /sys/kernel/debug/failslab/ignore-gfp-wait
+echo N > /sys/kernel/debug/fail_page_alloc/ignore-gfp-wait
+echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
+echo 0 > /sys/kernel/debug/failslab/verbose
+echo 0 > /sys/kernel/debug/fail_page_alloc/verbose
+'
+
+setup() {
+	[ "$HOST_KIND" = debug ] && [ "$GUEST_KIND" = debug ] || t_skip "needs the debug kernel"
+	host_up
+	start_two g1 g2
+	guest_exec g1 "mount -t debugfs d /sys/kernel/debug 2>/dev/null; $NTH" || true
+	sh -c "$NTH"
+	guest_bg g2 echo "peer echo 6000"
+	guest_exec g1 "peer calls g2 6000 5 1"
+}
+
+# In the guest: every allocation of socket, bind, listen, connect, accept, send, recv.
+guest_nth() {
+	[ "$GUEST_KIND" = debug ] || t_skip "needs the debug kernel"
+	guest_exec -t 100 g1 "peer nth g2 6000"
+	guest_exec g1 "peer calls g2 6000 5 1"
+}
+
+# Everything that one of our modules allocates fails at random, one time in seven. Only
+# ours: a failure counts if the module's text is on the stack.
+# shellcheck disable=SC2016
+RANDOM_ON='
+set -- $(grep "^MODULE " /proc/modules)
+start=$6 end=$(printf "0x%x" $(($6 + $2)))
+for d in /sys/kernel/debug/failslab /sys/kernel/debug/fail_page_alloc; do
+	echo 0 >$d/verbose; echo N >$d/ignore-gfp-wait
+	echo $start >$d/require-start; echo $end >$d/require-end
+	echo 1 >$d/interval; echo -1 >$d/times; echo 15 >$d/probability
+done'
+# shellcheck disable=SC2016
+RANDOM_OFF='for d in /sys/kernel/debug/failslab /sys/kernel/debug/fail_page_alloc; do
+	echo 0 >$d/probability; done'
+
+# sixty CMD...: how many of sixty attempts work; none may hang.
+sixty() {
+	local i ok=0 ret
+	for ((i = 0; i < 60; i++)); do
+		ret=0
+		guest_exec g1 "peer calls-once g2 6000" 2>/dev/null || ret=$?
+		[ "$ret" -le 1 ] || return 1
+		[ "$ret" -ne 0 ] || ok=$((ok + 1))
+	done
+	echo "$ok"
+}
+
+host_random() {
+	[ "$HOST_KIND" = debug ] || t_skip "needs the debug kernel"
+	local ok i
+	sh -c "${RANDOM_ON/MODULE/circuit_host}"
+	ok=$(sixty)
+	for i in $(seq 1 60); do
+		"$CIRCUIT" line add "f$i" >/dev/null 2>&1 || true
+		"$CIRCUIT" -j line show >/dev/null 2>&1 || true
+		"$CIRCUIT" line del "f$i" >/dev/null 2>&1 || true
+	done
+	sh -c "$RANDOM_OFF"
+	t_note "$ok of 60 calls worked while the operator's allocations failed"
+	guest_exec g1 "peer calls g2 6000 20 2"
+	[ "$ok" -lt 60 ]
+}
+
+guest_random() { # GUEST
+	[ "$GUEST_KIND" = debug ] || t_skip "needs the debug kernel"
+	local ok
+	guest_exec "$1" "${RANDOM_ON/MODULE/circuit_guest}"
+	ok=$(sixty)
+	guest_exec "$1" "$RANDOM_OFF"
+	t_note "$ok of 60 calls worked while the allocations of $1 failed"
+	guest_exec g1 "peer calls g2 6000 20 2"
+}
+
+# Attaching a VM, the same way.
+host_attach() {
+	[ "$HOST_KIND" = debug ] || t_skip "needs the debug kernel"
+	"$CIRCUIT" line add f
+	python3 - "$CIRCUIT" <<'P'
+import os, subprocess, sys
+n, failed = 1, 0
+while True:
+    pid = os.fork()
+    if not pid:
+        # Inherited over exec; what runs is "true", attached for a moment.
+        with open("/proc/thread-self/fail-nth", "w") as f:
+            f.write(str(n))
+        os.execv(sys.argv[1], [sys.argv[1], "line", "run", "f", "--", "/bin/true"])
+    _, status = os.waitpid(pid, 0)
+    failed += status != 0
+    n += 1
+    if n > 400:
+        break
+print(failed, "of", n - 1, "attempts failed")
+sys.exit(not failed)
+P
+	"$CIRCUIT" line run f -- /bin/true
+	"$CIRCUIT" line del f
+}
+
+ended() {
+	[ "$HOST_KIND" = debug ] || t_skip "needs the debug kernel"
+	guest_bg_kill g2 echo
+	nothing_left
+}
+
+t_run -t 120 "two guests" setup
+t_run -t 120 "guest: every allocation fails once" guest_nth
+t_run -t 120 "operator: allocations fail at random" host_random
+t_run -t 120 "calling guest: allocations fail at random" guest_random g1
+t_run -t 120 "called guest: allocations fail at random" guest_random g2
+t_run -t 120 "operator: every allocation of an attach fails once" host_attach
+t_run "nothing is left" ended

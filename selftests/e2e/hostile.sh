@@ -1,0 +1,62 @@
+# shellcheck shell=bash disable=SC1091
+# SPDX-License-Identifier: GPL-2.0
+#
+# hostile - a guest that breaks every rule there is. The host and the other guests go on,
+# nothing is logged that should not be, and nothing is left behind.
+#
+# lab: --timeout 1200
+. "$TOP/selftests/e2e/common.sh"
+
+setup() {
+	host_up
+	start_two g1 g2
+	# The third has no honest module at all.
+	"$CIRCUIT" line add evil circuits 100 memory 16M
+	guest_start evil --line evil --nomod
+	guest_bg g2 victim "peer echo 7"
+	guest_bg g2 bystander "peer echo 8"
+	others_ok
+}
+others_ok() { guest_exec -t 50 g1 "peer calls g2 8 20 2"; }
+
+attack() { # NAME
+	local before after
+	before=$(line_get evil violations)
+	guest_bg evil "$1" "insmod /lib/circuit_hostile.ko attack=$1 seconds=3 victim=g2 port=7"
+	while ! guest_wait evil "$1" 0 >/dev/null 2>&1; do
+		others_ok
+	done
+	guest_exec evil "dmesg | grep 'circuit_hostile: $1:' | tail -1; rmmod circuit_hostile"
+	after=$(line_get evil violations)
+	t_note "$1: $((after - before)) violations"
+	guest_exec evil "dmesg | grep -q 'circuit_hostile: $1: .*result 0'"
+	others_ok
+}
+
+gone() {
+	guest_kill9 evil
+	wait_for 20 line_is evil detached
+	expect 0/0/0 "$(line_usage evil)"
+	expect 0 "$(line_get evil memory)"
+	others_ok
+	guest_bg_kill g2 victim
+	guest_bg_kill g2 bystander
+	wait_for 20 line_idle g1
+	wait_for 20 line_idle g2
+	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')"
+}
+
+# A line that was put out of service comes back with an honest guest.
+honest_again() {
+	guest_start evil --line evil
+	wait_for 20 line_is evil up
+	transfer evil g2 100000
+	transfer g1 evil 100000
+}
+
+t_run -t 120 "two guests and an evil one" setup
+for a in garbage lies index scribble window epochs marks doorbells calls rings; do
+	t_run "attack: $a" attack "$a"
+done
+t_run "the evil guest is gone, and so is all it had" gone
+t_run "its line serves an honest guest" honest_again

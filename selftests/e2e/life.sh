@@ -1,0 +1,234 @@
+# shellcheck shell=bash disable=SC1091
+# SPDX-License-Identifier: GPL-2.0
+#
+# life - everything that can end does end, in every way it can, while it is in use; and
+# everybody else goes on.
+#
+# lab: --timeout 1200
+. "$TOP/selftests/e2e/common.sh"
+
+# A bystander: two lines' worth of calls that must never notice anything.
+bystander_ok() { guest_exec -t 50 g3 "peer calls g3 4000 20 1"; }
+
+setup() {
+	host_up
+	start_two g1 g2 g3
+	guest_bg g3 bystander "peer echo 4000"
+	bystander_ok
+}
+
+# load NAME: data flows from g1 to g2 until something happens; waits until it does flow.
+load() {
+	guest_bg g2 "drain$1" "peer drain $1"
+	guest_bg g1 "flood$1" "peer flood g2 $1"
+	wait_for 20 flowing "$1"
+}
+flowing() {
+	"$CIRCUIT" -j show line g1 | python3 -c '
+import json, sys
+sys.exit(not any(c["called"]["port"] == int(sys.argv[1]) and c["caller"]["bytes"] > 1 << 20
+		 for c in json.load(sys.stdin)))' "$1"
+}
+ended_with() { # GUEST ID TEXT...
+	local out guest=$1 id=$2
+	shift 2
+	out=$(guest_wait "$guest" "$id" 30) || true
+	for text; do
+		! grep -qx "$text" <<<"$out" || return 0
+	done
+	echo "$guest $id: $out, not $*"
+	return 1
+}
+
+reader_killed() {
+	load 5001
+	guest_exec g2 'kill -9 $(pidof peer)'
+	ended_with g1 flood5001 'Connection reset by peer' 'Broken pipe'
+	both_idle
+}
+writer_killed() {
+	load 5002
+	guest_exec g1 'kill -9 $(pidof peer)'
+	ended_with g2 drain5002 'end' 'Connection reset by peer'
+	both_idle
+}
+both_idle() {
+	wait_for 20 line_idle g1
+	wait_for 20 line_idle g2
+	bystander_ok
+}
+
+backlog_full() {
+	# listen(4096) in peer: a listener of its own with a backlog of 1, never accepting.
+	guest_exec g2 "stream_test -t backlog" | grep -q '^ok'
+}
+
+vmm_killed() {
+	load 5003
+	guest_kill9 g2
+	ended_with g1 flood5003 'Connection reset by peer' 'Broken pipe'
+	wait_for 20 line_idle g1
+	wait_for 20 line_is g2 detached
+	expect 0 "$(line_get g2 memory)" "memory of the dead"
+	refused_as g1 g2 'No route to host'
+	guest_start g2 --line g2
+	wait_for 20 line_is g2 up
+	transfer g1 g2 1000000
+	bystander_ok
+}
+vmm_of_writer_killed() {
+	load 5004
+	guest_kill9 g1
+	ended_with g2 drain5004 'end' 'Connection reset by peer'
+	wait_for 20 line_idle g2
+	guest_start g1 --line g1
+	wait_for 20 line_is g1 up
+	transfer g1 g2 1000000
+}
+refused_as() { # GUEST LINE TEXT
+	local out
+	if out=$(guest_exec "$1" "peer send $2 99 1" 2>&1); then
+		return 1
+	fi
+	grep -q "$3" <<<"$out" || { echo "$out"; return 1; }
+}
+
+rebooted() {
+	load 5005
+	guest_reboot g2
+	ended_with g1 flood5005 'Connection reset by peer' 'Broken pipe'
+	wait_for 30 line_is g2 up
+	transfer g1 g2 1000000
+	transfer g2 g1 1000000
+}
+panicked() {
+	load 5006
+	guest_panic g2 reboot
+	ended_with g1 flood5006 'Connection reset by peer' 'Broken pipe'
+	wait_for 30 line_is g2 up
+	transfer g1 g2 1000000
+	both_idle
+}
+
+module_pinned() {
+	load 5007
+	fails guest_exec g2 "rmmod circuit_guest"
+	guest_exec g1 'kill -9 $(pidof peer)'
+	ended_with g2 drain5007 'end' 'Connection reset by peer'
+}
+module_reloaded() {
+	local i
+	for i in 1 2 3 4 5; do
+		wait_for 10 guest_exec g2 "rmmod circuit_guest"
+		wait_for 10 line_is g2 attached
+		refused_as g1 g2 'No route to host'
+		guest_exec g2 "modprobe circuit_guest || insmod /lib/modules/*/circuit_guest.ko"
+		wait_for 10 line_is g2 up
+		transfer g1 g2 100000
+	done
+}
+device_unbound() {
+	load 5008
+	guest_exec g2 'cd /sys/bus/pci/drivers/circuit_guest && for d in 0000:*; do echo $d > unbind; done'
+	ended_with g1 flood5008 'Connection reset by peer' 'Broken pipe'
+	ended_with g2 drain5008 'Connection reset by peer'
+	wait_for 10 line_is g2 attached
+	guest_exec g2 'cd /sys/bus/pci/drivers/circuit_guest && for d in /sys/bus/pci/devices/*; do
+		[ "$(cat $d/vendor)$(cat $d/device)" = 0x1af40x1110 ] && basename $d > bind; done; true'
+	wait_for 10 line_is g2 up
+	transfer g1 g2 100000
+}
+
+line_deleted() {
+	load 5009
+	"$CIRCUIT" line del g2
+	ended_with g1 flood5009 'Connection reset by peer' 'Broken pipe'
+	ended_with g2 drain5009 'Connection reset by peer'
+	refused_as g1 g2 'No route to host'
+	wait_for 20 line_idle g1
+	guest_alive g2
+	refused_as g2 g1 'unreachable'
+	bystander_ok
+	guest_stop g2
+	"$CIRCUIT" line add g2 circuits 12000
+	guest_start g2 --line g2
+	wait_for 20 line_is g2 up
+	transfer g1 g2 100000
+}
+
+quota() {
+	local out
+	"$CIRCUIT" line set g1 memory 2M
+	guest_bg g2 hold "peer hold-listen 5010 100 524288"
+	out=$(guest_exec g1 "peer hold g2 5010 100 524288" 2>&1) && return 1
+	grep -q 'No buffer space' <<<"$out"
+	guest_bg_kill g2 hold
+	"$CIRCUIT" line set g1 memory 256M circuits 5
+	guest_bg g2 hold "peer hold-listen 5011 100 4096"
+	out=$(guest_exec g1 "peer hold g2 5011 100 4096" 2>&1) && return 1
+	grep -q 'No buffer space' <<<"$out"
+	guest_bg_kill g2 hold
+	"$CIRCUIT" line set g1 circuits 12000
+	both_idle
+}
+
+monitor_tells() {
+	"$CIRCUIT" -j monitor >"$LAB_RUN/monitor" &
+	wait_for 10 started
+	transfer g1 g2 1000
+	wait_for 10 told connected
+	wait_for 10 told released
+	kill %1
+}
+started() { # events reach the monitor once it has joined the group
+	"$CIRCUIT" line set g1 circuits 12000
+	told line-set
+}
+told() { grep -q "\"event\":\"$1\"" "$LAB_RUN/monitor"; }
+
+netns_gone() {
+	local users
+	users=$(module_users)
+	ip netns add x
+	"$CIRCUIT" -n x line add lonely
+	expect '[]' "$("$CIRCUIT" -n x -j show | tr -d ' \n')"
+	fails "$CIRCUIT" line show lonely
+	[ "$(module_users)" -gt "$users" ]
+	ip netns del x
+	wait_for 20 module_used_by "$users"
+}
+module_users() { awk '$1 == "circuit_host" { print $3 }' /proc/modules; }
+module_used_by() { [ "$(module_users)" = "$1" ]; }
+
+host_unload() {
+	local g
+	fails rmmod circuit_host
+	guest_bg_kill g3 bystander
+	for g in g1 g2 g3; do
+		"$CIRCUIT" line del "$g"
+	done
+	fails rmmod circuit_host	# the VMs hold their windows
+	for g in g1 g2 g3; do
+		guest_stop "$g"
+	done
+	wait_for 20 rmmod circuit_host
+	host_up
+	start_two g1 g2
+	transfer g1 g2 100000
+}
+
+t_run -t 120 "three guests" setup
+t_run "reader killed mid-transfer" reader_killed
+t_run "writer killed mid-transfer" writer_killed
+t_run -t 120 "VMM of the reader killed under load, and back" vmm_killed
+t_run -t 120 "VMM of the writer killed under load, and back" vmm_of_writer_killed
+t_run -t 120 "guest rebooted under load" rebooted
+t_run -t 120 "guest panics under load and reboots" panicked
+t_run "guest module cannot be unloaded in use" module_pinned
+t_run -t 120 "guest module unloaded and loaded, five times" module_reloaded
+t_run "device unbound under load" device_unbound
+t_run -t 120 "line deleted under load" line_deleted
+t_run "quotas of memory and circuits" quota
+t_run "monitor tells it all" monitor_tells
+t_run "a network namespace goes with its lines" netns_gone
+t_run -t 180 "host module unloads and loads again" host_unload
