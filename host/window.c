@@ -382,9 +382,9 @@ static int window_init_fs_context(struct fs_context *fc)
 	return init_pseudo(fc, CIRCUIT_FS_MAGIC) ? 0 : -ENOMEM;
 }
 
+/* No owner: the mount made at init would keep the module from ever leaving. */
 static struct file_system_type window_fs = {
 	.name = "circuit",
-	.owner = THIS_MODULE,
 	.init_fs_context = window_init_fs_context,
 	.kill_sb = kill_anon_super,
 };

@@ -1,0 +1,618 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit: the parts that can be reasoned about without a VM.
+ *
+ * Linked into circuit_host, so that it can call what is not exported.
+ */
+#include <kunit/test.h>
+#include <linux/prandom.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include "../../host/host.h"
+
+/* --- rings ------------------------------------------------------------------------ */
+
+#define SIZE	CIRCUIT_RING_MIN
+
+struct pipe {
+	struct circuit_ctrl *ctrl;
+	struct circuit_tx tx[2];
+	struct circuit_rx rx[2];
+};
+
+static struct pipe *pipe_create(struct kunit *test, u32 size0, u32 size1)
+{
+	struct pipe *p = kunit_kzalloc(test, sizeof(*p), GFP_KERNEL);
+	void *mem = kunit_kzalloc(test, circuit_bytes(size0, size1), GFP_KERNEL);
+	unsigned int end;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	p->ctrl = mem;
+	for (end = 0; end < 2; end++)
+		circuit_ring_init(&p->tx[end], &p->rx[end], mem, mem + CIRCUIT_CTRL_SIZE, size0,
+				  mem + CIRCUIT_CTRL_SIZE + size0, size1, end);
+	return p;
+}
+
+/* Start both sides of both rings near the end of the index space. */
+static void pipe_seek(struct pipe *p, u32 index)
+{
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		p->tx[i].tail = p->tx[i].head = index;
+		p->rx[i].tail = p->rx[i].head = index;
+		p->ctrl->dir[i].prod.tail = index;
+		p->ctrl->dir[i].cons.head = index;
+		p->ctrl->dir[i].prod.event = index - 1;
+		p->ctrl->dir[i].cons.event = index - 1;
+	}
+}
+
+static void put(struct circuit_tx *tx, const u8 *from, u32 len)
+{
+	struct circuit_span s = circuit_tx_span(tx, len);
+
+	memcpy(tx->data + s.off[0], from, s.len[0]);
+	memcpy(tx->data + s.off[1], from + s.len[0], s.len[1]);
+}
+
+static void get(struct circuit_rx *rx, u8 *to, u32 skip, u32 len)
+{
+	struct circuit_span s = circuit_rx_span(rx, skip, len);
+
+	memcpy(to, rx->data + s.off[0], s.len[0]);
+	memcpy(to + s.len[0], rx->data + s.off[1], s.len[1]);
+}
+
+static void ring_sizes(struct kunit *test)
+{
+	KUNIT_EXPECT_TRUE(test, circuit_ring_size_ok(CIRCUIT_RING_MIN));
+	KUNIT_EXPECT_TRUE(test, circuit_ring_size_ok(CIRCUIT_RING_MAX));
+	KUNIT_EXPECT_FALSE(test, circuit_ring_size_ok(0));
+	KUNIT_EXPECT_FALSE(test, circuit_ring_size_ok(CIRCUIT_RING_MIN / 2));
+	KUNIT_EXPECT_FALSE(test, circuit_ring_size_ok(CIRCUIT_RING_MAX * 2));
+	KUNIT_EXPECT_FALSE(test, circuit_ring_size_ok(CIRCUIT_RING_MIN + 1));
+	KUNIT_EXPECT_FALSE(test, circuit_ring_size_ok(U32_MAX));
+	/* The largest circuit fits the smallest thing it is ever put in. */
+	KUNIT_EXPECT_LE(test, circuit_bytes(CIRCUIT_RING_MAX, CIRCUIT_RING_MAX),
+			CIRCUIT_WINDOW_SLOT);
+}
+
+static void ring_ends_meet(struct kunit *test)
+{
+	struct pipe *p = pipe_create(test, SIZE, 2 * SIZE);
+
+	KUNIT_EXPECT_PTR_EQ(test, (const u8 *)p->tx[0].data, p->rx[1].data);
+	KUNIT_EXPECT_PTR_EQ(test, (const u8 *)p->tx[1].data, p->rx[0].data);
+	KUNIT_EXPECT_EQ(test, p->tx[0].size, SIZE);
+	KUNIT_EXPECT_EQ(test, p->tx[1].size, 2 * SIZE);
+	KUNIT_EXPECT_EQ(test, p->rx[0].size, 2 * SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, (const void *)p->tx[0].prod, (const void *)p->rx[1].prod);
+	KUNIT_EXPECT_PTR_EQ(test, (const void *)p->tx[0].cons, (const void *)p->rx[1].cons);
+	KUNIT_EXPECT_PTR_NE(test, (const void *)p->tx[0].cons, (const void *)p->rx[0].cons);
+}
+
+/* Random writes, reads and peeks against a queue that cannot be wrong. */
+static void ring_model(struct kunit *test)
+{
+	struct pipe *p = pipe_create(test, SIZE, SIZE);
+	u8 *out = kunit_kzalloc(test, SIZE, GFP_KERNEL);
+	struct rnd_state rnd;
+	u64 wrote = 0, read = 0;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, out);
+	prandom_seed_state(&rnd, 42);
+	pipe_seek(p, -3 * SIZE - 17);		/* the indices wrap on the way */
+	for (i = 0; i < 20000; i++) {
+		int space = circuit_tx_space(&p->tx[0]);
+		int avail = circuit_rx_avail(&p->rx[1]);
+		u32 n = prandom_u32_state(&rnd) % (SIZE + 1), j;
+
+		KUNIT_ASSERT_EQ(test, space, (int)(SIZE - (wrote - read)));
+		KUNIT_ASSERT_EQ(test, avail, (int)(wrote - read));
+		switch (prandom_u32_state(&rnd) % 3) {
+		case 0:
+			n = min_t(u32, n, space);
+			for (j = 0; j < n; j++)
+				out[j] = (wrote + j) * 7 + ((wrote + j) >> 8);
+			put(&p->tx[0], out, n);
+			circuit_tx_publish(&p->tx[0], n);
+			wrote += n;
+			break;
+		default:
+			n = min_t(u32, n, avail);
+			get(&p->rx[1], out, 0, n);
+			for (j = 0; j < n; j++)
+				KUNIT_ASSERT_EQ(test, out[j],
+						(u8)((read + j) * 7 + ((read + j) >> 8)));
+			if (prandom_u32_state(&rnd) & 1)
+				break;		/* only a peek */
+			circuit_rx_release(&p->rx[1], n);
+			read += n;
+			break;
+		}
+	}
+	KUNIT_EXPECT_GT(test, wrote, (u64)10 * SIZE);
+	KUNIT_EXPECT_EQ(test, p->tx[0].bytes, wrote);
+	KUNIT_EXPECT_EQ(test, p->rx[1].bytes, read);
+}
+
+static void ring_notify(struct kunit *test)
+{
+	/* old, new, event: does moving from old to new pass event? */
+	KUNIT_EXPECT_TRUE(test, circuit_need_notify(0, 1, 0));
+	KUNIT_EXPECT_FALSE(test, circuit_need_notify(1, 1, 0));
+	KUNIT_EXPECT_FALSE(test, circuit_need_notify(0, 2, 1));
+	KUNIT_EXPECT_TRUE(test, circuit_need_notify(9, 10, 0));
+	KUNIT_EXPECT_FALSE(test, circuit_need_notify(10, 10, 0));
+	KUNIT_EXPECT_FALSE(test, circuit_need_notify(5, 5, 5));
+	/* across the end of the index space */
+	KUNIT_EXPECT_TRUE(test, circuit_need_notify(U32_MAX, 0, U32_MAX));
+	KUNIT_EXPECT_TRUE(test, circuit_need_notify(2, 4, U32_MAX - 1));
+	KUNIT_EXPECT_FALSE(test, circuit_need_notify(4, 4, U32_MAX - 1));
+	KUNIT_EXPECT_FALSE(test, circuit_need_notify(U32_MAX - 2, 4, U32_MAX - 1));
+}
+
+static void ring_arming(struct kunit *test)
+{
+	u32 starts[] = { 0, 1, U32_MAX - 100, U32_MAX - SIZE }, i;
+
+	for (i = 0; i < ARRAY_SIZE(starts); i++) {
+		struct pipe *p = pipe_create(test, SIZE, SIZE);
+		struct circuit_tx *tx = &p->tx[0];
+		struct circuit_rx *rx = &p->rx[1];
+
+		pipe_seek(p, starts[i]);
+		/* A reader that wants 100 bytes is told at the hundredth, once. */
+		circuit_rx_arm(rx, 100);
+		KUNIT_EXPECT_FALSE(test, circuit_tx_publish(tx, 99));
+		KUNIT_EXPECT_TRUE(test, circuit_tx_publish(tx, 1));
+		KUNIT_EXPECT_FALSE(test, circuit_tx_publish(tx, SIZE - 100));
+		/* A writer that wants half the ring is told when it is there, once. */
+		KUNIT_EXPECT_EQ(test, circuit_tx_space(tx), 0);
+		circuit_tx_arm(tx, SIZE / 2);
+		KUNIT_EXPECT_EQ(test, circuit_rx_avail(rx), (int)SIZE);
+		KUNIT_EXPECT_FALSE(test, circuit_rx_release(rx, SIZE / 2 - 1));
+		KUNIT_EXPECT_TRUE(test, circuit_rx_release(rx, 1));
+		KUNIT_EXPECT_FALSE(test, circuit_rx_release(rx, SIZE / 2));
+		/* The whole ring: told when the last byte is read. */
+		KUNIT_EXPECT_EQ(test, circuit_tx_space(tx), (int)SIZE);
+		circuit_tx_publish(tx, 5);
+		circuit_tx_arm(tx, SIZE);
+		circuit_rx_avail(rx);
+		KUNIT_EXPECT_FALSE(test, circuit_rx_release(rx, 4));
+		KUNIT_EXPECT_TRUE(test, circuit_rx_release(rx, 1));
+	}
+}
+
+static void ring_hostile(struct kunit *test)
+{
+	struct pipe *p = pipe_create(test, SIZE, SIZE);
+	struct circuit_tx *tx = &p->tx[0];
+	struct circuit_rx *rx = &p->rx[1];
+	struct rnd_state rnd;
+	int i;
+
+	circuit_tx_publish(tx, 1000);
+	KUNIT_ASSERT_EQ(test, circuit_rx_avail(rx), 1000);
+	circuit_rx_release(rx, 400);
+	KUNIT_ASSERT_EQ(test, circuit_tx_space(tx), (int)SIZE - 600);
+
+	/* A tail more than a ring ahead, or one that went back. */
+	p->ctrl->dir[0].prod.tail = 400 + SIZE + 1;
+	KUNIT_EXPECT_EQ(test, circuit_rx_avail(rx), -EPROTO);
+	p->ctrl->dir[0].prod.tail = 999;
+	KUNIT_EXPECT_EQ(test, circuit_rx_avail(rx), -EPROTO);
+	p->ctrl->dir[0].prod.tail = 399;
+	KUNIT_EXPECT_EQ(test, circuit_rx_avail(rx), -EPROTO);
+	p->ctrl->dir[0].prod.tail = 400 + SIZE;
+	KUNIT_EXPECT_EQ(test, circuit_rx_avail(rx), (int)SIZE);
+
+	/* A head beyond the tail, or one that went back. */
+	p->ctrl->dir[0].cons.head = 1001;
+	KUNIT_EXPECT_EQ(test, circuit_tx_space(tx), -EPROTO);
+	p->ctrl->dir[0].cons.head = 399;
+	KUNIT_EXPECT_EQ(test, circuit_tx_space(tx), -EPROTO);
+	p->ctrl->dir[0].cons.head = 1000;
+	KUNIT_EXPECT_EQ(test, circuit_tx_space(tx), (int)SIZE);
+
+	/* Flags that do not exist. */
+	p->ctrl->dir[0].prod.flags = CIRCUIT_TX_FIN;
+	KUNIT_EXPECT_EQ(test, circuit_rx_flags(rx), (int)CIRCUIT_TX_FIN);
+	p->ctrl->dir[0].prod.flags = 4;
+	KUNIT_EXPECT_EQ(test, circuit_rx_flags(rx), -EPROTO);
+	p->ctrl->dir[0].prod.flags = U32_MAX;
+	KUNIT_EXPECT_EQ(test, circuit_rx_flags(rx), -EPROTO);
+	p->ctrl->dir[0].cons.flags = CIRCUIT_RX_CLOSED;
+	KUNIT_EXPECT_EQ(test, circuit_tx_closed(tx), 1);
+	p->ctrl->dir[0].cons.flags = 2;
+	KUNIT_EXPECT_EQ(test, circuit_tx_closed(tx), -EPROTO);
+
+	/* Whatever it says, a span never leaves the ring. */
+	prandom_seed_state(&rnd, 7);
+	for (i = 0; i < 100000; i++) {
+		struct circuit_span s;
+		int n;
+
+		p->ctrl->dir[0].prod.tail = prandom_u32_state(&rnd);
+		n = circuit_rx_avail(rx);
+		if (n < 0)
+			continue;
+		s = circuit_rx_span(rx, 0, n);
+		KUNIT_ASSERT_LE(test, s.off[0] + s.len[0], SIZE);
+		KUNIT_ASSERT_LE(test, s.off[1] + s.len[1], SIZE);
+		KUNIT_ASSERT_EQ(test, s.len[0] + s.len[1], (u32)n);
+	}
+}
+
+static struct kunit_case ring_cases[] = {
+	KUNIT_CASE(ring_sizes),
+	KUNIT_CASE(ring_ends_meet),
+	KUNIT_CASE(ring_model),
+	KUNIT_CASE(ring_notify),
+	KUNIT_CASE(ring_arming),
+	KUNIT_CASE(ring_hostile),
+	{}
+};
+
+static struct kunit_suite ring_suite = {
+	.name = "circuit_ring",
+	.test_cases = ring_cases,
+};
+
+/* --- attention -------------------------------------------------------------------- */
+
+struct seen {
+	unsigned long *map;
+	int calls;
+};
+
+static void see(void *arg, u32 index)
+{
+	struct seen *seen = arg;
+
+	__set_bit(index, seen->map);
+	seen->calls++;
+}
+
+static struct circuit_attn *attn_create(struct kunit *test, struct seen *seen)
+{
+	struct circuit_attn *attn = kunit_kzalloc(test, sizeof(*attn), GFP_KERNEL);
+
+	seen->map = kunit_kzalloc(test, sizeof(*attn), GFP_KERNEL);
+	seen->calls = 0;
+	KUNIT_ASSERT_NOT_NULL(test, attn);
+	KUNIT_ASSERT_NOT_NULL(test, seen->map);
+	return attn;
+}
+
+static void attn_once(struct kunit *test)
+{
+	struct seen seen;
+	struct circuit_attn *attn = attn_create(test, &seen);
+	u32 index[] = { 0, 1, 63, 64, 4095, 4096, CIRCUIT_INDEX_MAX }, i;
+
+	for (i = 0; i < ARRAY_SIZE(index); i++) {
+		KUNIT_EXPECT_TRUE(test, circuit_attn_raise(attn, index[i]));
+		KUNIT_EXPECT_FALSE(test, circuit_attn_raise(attn, index[i]));
+	}
+	KUNIT_EXPECT_EQ(test, circuit_attn_scan(attn, see, &seen, 100), (int)ARRAY_SIZE(index));
+	for (i = 0; i < ARRAY_SIZE(index); i++)
+		KUNIT_EXPECT_TRUE(test, test_bit(index[i], seen.map));
+	KUNIT_EXPECT_EQ(test, circuit_attn_scan(attn, see, &seen, 100), 0);
+	KUNIT_EXPECT_TRUE(test, circuit_attn_raise(attn, 63));
+}
+
+static void attn_budget(struct kunit *test)
+{
+	struct seen seen;
+	struct circuit_attn *attn = attn_create(test, &seen);
+	struct rnd_state rnd;
+	int raised = 0, rounds = 0, n, i;
+
+	prandom_seed_state(&rnd, 1);
+	for (i = 0; i < 1000; i++)
+		raised += circuit_attn_raise(attn, prandom_u32_state(&rnd) %
+					     (CIRCUIT_INDEX_MAX + 1));
+	do {
+		n = circuit_attn_scan(attn, see, &seen, 7);
+		KUNIT_ASSERT_LE(test, n, 7);
+		rounds++;
+	} while (n == 7);
+	KUNIT_EXPECT_EQ(test, seen.calls, raised);
+	KUNIT_EXPECT_EQ(test, rounds, raised / 7 + 1);
+	KUNIT_EXPECT_EQ(test, (int)bitmap_weight(seen.map, CIRCUIT_INDEX_MAX + 1), raised);
+}
+
+/* A page full of ones, summary bits that stand for nothing among them. */
+static void attn_hostile(struct kunit *test)
+{
+	struct seen seen;
+	struct circuit_attn *attn = attn_create(test, &seen);
+	int n, total = 0;
+
+	memset(attn, 0xff, sizeof(*attn));
+	do {
+		n = circuit_attn_scan(attn, see, &seen, 64);
+		total += n;
+		KUNIT_ASSERT_LE(test, total, CIRCUIT_INDEX_MAX + 1);
+	} while (n);
+	KUNIT_EXPECT_EQ(test, total, CIRCUIT_INDEX_MAX + 1);
+}
+
+static struct kunit_case attn_cases[] = {
+	KUNIT_CASE(attn_once),
+	KUNIT_CASE(attn_budget),
+	KUNIT_CASE(attn_hostile),
+	{}
+};
+
+static struct kunit_suite attn_suite = {
+	.name = "circuit_attn",
+	.test_cases = attn_cases,
+};
+
+/* --- signalling ------------------------------------------------------------------- */
+
+static void sig_form(struct kunit *test)
+{
+	static const struct { u16 type; u32 body; } types[] = {
+		{ CIRCUIT_SIG_HELLO, sizeof(struct circuit_sig_hello) },
+		{ CIRCUIT_SIG_LISTEN, sizeof(struct circuit_sig_listen) },
+		{ CIRCUIT_SIG_UNLISTEN, 0 },
+		{ CIRCUIT_SIG_CALL, sizeof(struct circuit_sig_call) },
+		{ CIRCUIT_SIG_CANCEL, 0 },
+		{ CIRCUIT_SIG_ANSWER, sizeof(struct circuit_sig_answer) },
+		{ CIRCUIT_SIG_HANGUP, sizeof(struct circuit_sig_hangup) },
+	};
+	struct circuit_sig msg;
+	u32 i, j;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		memset(&msg, 0, sizeof(msg));
+		msg.type = types[i].type;
+		KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);
+		msg.reserved = 1;
+		KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+		msg.reserved = 0;
+		for (j = types[i].body; j < sizeof(msg.body); j++) {
+			msg.body[j] = 1;
+			KUNIT_ASSERT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+			msg.body[j] = 0;
+		}
+	}
+}
+
+static void sig_types(struct kunit *test)
+{
+	struct circuit_sig msg = {};
+	u32 type, good = 0;
+
+	for (type = 0; type <= U16_MAX; type++) {
+		msg.type = type;
+		good += !circuit_sig_check(&msg);
+	}
+	KUNIT_EXPECT_EQ(test, good, 7u);
+}
+
+static void sig_values(struct kunit *test)
+{
+	struct circuit_sig msg = { .type = CIRCUIT_SIG_HELLO, .hello.reserved = 1 };
+
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_HELLO, .ref = 1 };
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_CALL, .call.reserved = 1 };
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_HANGUP,
+				    .hangup.reason = CIRCUIT_REASON_MAX };
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg.hangup.reason--;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);
+}
+
+static void sig_reasons(struct kunit *test)
+{
+	u32 reason;
+
+	KUNIT_EXPECT_EQ(test, circuit_reason_errno(CIRCUIT_REASON_NONE), 0);
+	for (reason = 1; reason < CIRCUIT_REASON_MAX; reason++)
+		KUNIT_EXPECT_GT(test, circuit_reason_errno(reason), 0);
+}
+
+static struct kunit_case sig_cases[] = {
+	KUNIT_CASE(sig_form),
+	KUNIT_CASE(sig_types),
+	KUNIT_CASE(sig_values),
+	KUNIT_CASE(sig_reasons),
+	{}
+};
+
+static struct kunit_suite sig_suite = {
+	.name = "circuit_signalling",
+	.test_cases = sig_cases,
+};
+
+/* --- directory -------------------------------------------------------------------- */
+
+static void names(struct kunit *test)
+{
+	static const struct { const char *name; bool ok; } cases[] = {
+		{ "a", true }, { "web-1.example_x", true }, { "A0", true }, { ".x", true },
+		{ "", false }, { "-x", false }, { "a b", false }, { "a/b", false },
+		{ "\x1b[0m", false }, { "\xc3\xa9", false }, { "a\nb", false },
+		{ "0123456789012345678901234567890", true },
+	};
+	char name[CIRCUIT_NAME_SIZE];
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		memset(name, 0, sizeof(name));
+		strscpy(name, cases[i].name, sizeof(name));
+		KUNIT_EXPECT_EQ_MSG(test, circuit_name_ok(name), cases[i].ok, "%u", i);
+	}
+	memset(name, 'a', sizeof(name));
+	KUNIT_EXPECT_FALSE(test, circuit_name_ok(name));
+	/* Nothing may hide behind the end. */
+	memset(name, 0, sizeof(name));
+	name[0] = 'a';
+	name[2] = 'b';
+	KUNIT_EXPECT_FALSE(test, circuit_name_ok(name));
+}
+
+static void directory(struct kunit *test)
+{
+	struct circuit_exchange *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
+	struct circuit_line *lines = kunit_kcalloc(test, 100, sizeof(*lines), GFP_KERNEL);
+	struct circuit_listener *lst = kunit_kcalloc(test, 100, sizeof(*lst), GFP_KERNEL);
+	char name[CIRCUIT_NAME_SIZE];
+	u32 i;
+
+	KUNIT_ASSERT_NOT_NULL(test, ex);
+	KUNIT_ASSERT_NOT_NULL(test, lines);
+	KUNIT_ASSERT_NOT_NULL(test, lst);
+	mutex_init(&ex->lock);
+	KUNIT_ASSERT_EQ(test, circuit_directory_init(ex), 0);
+	mutex_lock(&ex->lock);
+	for (i = 0; i < 100; i++) {
+		lines[i].id = i + 1;
+		snprintf(lines[i].name, CIRCUIT_NAME_SIZE, "line%u", i);
+		KUNIT_EXPECT_EQ(test, circuit_directory_add_line(ex, &lines[i]), 0);
+		lst[i].key.line = i % 10 + 1;
+		lst[i].key.port = i / 10 + 1;
+		KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, &lst[i]), 0);
+	}
+	for (i = 0; i < 100; i++) {
+		struct circuit_line dup = { .id = 1000 };
+		struct circuit_listener dup_lst = { .key = lst[i].key };
+
+		memcpy(dup.name, lines[i].name, CIRCUIT_NAME_SIZE);
+		KUNIT_EXPECT_EQ(test, circuit_directory_add_line(ex, &dup), -EEXIST);
+		KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, &dup_lst), -EEXIST);
+		KUNIT_EXPECT_PTR_EQ(test, circuit_directory_line(ex, lines[i].name), &lines[i]);
+		KUNIT_EXPECT_PTR_EQ(test, circuit_directory_listener(ex, &lines[i % 10],
+								     i / 10 + 1), &lst[i]);
+	}
+	memset(name, 0, sizeof(name));
+	strscpy(name, "nobody", sizeof(name));
+	KUNIT_EXPECT_NULL(test, circuit_directory_line(ex, name));
+	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, &lines[50], 1));
+	for (i = 0; i < 100; i++) {
+		circuit_directory_del_line(ex, &lines[i]);
+		circuit_directory_del_listener(ex, &lst[i]);
+		KUNIT_EXPECT_NULL(test, circuit_directory_line(ex, lines[i].name));
+	}
+	mutex_unlock(&ex->lock);
+	circuit_directory_destroy(ex);
+}
+
+static struct kunit_case directory_cases[] = {
+	KUNIT_CASE(names),
+	KUNIT_CASE(directory),
+	{}
+};
+
+static struct kunit_suite directory_suite = {
+	.name = "circuit_directory",
+	.test_cases = directory_cases,
+};
+
+/* --- cables and windows ----------------------------------------------------------- */
+
+static void cable_carving(struct kunit *test)
+{
+	struct circuit_cable *cable = circuit_cable_alloc(3 * PAGE_SIZE);
+	u32 bytes = circuit_bytes(SIZE, SIZE), n = 0;
+	int first;
+
+	KUNIT_ASSERT_NOT_NULL(test, cable);
+	KUNIT_EXPECT_GE(test, cable->npages, 3u);
+	KUNIT_EXPECT_TRUE(test, is_power_of_2(cable->npages));
+	while ((first = circuit_cable_carve(cable, bytes)) >= 0) {
+		KUNIT_ASSERT_EQ(test, (u32)first, 3 * n);
+		n++;
+	}
+	KUNIT_EXPECT_EQ(test, first, -ENOSPC);
+	KUNIT_EXPECT_EQ(test, n, cable->npages / 3);
+	KUNIT_EXPECT_EQ(test, cable->circuits, n);
+	if (n > 1) {
+		/* The hole is found again, and nothing larger than it. */
+		circuit_cable_return(cable, 3, bytes);
+		KUNIT_EXPECT_EQ(test, circuit_cable_carve(cable, bytes + 4 * PAGE_SIZE), -ENOSPC);
+		KUNIT_EXPECT_EQ(test, circuit_cable_carve(cable, bytes), 3);
+	}
+	while (n--)
+		circuit_cable_return(cable, 3 * n, bytes);
+	KUNIT_EXPECT_EQ(test, cable->used, 0u);
+	KUNIT_EXPECT_EQ(test, cable->circuits, 0u);
+	circuit_cable_free(cable);
+}
+
+/* Random sizes in, random ones out; nothing ever overlaps. */
+static void cable_model(struct kunit *test)
+{
+	struct circuit_cable *cable = circuit_cable_alloc(CIRCUIT_WINDOW_SLOT);
+	struct { int first; u32 pages; } slot[64] = {};
+	u8 *owner;
+	struct rnd_state rnd;
+	u32 i, j;
+
+	if (!cable)
+		kunit_skip(test, "no memory for a whole cable");
+	owner = kunit_kzalloc(test, cable->npages, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, owner);
+	prandom_seed_state(&rnd, 3);
+	for (i = 0; i < 5000; i++) {
+		u32 k = prandom_u32_state(&rnd) % ARRAY_SIZE(slot);
+
+		if (slot[k].pages) {
+			for (j = 0; j < slot[k].pages; j++) {
+				KUNIT_ASSERT_EQ(test, (u32)owner[slot[k].first + j], k + 1);
+				owner[slot[k].first + j] = 0;
+			}
+			circuit_cable_return(cable, slot[k].first, slot[k].pages * PAGE_SIZE);
+			slot[k].pages = 0;
+			continue;
+		}
+		slot[k].pages = 1 + (2u << prandom_u32_state(&rnd) % 6);
+		slot[k].first = circuit_cable_carve(cable, slot[k].pages * PAGE_SIZE);
+		if (slot[k].first < 0) {
+			slot[k].pages = 0;
+			continue;
+		}
+		for (j = 0; j < slot[k].pages; j++) {
+			KUNIT_ASSERT_EQ(test, owner[slot[k].first + j], 0);
+			owner[slot[k].first + j] = k + 1;
+		}
+	}
+	circuit_cable_free(cable);
+}
+
+static void cable_places(struct kunit *test)
+{
+	struct circuit_line a = {}, b = {};
+	struct circuit_cable cable = {
+		.side = { { .line = &a, .slot = 1 }, { .line = &b, .slot = 7 } },
+	};
+
+	KUNIT_EXPECT_EQ(test, circuit_cable_offset(&cable, &a, 0), (u64)CIRCUIT_WINDOW_SLOT);
+	KUNIT_EXPECT_EQ(test, circuit_cable_offset(&cable, &b, 3),
+			7 * (u64)CIRCUIT_WINDOW_SLOT + 3 * PAGE_SIZE);
+}
+
+static struct kunit_case cable_cases[] = {
+	KUNIT_CASE(cable_carving),
+	KUNIT_CASE(cable_model),
+	KUNIT_CASE(cable_places),
+	{}
+};
+
+static struct kunit_suite cable_suite = {
+	.name = "circuit_cable",
+	.test_cases = cable_cases,
+};
+
+kunit_test_suites(&ring_suite, &attn_suite, &sig_suite, &directory_suite, &cable_suite);
