@@ -125,7 +125,11 @@ static void report(const struct pipe *up, const struct pipe *down, const struct 
 		up->bytes, down->bytes, s, (up->bytes + down->bytes) / s / 1e6);
 }
 
-static int cat(int s)
+/*
+ * Both ways until both have ended. One that listens does not wait for its own input:
+ * it would sit at a terminal for ever after the caller has gone.
+ */
+static int cat(int s, bool listening)
 {
 	static char buf[2][BUFFER];
 	struct pipe up = { .in = 0, .out = s, .buf = buf[0] };
@@ -136,7 +140,7 @@ static int cat(int s)
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	fcntl(s, F_SETFL, fcntl(s, F_GETFL) | O_NONBLOCK);
-	while (!down.done) {
+	for (;;) {
 		struct pollfd p[3] = { { .fd = -1 }, { .fd = -1 }, { .fd = -1 } };
 
 		if (up.eof && up.at == up.have && !up.done) {
@@ -144,7 +148,8 @@ static int cat(int s)
 				shutdown(s, SHUT_WR);
 			up.done = true;
 		}
-		if (down.eof && down.at == down.have)
+		down.done = down.eof && down.at == down.have;
+		if (down.done && (up.done || (listening && up.at == up.have)))
 			break;
 		if (!up.done && up.at == up.have)
 			p[0] = (struct pollfd){ 0, POLLIN, 0 };
@@ -208,7 +213,7 @@ static int serve(int s, struct sockaddr_circuit *addr, bool again)
 				peer.sc_port);
 		if (!again)
 			close(s);
-		ret = cat(c);
+		ret = cat(c, true);
 		close(c);
 	} while (again);
 	return ret;
@@ -293,5 +298,5 @@ int main(int argc, char **argv)
 	setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	if (verbose)
 		fprintf(stderr, "circuit-cat: connected\n");
-	return cat(s);
+	return cat(s, false);
 }

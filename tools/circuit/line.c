@@ -19,41 +19,45 @@ static const struct {
 	{ "ring-default", CIRCUIT_A_LINE_RING_DEFAULT },
 };
 
-static int put_settings(struct nlmsghdr *nlh, int argc, char **argv)
+/* One "NAME VALUE" of the command line; returns its place in settings[], or -1. */
+static int parse_setting(int argc, char **argv, uint64_t *value)
 {
 	size_t i, n = sizeof(settings) / sizeof(settings[0]);
 
-	for (; argc; argc -= 2, argv += 2) {
-		uint64_t value;
-
-		for (i = 0; i < n && strcmp(settings[i].name, argv[0]); i++)
-			;
-		if (i == n)
-			return usage_error("line: no setting is called '%s'", argv[0]);
-		if (argc < 2)
-			return usage_error("line: %s needs a value", argv[0]);
-		if (parse_size(argv[1], &value) || (!settings[i].wide && value > UINT32_MAX))
-			return usage_error("line: %s: '%s' is not a number or too large", argv[0],
-					   argv[1]);
-		if (settings[i].wide)
-			mnl_attr_put_u64(nlh, settings[i].attr, value);
-		else
-			mnl_attr_put_u32(nlh, settings[i].attr, value);
-	}
-	return EXIT_OK;
+	for (i = 0; i < n && strcmp(settings[i].name, argv[0]); i++)
+		;
+	if (i == n)
+		usage_error("line: no setting is called '%s'", argv[0]);
+	else if (argc < 2)
+		usage_error("line: %s needs a value", argv[0]);
+	else if (parse_size(argv[1], value) || (!settings[i].wide && *value > UINT32_MAX))
+		usage_error("line: %s: '%s' is not a number or too large", argv[0], argv[1]);
+	else
+		return i;
+	return -1;
 }
 
 static int line_request(uint8_t cmd, int argc, char **argv)
 {
 	struct nlmsghdr *nlh;
-	int ret;
+	uint64_t value;
+	int i, n;
 
 	if (!argc)
 		return usage_error("line: which?");
+	for (n = 1; n < argc; n += 2)	/* before anybody is asked anything */
+		if (parse_setting(argc - n, argv + n, &value) < 0)
+			return EXIT_USAGE;
 	nlh = nl_request(cmd, NLM_F_ACK);
 	mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_NAME, argv[0]);
-	ret = put_settings(nlh, argc - 1, argv + 1);
-	return ret ?: nl_talk(nlh, NULL, NULL);
+	for (n = 1; n < argc; n += 2) {
+		i = parse_setting(argc - n, argv + n, &value);
+		if (settings[i].wide)
+			mnl_attr_put_u64(nlh, settings[i].attr, value);
+		else
+			mnl_attr_put_u32(nlh, settings[i].attr, value);
+	}
+	return nl_talk(nlh, NULL, NULL);
 }
 
 static int line_add(int argc, char **argv)

@@ -1,0 +1,88 @@
+# shellcheck shell=bash disable=SC1091
+# SPDX-License-Identifier: GPL-2.0
+#
+# demo - a real file from one VM to another: over a circuit, and over virtio-net with
+# vhost-net and a bridge; the same file, the same two VMs.
+#
+# lab: --timeout 170 --mem 6144
+. "$TOP/selftests/e2e/common.sh"
+
+FILE=/tmp/file
+MIB=${1:-256}
+
+say() { t_note "$*"; }
+
+boot() {
+	host_up >/dev/null
+	"$CIRCUIT" line add alice
+	"$CIRCUIT" line add bob
+	for g in alice bob; do
+		guest_start "$g" --line "$g" --net --mem 1024 --no-wait
+	done
+	for g in alice bob; do
+		guest_ready "$g"
+		wait_for 20 line_is "$g" up
+	done
+}
+
+# A file that is not all zeroes: the guest's own kernel and programs, over and over.
+make_file() {
+	guest_exec -t 60 alice "while cat /init /usr/local/bin/* /bin/busybox 2>/dev/null; do :; done |
+		dd of=$FILE bs=1M count=$MIB iflag=fullblock 2>/dev/null; ls -l $FILE | awk '{print \$5}'"
+}
+
+# put SCRIPT WHAT: let alice send; how long it took goes to $LAB_RUN/WHAT.s
+put() {
+	guest_bg alice put "s=\$(cut -d' ' -f1 /proc/uptime); $1
+		e=\$(cut -d' ' -f1 /proc/uptime); echo took \$s \$e"
+}
+put_done() { # WHAT
+	guest_wait alice put 100 | awk '$1 == "took" { printf "%.2f\n", $3 - $2 }' >"$LAB_RUN/$1.s"
+	guest_wait bob get 60
+	[ -s "$LAB_RUN/$1.s" ] || { echo "nobody said how long it took"; return 1; }
+	guest_exec -t 60 bob "md5sum <$FILE.$1; rm $FILE.$1" >"$LAB_RUN/$1.sum"
+}
+rate() { awk -v mib="$MIB" -v s="$1" 'BEGIN { printf "%.0f", mib * 8.388608 / s }'; }
+
+over_circuit() {
+	guest_bg bob get "circuit-cat -l 2000 >$FILE.circuit </dev/null"
+	wait_for 10 listening bob
+	put "circuit-cat bob 2000 <$FILE >/dev/null"
+	wait_for 10 a_circuit
+	"$CIRCUIT" -s show | sed 's/^/    /' | while read -r line; do say "  $line"; done
+	put_done circuit
+}
+listening() { [ "$(line_get "$1" listeners)" = 1 ]; }
+a_circuit() { "$CIRCUIT" -j show | grep -q '"bytes":[1-9]'; }
+
+over_virtio() {
+	# A standard input that never ends, or nc would hang up on the sender.
+	guest_bg bob get "mkfifo $FILE.in; nc -l -p 2000 >$FILE.tcp <>$FILE.in"
+	wait_for 10 guest_exec bob "grep -q ':07D0 .* 0A ' /proc/net/tcp /proc/net/tcp6"
+	put "nc $(guest_ip bob) 2000 <$FILE"
+	put_done tcp
+}
+
+same() { # WHAT
+	expect "$SUM" "$(cut -d' ' -f1 <"$LAB_RUN/$1.sum")" "checksum over $1"
+}
+
+t_run -t 90 "host up: circuit line add alice; circuit line add bob; two VMs attached" boot
+say "alice makes a file of $MIB MiB"
+SIZE=$(make_file)
+SUM=$(guest_exec -t 60 alice "md5sum <$FILE" | cut -d' ' -f1)
+say "its MD5 sum is $SUM"
+say "in bob:   circuit-cat -l 2000 >file"
+say "in alice: circuit-cat bob 2000 <file       meanwhile, on the host, circuit -s show:"
+t_run -t 90 "the file went over a circuit" over_circuit
+t_run "the checksum is right" same circuit
+say "now the same with nc over virtio-net, vhost-net and a bridge"
+t_run -t 90 "the file went over virtio-net" over_virtio
+t_run "the checksum is right" same tcp
+C=$(<"$LAB_RUN/circuit.s") T=$(<"$LAB_RUN/tcp.s")
+say ""
+say "$SIZE bytes over a circuit:    $C s, $(rate "$C") Mbit/s"
+say "$SIZE bytes over virtio-net:   $T s, $(rate "$T") Mbit/s"
+say "ratio: $(awk -v a="$T" -v b="$C" 'BEGIN { printf "%.1f", a / b }')  (an emulated host: believe the ratio, not the figures)"
+t_run "what each line did: circuit -s line show" "$CIRCUIT" -s line show
+"$CIRCUIT" -s line show | while read -r line; do say "  $line"; done
