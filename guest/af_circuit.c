@@ -552,13 +552,15 @@ static int circuit_connect(struct socket *sock, struct compat_sockaddr *uaddr, i
 		return -EINVAL;
 	if (addr->sc_family == AF_UNSPEC) {
 		lock_sock(sk);
-		if (sk->sk_state == TCP_LISTEN) {
+		/* As tcp_disconnect() has it. */
+		err = 0;
+		if (sk->sk_state == TCP_LISTEN)
 			sock_unlisten(sk);
-			sk->sk_state = TCP_CLOSE;
-		}
+		else if (sk->sk_state != TCP_CLOSE)
+			err = ECONNRESET;
 		sock_disconnect(sk, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 		sk->sk_shutdown = 0;
-		sk->sk_err = 0;
+		sk->sk_err = err;
 		sock->state = SS_UNCONNECTED;
 		release_sock(sk);
 		return 0;
@@ -580,6 +582,9 @@ static int circuit_connect(struct socket *sock, struct compat_sockaddr *uaddr, i
 			goto out;
 		sock->state = SS_CONNECTING;
 		err = -EINPROGRESS;
+		/* Programs expect no other answer, however soon there is one. */
+		if (!sock_sndtimeo(sk, flags & O_NONBLOCK))
+			goto out;
 		break;
 	case SS_CONNECTING:
 		err = -EALREADY;
@@ -771,7 +776,8 @@ static int circuit_getname(struct socket *sock, struct sockaddr *uaddr, int peer
 	addr->sc_family = AF_CIRCUIT;
 	lock_sock(sk);
 	if (peer) {
-		if (sk->sk_state == TCP_ESTABLISHED && cs->c) {
+		/* 2 is accept() asking, which wants to know even of those who have gone. */
+		if (cs->c && (peer == 2 || sk->sk_state == TCP_ESTABLISHED)) {
 			addr->sc_port = cs->c->peer_port;
 			memcpy(addr->sc_line, cs->c->peer, CIRCUIT_NAME_SIZE);
 		} else {

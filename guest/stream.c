@@ -157,6 +157,21 @@ static int tx_wait_connect(struct sock *sk, long *timeo)
 	return err;
 }
 
+/* No ancillary data means anything here; what TCP would ignore is ignored. */
+static int check_control(struct msghdr *msg)
+{
+	struct cmsghdr *cmsg;
+
+	for_each_cmsghdr(cmsg, msg) {
+		if (!CMSG_OK(msg, cmsg))
+			return -EINVAL;
+		if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type != SCM_RIGHTS &&
+		    cmsg->cmsg_type != SCM_CREDENTIALS)
+			return -EINVAL;
+	}
+	return 0;
+}
+
 /**
  * circuit_stream_sendmsg - sendmsg() of a stream socket
  * @sock: the socket
@@ -177,6 +192,11 @@ int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 
 	if (msg->msg_flags & MSG_OOB)
 		return -EOPNOTSUPP;
+	if (unlikely(msg->msg_controllen)) {
+		err = check_control(msg);
+		if (err)
+			return err;
+	}
 	if (unlikely(READ_ONCE(sk->sk_state) == TCP_SYN_SENT)) {
 		err = tx_wait_connect(sk, &timeo);
 		if (err)
@@ -311,9 +331,11 @@ int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 				avail -= skip;
 			}
 		}
-		if (avail > 0 && len) {
+		if (avail > 0) {
 			u32 n = min3((size_t)avail, len - done, (size_t)PIECE);
 
+			if (unlikely(!n))
+				break;	/* nothing was asked for */
 			if (!(flags & MSG_TRUNC)) {
 				n = copy_out(&c->rx, skip, n, &msg->msg_iter);
 				if (unlikely(!n)) {
@@ -370,8 +392,12 @@ static __poll_t rx_poll(struct sock *sk)
 	want = clamp_t(u32, READ_ONCE(sk->sk_rcvlowat), 1, c->rx.size / 2);
 	ring = circuit_rx_flags(&c->rx);
 	avail = circuit_rx_avail(&c->rx);
-	if (avail >= 0 && avail < want) {
-		circuit_rx_arm(&c->rx, want);
+	if (avail >= 0) {
+		/*
+		 * Even if there is enough already: whoever waits for edges is told of
+		 * each arrival, and looks here again before the next.
+		 */
+		circuit_rx_arm(&c->rx, max_t(u32, want, avail + 1));
 		ring = circuit_rx_flags(&c->rx);
 		avail = circuit_rx_avail(&c->rx);
 	}

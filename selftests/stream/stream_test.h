@@ -149,10 +149,10 @@ int full_listener(int backlog, unsigned int *port);
 int pending_call(unsigned int port);
 
 /* Waiting. */
-#define POLL_ALL	(POLLIN | POLLPRI | POLLOUT | POLLRDHUP | POLLRDNORM | POLLRDBAND | \
+#define EV_ALL	(POLLIN | POLLPRI | POLLOUT | POLLRDHUP | POLLRDNORM | POLLRDBAND | \
 			 POLLWRNORM | POLLWRBAND)
-#define POLL_IN		(POLLIN | POLLRDNORM)
-#define POLL_OUT	(POLLOUT | POLLWRNORM)
+#define EV_IN		(POLLIN | POLLRDNORM)
+#define EV_OUT	(POLLOUT | POLLWRNORM)
 
 int poll_now(int fd);
 void wait_for(int fd, int events);
@@ -180,6 +180,7 @@ void send_text(int fd, const char *s);
 void expect_text(int fd, const char *s);
 void expect_eof(int fd);
 void expect_works(int a, int b);
+void expect_calls(int l);
 size_t fill(int fd, uint64_t pos);
 uint32_t rnd(uint32_t *state);
 
