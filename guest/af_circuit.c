@@ -38,11 +38,13 @@ static struct proto circuit_proto = {
 static const struct proto_ops circuit_stream_ops;
 
 static void sock_lock_state(struct sock *sk)
+	__acquires(&sk->sk_lock.slock)
 {
 	spin_lock_bh(&sk->sk_lock.slock);
 }
 
 static void sock_unlock_state(struct sock *sk)
+	__releases(&sk->sk_lock.slock)
 {
 	spin_unlock_bh(&sk->sk_lock.slock);
 }

@@ -12,7 +12,7 @@
 #include <linux/atomic.h>
 #include <linux/bitops.h>
 #include <linux/types.h>
-#if __has_include(<asm/sync_bitops.h>)
+#ifdef CONFIG_X86
 #include <asm/sync_bitops.h>
 #else	/* an architecture that keeps its bit operations atomic at all times */
 #define sync_set_bit(nr, addr)		set_bit(nr, addr)

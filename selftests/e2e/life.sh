@@ -117,8 +117,7 @@ module_pinned() {
 	ended_with g2 drain5007 'end' 'Connection reset by peer'
 }
 module_reloaded() {
-	local i
-	for i in 1 2 3 4 5; do
+	for _ in 1 2 3 4 5; do
 		wait_for 10 guest_exec g2 "rmmod circuit_guest"
 		wait_for 10 line_is g2 attached
 		refused_as g1 g2 'No route to host'

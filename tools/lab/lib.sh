@@ -149,6 +149,7 @@ guest_start() {
 	echo 0 >"$dir/kmsg.seq"
 	rm -f "$dir/qmp" "$dir/pid"
 	[ -z "$net" ] || append+=" lab.ip=10.99.0.$cid"
+	# shellcheck disable=SC2054 # qemu's commas
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
 		-name "$name" -M 'q35,usb=off,vmport=off,graphics=off,sata=off,smbus=off,hpet=off'
 		-enable-kvm -cpu host,-xsave -smp "$smp" -m "$mem" -action reboot=shutdown
