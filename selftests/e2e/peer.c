@@ -9,7 +9,8 @@
  *	peer echo PORT			serve calls until killed, any number at once
  *	peer calls LINE PORT N PARALLEL	N calls each by so many processes, an echo each
  *	peer hold-listen PORT N RING	take N calls, one byte each way on every one, and hold
- *	peer hold LINE PORT N RING	them all open until all work
+ *	peer hold LINE PORT N RING [FIFO] them all open until all work, and, having said
+ *					so, until somebody opens FIFO for writing
  *	peer calls-once LINE PORT	one call with an echo, or an error within 20 s
  *	peer nth LINE PORT		the same over and over, its Nth allocation failing
  *	peer stall PORT			take one call and never read from it
@@ -298,7 +299,8 @@ static void calls(const char *line, const char *port, int n, int parallel)
 	}
 }
 
-static void hold(int listener, const char *line, const char *port, int n, int ring)
+static void hold(int listener, const char *line, const char *port, int n, int ring,
+		 const char *fifo)
 {
 	struct rlimit lim = { n + 100, n + 100 };
 	int *fd = calloc(n, sizeof(*fd)), i;
@@ -316,6 +318,12 @@ static void hold(int listener, const char *line, const char *port, int n, int ri
 			die("recv");
 		if (!line && send(fd[i], &c, 1, 0) != 1)
 			die("send");
+	}
+	if (fifo) {
+		puts("all work");
+		fflush(stdout);
+		if (open(fifo, O_RDONLY) < 0)
+			die(fifo);
 	}
 	/* All at once until the far end has seen them all: it closes first. */
 	if (!line && recv(fd[n - 1], &c, 1, 0) != 0)
@@ -439,9 +447,9 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "calls") && argc > 5) {
 		calls(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
 	} else if (!strcmp(what, "hold-listen") && argc > 4) {
-		hold(listen_on(atoi(argv[2]), atoi(argv[4])), NULL, NULL, atoi(argv[3]), 0);
+		hold(listen_on(atoi(argv[2]), atoi(argv[4])), NULL, NULL, atoi(argv[3]), 0, NULL);
 	} else if (!strcmp(what, "hold") && argc > 5) {
-		hold(-1, argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
+		hold(-1, argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), argv[6]);
 	} else if (!strcmp(what, "calls-once") && argc > 3) {
 		int ret = call_echo(argv[2], argv[3]);
 

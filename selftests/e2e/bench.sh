@@ -1,0 +1,125 @@
+# shellcheck shell=bash disable=SC1091
+# SPDX-License-Identifier: GPL-2.0
+#
+# bench - circuits against TCP over virtio-net, vhost-net and a bridge, between the same two
+# guests, in turns. Raw figures go to /out/raw, one line for each measurement:
+#
+#	TEST PROTO REPEAT EXITS-1 EXITS-2 IRQS-1 IRQS-2 FIGURES...
+#
+# lab: --timeout 1200 --mem 6144
+. "$TOP/selftests/e2e/common.sh"
+
+REPEATS=${1:-5}
+RAW=/out/raw
+
+boot() {
+	host_up >/dev/null
+	# What an idle line costs: a process that attaches twenty.
+	local cmd=(sh -c 'echo ready >/run/lab/idle; exec tail -f /dev/null') before i
+	for i in $(seq 20); do
+		"$CIRCUIT" line add "idle$i"
+		cmd=("$CIRCUIT" line run "idle$i" -- "${cmd[@]}")
+	done
+	before=$(free_kib)
+	"${cmd[@]}" </dev/null >/dev/null 2>&1 &
+	local pid=$!
+	wait_for 20 test -s /run/lab/idle
+	echo "line $(((before - $(free_kib)) * 1024 / 20))" >>"$RAW.memory"
+	kill "$pid"
+	wait "$pid" 2>/dev/null || true
+	for i in $(seq 20); do
+		"$CIRCUIT" line del "idle$i"
+	done
+	for g in g1 g2; do
+		"$CIRCUIT" line add "$g" circuits 12000
+		guest_start "$g" --line "$g" --net --no-wait
+	done
+	for g in g1 g2; do
+		guest_ready "$g"
+		wait_for 20 line_is "$g" up
+	done
+	G2=$(guest_ip g2)
+	guest_bg g2 serve-circuit "bench serve circuit 7000"
+	guest_bg g2 serve-tcp "bench serve tcp 7000"
+	wait_for 10 guest_exec g2 "grep -q ':1B59 .* 0A ' /proc/net/tcp"
+	wait_for 10 listeners 2
+}
+listeners() { [ "$(line_get g2 listeners)" = "$1" ]; }
+# What the kernel and processes hold: free memory, and what can be had back at once.
+free_kib() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	awk '/^MemFree:/ { print $2 }' /proc/meminfo
+}
+
+# counters: VM exits and injected interrupts of both guests
+counters() {
+	local g what
+	for what in exits irq_injections; do
+		for g in g1 g2; do
+			cat "/sys/kernel/debug/kvm/$(cat "$(guest_dir $g)/pid")"-*/$what
+		done
+	done | paste -sd' '
+}
+
+measure() { # TEST PROTO REPEAT COMMAND ARG...
+	local test=$1 proto=$2 rep=$3 run=$4 where=g2 before after out
+	shift 4
+	[ "$proto" = circuit ] || where=$G2
+	read -ra before < <(counters)
+	out=$(guest_exec -t 60 g1 "bench $run $proto $where 7000 $*")
+	read -ra after < <(counters)
+	echo "$test $proto $rep $((after[0] - before[0])) $((after[1] - before[1])) \
+$((after[2] - before[2])) $((after[3] - before[3])) $out" >>"$RAW"
+}
+
+once() { # REPEAT
+	local proto size
+	for proto in circuit tcp; do
+		measure rtt $proto "$1" rtt 1000
+	done
+	for size in 64 4096 65536 262144; do
+		for proto in circuit tcp; do
+			measure "stream-$size" $proto "$1" stream $size 1500
+		done
+	done
+	for proto in circuit tcp; do
+		measure rate $proto "$1" rate 2000
+	done
+}
+
+# The same round trips when nobody spins: what notification costs.
+no_spinning() {
+	local i
+	for g in g1 g2; do
+		guest_exec $g "echo 0 >/sys/module/circuit_guest/parameters/spin_doorbells"
+	done
+	for i in $(seq "$REPEATS"); do
+		measure rtt-sleeping circuit "$i" rtt 500
+		measure rtt-sleeping tcp "$i" rtt 500
+	done
+}
+
+idle_circuits() {
+	local before after
+	guest_bg g2 hold "peer hold-listen 3200 10000 4096"
+	wait_for 10 listeners 3
+	before=$(free_kib)
+	guest_bg g1 hold "mkfifo /tmp/go; peer hold g2 3200 10000 4096 /tmp/go"
+	wait_for 100 grep -q 'all work' "$(guest_bg_log g1 hold)"
+	after=$(free_kib)
+	guest_exec g1 "echo >/tmp/go"
+	guest_wait g1 hold
+	guest_wait g2 hold
+	echo "circuit $(((before - after) * 1024 / 10000))" >>"$RAW.memory"
+}
+
+: >"$RAW"
+: >"$RAW.memory"
+mount -t debugfs none /sys/kernel/debug 2>/dev/null || true
+t_run -t 120 "two guests, with circuits and with virtio-net" boot
+for r in $(seq "$REPEATS"); do
+	t_run -t 120 "repeat $r of $REPEATS" once "$r"
+done
+t_run -t 120 "without spinning" no_spinning
+t_run -t 240 "10,000 idle circuits" idle_circuits
