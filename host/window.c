@@ -18,6 +18,7 @@
  * the slot up once more under that lock; and a cable is revoked by (1) erasing
  * the slot, (2) locking and unlocking each page, which waits for every entry
  * decided upon before, (3) unmapping the range. A fault after (1) finds scratch.
+ * A cable appears in the same three steps, the page being the scratch page.
  *
  * The file's release is the end of the VM as far as the line can see.
  */
@@ -349,7 +350,9 @@ int circuit_window_show(struct circuit_window *win, struct circuit_cable *cable,
 	err = xa_alloc(&win->slots, slot, cable, XA_LIMIT(1, max), GFP_KERNEL_ACCOUNT);
 	if (err)
 		return err == -EBUSY ? -ENOSPC : err;
-	/* The guest may have touched the place while it was scratch. */
+	/* The guest may have touched the place while it was scratch, or be about to. */
+	lock_page(win->scratch);
+	unlock_page(win->scratch);
 	unmap_mapping_range(win->inode->i_mapping, (loff_t)*slot * CIRCUIT_WINDOW_SLOT,
 			    CIRCUIT_WINDOW_SLOT, 1);
 	return 0;

@@ -84,15 +84,15 @@ refused() { # LINE PORT TEXT
 	grep -q "$3" <<<"$out" || { echo "$out"; return 1; }
 }
 
-many() {
+many() { # N
 	local before after
 	before=$(line_get g1 memory)
-	guest_bg g2 hold "peer hold-listen 3200 10000 4096"
-	guest_exec -t 110 g1 "peer hold g2 3200 10000 4096"
+	guest_bg g2 hold "peer hold-listen 3200 $1 4096"
+	guest_exec -t 110 g1 "peer hold g2 3200 $1 4096"
 	after=$(line_get g1 memory)
-	t_note "10,000 circuits with 4 KiB rings: $(((after - before) / 10000)) bytes each"
+	t_note "$1 circuits with 4 KiB rings: $(((after - before) / $1)) bytes each"
 	# 2 rings, a control page, and what does not fit the cables exactly
-	[ $(((after - before) / 10000)) -lt $((3 * 4096 + 8192)) ]
+	[ $(((after - before) / $1)) -lt $((3 * 4096 + 8192)) ]
 	guest_wait g2 hold
 }
 

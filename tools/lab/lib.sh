@@ -316,7 +316,7 @@ cat >"$LAB_RUN/splat.re" <<'END'
 possible circular locking|possible recursive locking|possible irq lock inversion
 inconsistent lock state|inconsistent .* usage|suspicious RCU|bad unlock balance
 lock held when returning|held lock freed|Invalid wait context|DEBUG_LOCKS_WARN
-MAX_LOCKDEP|MAX_LOCK_DEPTH|MAX_STACK_TRACE
+MAX_(LOCK|STACK_TRACE).* too low
 rcu.*detected.*stall|detected stalls|unreferenced object|refcount_t:|general protection fault
 soft lockup|hard LOCKUP|hung_task|hung task|blocked for more than
 (list_add|list_del|plist).*corruption|scheduling while atomic|sleeping function called
