@@ -58,9 +58,21 @@ both_idle() {
 	bystander_ok
 }
 
+# g2 listens for one in its queue, and answers nobody until told to; g1 calls eight times.
 backlog_full() {
-	# listen(4096) in peer: a listener of its own with a backlog of 1, never accepting.
-	guest_exec g2 "stream_test -t backlog" | grep -q '^ok'
+	local log
+	guest_bg g2 late "mkfifo /tmp/late; peer late 5020 /tmp/late"
+	wait_for 10 grep -q listening "$(guest_bg_log g2 late)"
+	guest_bg g1 pile "mkfifo /tmp/pile; peer pile g2 5020 8 /tmp/pile"
+	log=$(guest_bg_log g1 pile)
+	wait_for 20 grep -q taken "$log"
+	expect '2 taken' "$(cat "$log")"
+	expect 6 "$(line_get g1 pending)" "calls that wait"
+	guest_exec g2 "echo >/tmp/late"
+	guest_exec g1 "echo >/tmp/pile"
+	expect $'2 taken\n8 taken\nall work' "$(guest_wait g1 pile)"
+	guest_bg_kill g2 late
+	both_idle
 }
 
 vmm_killed() {
@@ -217,6 +229,7 @@ host_unload() {
 }
 
 t_run -t 120 "three guests" setup
+t_run "backlog full, and emptied" backlog_full
 t_run "reader killed mid-transfer" reader_killed
 t_run "writer killed mid-transfer" writer_killed
 t_run -t 120 "VMM of the reader killed under load, and back" vmm_killed

@@ -13,6 +13,11 @@
  *					so, until somebody opens FIFO for writing
  *	peer calls-once LINE PORT	one call with an echo, or an error within 20 s
  *	peer nth LINE PORT		the same over and over, its Nth allocation failing
+ *	peer late PORT FIFO		listen with a backlog of 1; answer nobody until somebody
+ *					opens FIFO for writing, then everybody, an echo each
+ *	peer pile LINE PORT N FIFO	place N calls at once, tell how many were taken when
+ *					no more are, open FIFO for reading, tell how many are
+ *					in the end, and have an echo of each
  *	peer stall PORT			take one call and never read from it
  *	peer flood LINE PORT		send until an error, print which
  *	peer drain PORT			read until an error or the end, print which
@@ -64,7 +69,7 @@ static void set_rings(int s, int ring)
 		die("setsockopt");
 }
 
-static int listen_on(unsigned int port, int ring)
+static int listen_on(unsigned int port, int ring, int backlog)
 {
 	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = port };
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
@@ -75,7 +80,7 @@ static int listen_on(unsigned int port, int ring)
 		setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(s, use_tcp ? (void *)&in : (void *)&addr, use_tcp ? sizeof(in) : sizeof(addr)))
 		die("bind");
-	if (listen(s, 4096))
+	if (listen(s, backlog))
 		die("listen");
 	return s;
 }
@@ -299,6 +304,12 @@ static void calls(const char *line, const char *port, int n, int parallel)
 	}
 }
 
+static void wait_for_fifo(const char *fifo)
+{
+	if (open(fifo, O_RDONLY) < 0)
+		die(fifo);
+}
+
 static void hold(int listener, const char *line, const char *port, int n, int ring,
 		 const char *fifo)
 {
@@ -322,12 +333,62 @@ static void hold(int listener, const char *line, const char *port, int n, int ri
 	if (fifo) {
 		puts("all work");
 		fflush(stdout);
-		if (open(fifo, O_RDONLY) < 0)
-			die(fifo);
+		wait_for_fifo(fifo);
 	}
 	/* All at once until the far end has seen them all: it closes first. */
 	if (!line && recv(fd[n - 1], &c, 1, 0) != 0)
 		die("end");
+}
+
+/* How many of those calls get connected within @ms, or what is wrong with one. */
+static int connected(struct pollfd *p, int n, int ms)
+{
+	int i, done = 0, err;
+	socklen_t len = sizeof(err);
+
+	/* A call that was taken is not asked about again. */
+	while (done < n && poll(p, n, ms) > 0) {
+		for (i = 0; i < n; i++) {
+			if (!(p[i].revents & (POLLOUT | POLLERR | POLLHUP)))
+				continue;
+			if (getsockopt(p[i].fd, SOL_SOCKET, SO_ERROR, &err, &len) || err) {
+				errno = err;
+				die("call");
+			}
+			p[i].fd = ~p[i].fd;
+		}
+		for (i = done = 0; i < n; i++)
+			done += p[i].fd < 0;
+	}
+	return done;
+}
+
+static void pile(const char *line, const char *port, int n, const char *fifo)
+{
+	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = atoi(port) };
+	struct pollfd p[64];
+	char c = 'x';
+	int i;
+
+	strncpy(addr.sc_line, line, sizeof(addr.sc_line) - 1);
+	for (i = 0; i < n && i < 64; i++) {
+		p[i] = (struct pollfd){ .fd = open_socket(), .events = POLLOUT };
+		fcntl(p[i].fd, F_SETFL, O_NONBLOCK);
+		if (!connect(p[i].fd, (void *)&addr, sizeof(addr)) || errno != EINPROGRESS)
+			die("connect");
+	}
+	/* "No more" is when nothing has happened for a second. */
+	printf("%d taken\n", connected(p, n, 1000));
+	wait_for_fifo(fifo);
+	printf("%d taken\n", connected(p, n, 20000));
+	for (i = 0; i < n; i++) {
+		int s = p[i].fd < 0 ? ~p[i].fd : p[i].fd;
+
+		fcntl(s, F_SETFL, 0);
+		if (send(s, &c, 1, 0) != 1 || recv(s, &c, 1, 0) != 1)
+			die("echo");
+	}
+	puts("all work");
 }
 
 /* One call, every step of it; returns 0 or a negative errno. */
@@ -435,19 +496,19 @@ int main(int argc, char **argv)
 	what = argv[1];
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (!strcmp(what, "recv")) {
-		do_recv(take(listen_on(atoi(argv[2]), 0)));
+		do_recv(take(listen_on(atoi(argv[2]), 0, 4096)));
 	} else if (!strcmp(what, "send") && argc > 4) {
 		do_send(call(argv[2], argv[3], 0), strtoull(argv[4], NULL, 0));
 	} else if (!strcmp(what, "swap-listen") && argc > 3) {
-		swap(take(listen_on(atoi(argv[2]), 0)), strtoull(argv[3], NULL, 0));
+		swap(take(listen_on(atoi(argv[2]), 0, 4096)), strtoull(argv[3], NULL, 0));
 	} else if (!strcmp(what, "swap") && argc > 4) {
 		swap(call(argv[2], argv[3], 0), strtoull(argv[4], NULL, 0));
 	} else if (!strcmp(what, "echo")) {
-		echo(listen_on(atoi(argv[2]), 0));
+		echo(listen_on(atoi(argv[2]), 0, 4096));
 	} else if (!strcmp(what, "calls") && argc > 5) {
 		calls(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
 	} else if (!strcmp(what, "hold-listen") && argc > 4) {
-		hold(listen_on(atoi(argv[2]), atoi(argv[4])), NULL, NULL, atoi(argv[3]), 0, NULL);
+		hold(listen_on(atoi(argv[2]), atoi(argv[4]), 4096), NULL, NULL, atoi(argv[3]), 0, NULL);
 	} else if (!strcmp(what, "hold") && argc > 5) {
 		hold(-1, argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), argv[6]);
 	} else if (!strcmp(what, "calls-once") && argc > 3) {
@@ -459,8 +520,16 @@ int main(int argc, char **argv)
 		}
 	} else if (!strcmp(what, "nth") && argc > 3) {
 		nth(argv[2], argv[3]);
+	} else if (!strcmp(what, "late") && argc > 3) {
+		int l = listen_on(atoi(argv[2]), 0, 1);
+
+		printf("listening\n");
+		wait_for_fifo(argv[3]);
+		echo(l);
+	} else if (!strcmp(what, "pile") && argc > 5) {
+		pile(argv[2], argv[3], atoi(argv[4]), argv[5]);
 	} else if (!strcmp(what, "stall")) {
-		int s = take(listen_on(atoi(argv[2]), 0));
+		int s = take(listen_on(atoi(argv[2]), 0, 4096));
 
 		printf("stalled\n");
 		pause();
@@ -473,7 +542,7 @@ int main(int argc, char **argv)
 			;
 		printf("%s\n", strerror(errno));
 	} else if (!strcmp(what, "drain")) {
-		int s = take(listen_on(atoi(argv[2]), 0));
+		int s = take(listen_on(atoi(argv[2]), 0, 4096));
 
 		printf("draining\n");
 		while ((n = recv(s, buf, sizeof(buf), 0)) > 0)

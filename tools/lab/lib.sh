@@ -397,6 +397,12 @@ lab_mark() { # TEXT: into the logs of the host and of every guest
 	"$LABCTL" mark "$LAB_RUN" "$*"
 }
 
+# Has the emulated processor failed? See host-init.
+lab_emulator() {
+	grep -m 1 'kvm_inj_exception: #PF (0x10)' /sys/kernel/tracing/trace >"$LAB_RUN/emulator" || return
+	cp "$LAB_RUN/emulator" /out/emulator
+}
+
 t_run() {
 	local limit=60 name pid timer start status=0 log splats why='' monitor
 	if [ "$1" = -t ]; then
@@ -442,6 +448,7 @@ t_run() {
 		lab_result fail "$name" "$why, $(lab_since "$start") s"
 		tail -40 "$log" | sed 's/^/#   /' >&"$LAB_OUT"
 		[ -z "$splats" ] || printf '%s\n' "$splats" | sed 's/^/#   splat: /' >&"$LAB_OUT"
+		! lab_emulator || exit 75
 		return 0
 	fi
 	[ "$LAB_VERBOSE" = 0 ] || sed 's/^/#   /' "$log" >&"$LAB_OUT"
@@ -511,6 +518,7 @@ lab_finish() { # EXIT-CODE-OF-THE-SCENARIO
 		cp "$LAB_GUESTS/$name/console" "/out/guest.$name.console"
 		! guest_alive "$name" || kill -KILL "$(guest_pid "$name")"
 	done
+	lab_emulator || true
 	passed=$(grep -c '^pass ' "$LAB_RUN/results")
 	failed=$(grep -c '^fail ' "$LAB_RUN/results")
 	skipped=$(grep -c '^skip ' "$LAB_RUN/results")
