@@ -17,6 +17,7 @@
 #include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
+#include <linux/security.h>
 #include <net/tcp_states.h>
 #include <asm/ioctls.h>
 #include "guest.h"
@@ -93,10 +94,10 @@ bool circuit_sock_connected(struct sock *sk, struct circuit *c)
 		sk->sk_rcvbuf = 2 * c->rx.size;
 		smp_store_release(&cs->c, c);
 		smp_store_release(&sk->sk_state, TCP_ESTABLISHED);
+		sk_stop_timer(sk, &sk->sk_timer);
 	}
 	sock_unlock_state(sk);
 	if (wanted) {
-		sk_stop_timer(sk, &sk->sk_timer);
 		sk->sk_state_change(sk);
 		sk_wake_async(sk, SOCK_WAKE_IO, POLL_OUT);
 	}
@@ -122,10 +123,10 @@ void circuit_sock_refused(struct sock *sk, struct circuit *c, int err, u32 reaso
 	if (wanted) {
 		cs->call = NULL;
 		sock_end(sk, err, reason);
+		sk_stop_timer(sk, &sk->sk_timer);
 	}
 	sock_unlock_state(sk);
 	if (wanted) {
-		sk_stop_timer(sk, &sk->sk_timer);
 		sk_error_report(sk);
 		sk->sk_state_change(sk);
 		circuit_put(c);
@@ -192,6 +193,22 @@ void circuit_sock_unlistened(struct sock *sk)
 	sk->sk_state_change(sk);
 }
 
+/**
+ * circuit_sock_leave_rings - wait for those at work in a socket's rings
+ * @sk: the socket, referenced, its line down
+ *
+ * Context: process.
+ */
+void circuit_sock_leave_rings(struct sock *sk)
+{
+	struct circuit_sock *cs = circuit_sk(sk);
+
+	mutex_lock(&cs->tx_mutex);
+	mutex_unlock(&cs->tx_mutex);
+	mutex_lock(&cs->rx_mutex);
+	mutex_unlock(&cs->rx_mutex);
+}
+
 /* Act upon what the far end said about the stream as a whole. */
 static void sock_flags(struct sock *sk, struct circuit *c, u32 flags)
 {
@@ -201,7 +218,8 @@ static void sock_flags(struct sock *sk, struct circuit *c, u32 flags)
 	}
 	if (flags & CIRCUIT_TX_FIN && !(c->seen_flags & CIRCUIT_TX_FIN)) {
 		sock_lock_state(sk);
-		WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | RCV_SHUTDOWN);
+		if (circuit_sk(sk)->c == c)
+			WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | RCV_SHUTDOWN);
 		sock_unlock_state(sk);
 	}
 	c->seen_flags = flags;
@@ -262,7 +280,8 @@ static void call_timer(struct timer_list *t)
 	struct circuit *c;
 
 	sock_lock_state(sk);
-	c = cs->call;
+	/* If it is pending again, then for another call. */
+	c = timer_pending(&sk->sk_timer) ? NULL : cs->call;
 	if (c)
 		circuit_get(c);
 	sock_unlock_state(sk);
@@ -351,8 +370,8 @@ static void sock_disconnect(struct sock *sk, u32 flags, enum circuit_reason reas
 	call = cs->call;
 	cs->call = NULL;
 	smp_store_release(&sk->sk_state, TCP_CLOSE);
-	sock_unlock_state(sk);
 	sk_stop_timer(sk, &sk->sk_timer);
+	sock_unlock_state(sk);
 	if (call) {
 		/* If this is too late, the tasklet finds the call unwanted. */
 		circuit_cancel(call);
@@ -376,10 +395,24 @@ static void sock_disconnect(struct sock *sk, u32 flags, enum circuit_reason reas
 static void sock_unlisten(struct sock *sk)
 {
 	struct circuit_sock *cs = circuit_sk(sk);
+	struct circuit_listener *lst = cs->lst;
 
-	if (cs->lst)
-		circuit_listener_close(cs->lst);
-	cs->lst = NULL;
+	/* Out of poll()'s sight before it is freed. */
+	WRITE_ONCE(cs->lst, NULL);
+	if (lst)
+		circuit_listener_close(lst);
+}
+
+/* Nothing follows; tx_mutex is held, so no writer is at work. */
+static void send_fin(struct circuit_sock *cs)
+{
+	struct circuit *c = circuit_sock_rings(cs);
+
+	if (!c || c->tx_flags & CIRCUIT_TX_FIN)
+		return;
+	circuit_tx_flag(&c->tx, CIRCUIT_TX_FIN, c->tx_flags);
+	c->tx_flags |= CIRCUIT_TX_FIN;
+	circuit_line_notify(c->line, c->index);
 }
 
 static void sock_linger(struct sock *sk)
@@ -415,9 +448,9 @@ static int circuit_release(struct socket *sock)
 		    (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime)) {
 			flags = CIRCUIT_TX_RST;
 		} else if (sock_flag(sk, SOCK_LINGER) && !(current->flags & PF_EXITING)) {
-			circuit_tx_flag(&cs->c->tx, CIRCUIT_TX_FIN, cs->c->tx_flags);
-			cs->c->tx_flags |= CIRCUIT_TX_FIN;
-			circuit_line_notify(cs->c->line, cs->c->index);
+			mutex_lock(&cs->tx_mutex);
+			send_fin(cs);
+			mutex_unlock(&cs->tx_mutex);
 			sock_linger(sk);
 		}
 	}
@@ -515,8 +548,8 @@ static int connect_start(struct sock *sk, const struct sockaddr_circuit *addr)
 	cs->reason = CIRCUIT_REASON_NONE;
 	cs->call = circuit_get(c);
 	sk->sk_state = TCP_SYN_SENT;
-	sock_unlock_state(sk);
 	sk_reset_timer(sk, &sk->sk_timer, jiffies + min(call_timeout, 86400u) * HZ);
+	sock_unlock_state(sk);
 
 	err = circuit_place(c, cs, addr);
 	if (err)
@@ -564,6 +597,8 @@ static int circuit_connect(struct socket *sock, struct compat_sockaddr *uaddr, i
 		sk->sk_shutdown = 0;
 		sk->sk_err = err;
 		sock->state = SS_UNCONNECTED;
+		sk_error_report(sk);
+		sk->sk_state_change(sk);
 		release_sock(sk);
 		return 0;
 	}
@@ -652,6 +687,7 @@ static int circuit_listen(struct socket *sock, int backlog)
 	err = cs->port ? 0 : port_bind(cs, 0);
 	if (err)
 		goto put_line;
+	sock_unlisten(sk);	/* a listener that a line took with it */
 	err = -ENOMEM;
 	lst = circuit_listener_create(line, sk);
 	if (!lst)
@@ -659,16 +695,24 @@ static int circuit_listen(struct socket *sock, int backlog)
 	sk->sk_shutdown = 0;
 	sk->sk_max_ack_backlog = backlog;
 	/* Calls may arrive before the operator's answer does. */
-	cs->lst = lst;
+	WRITE_ONCE(cs->lst, lst);
 	err = circuit_listener_publish(lst, backlog + 1);
 	if (err) {
 		cs->reason = lst->reason;
 		sock_unlisten(sk);
 		goto put_line;
 	}
+	/* The line may have gone down since, and told a socket that did not listen yet. */
 	sock_lock_state(sk);
-	sk->sk_state = TCP_LISTEN;
+	if (circuit_line_up(line))
+		smp_store_release(&sk->sk_state, TCP_LISTEN);
+	else
+		err = -ENETDOWN;
 	sock_unlock_state(sk);
+	if (err)
+		sock_unlisten(sk);
+	else
+		sk->sk_data_ready(sk);	/* so may calls have */
 put_line:
 	circuit_line_put(line);
 out:
@@ -723,10 +767,12 @@ static void accept_adopt(struct sock *newsk, struct circuit *c)
 	if (READ_ONCE(c->reason))
 		circuit_sock_reset(newsk, c, ECONNRESET, c->reason);
 	/* Whatever happened while the circuit was nobody's: have it looked at. */
-	local_bh_disable();
-	circuit_attn_raise(c->line->attn_in, c->index);
-	tasklet_schedule(&c->line->tasklet);
-	local_bh_enable();
+	rcu_read_lock();	/* circuit_line_detach() waits before it kills the tasklet */
+	if (circuit_line_up(c->line)) {
+		circuit_attn_raise(c->line->attn_in, c->index);
+		tasklet_schedule(&c->line->tasklet);
+	}
+	rcu_read_unlock();
 }
 
 static int circuit_accept(struct socket *sock, struct socket *newsock, COMPAT_ACCEPT_ARGS)
@@ -748,6 +794,7 @@ static int circuit_accept(struct socket *sock, struct socket *newsock, COMPAT_AC
 		return err;
 	}
 	sock_setup(newsock, newsk);
+	security_sk_clone(sk, newsk);
 	circuit_sk(newsk)->port = circuit_sk(sk)->port;
 	newsk->sk_rcvtimeo = sk->sk_rcvtimeo;
 	newsk->sk_sndtimeo = sk->sk_sndtimeo;
@@ -801,7 +848,6 @@ static int circuit_shutdown(struct socket *sock, int how)
 {
 	struct sock *sk = sock->sk;
 	struct circuit_sock *cs = circuit_sk(sk);
-	struct circuit *c;
 	int err = 0;
 
 	if (how < SHUT_RD || how > SHUT_RDWR)
@@ -827,12 +873,8 @@ static int circuit_shutdown(struct socket *sock, int how)
 	default:
 		/* FIN follows the last byte: wait for a writer at work. */
 		mutex_lock(&cs->tx_mutex);
-		c = cs->c;
-		if (c && how & SEND_SHUTDOWN && !(c->tx_flags & CIRCUIT_TX_FIN)) {
-			circuit_tx_flag(&c->tx, CIRCUIT_TX_FIN, c->tx_flags);
-			c->tx_flags |= CIRCUIT_TX_FIN;
-			circuit_line_notify(c->line, c->index);
-		}
+		if (how & SEND_SHUTDOWN)
+			send_fin(cs);
 		sock_lock_state(sk);
 		WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | how);
 		sock_unlock_state(sk);

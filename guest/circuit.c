@@ -95,11 +95,13 @@ int circuit_place(struct circuit *c, struct circuit_sock *cs, const struct socka
 	c->peer_port = addr->sc_port;
 	memcpy(c->peer, addr->sc_line[0] ? addr->sc_line : line->name, CIRCUIT_NAME_SIZE);
 
+	circuit_get(c);		/* the table's: who finds it there may drop it */
 	err = xa_alloc_cyclic_bh(&line->calls, &c->call, c, xa_limit_31b, &line->next_call,
 				 GFP_KERNEL);
-	if (err < 0)
+	if (err < 0) {
+		circuit_put(c);
 		return -ENOMEM;
-	circuit_get(c);
+	}
 
 	msg->type = CIRCUIT_SIG_CALL;
 	msg->ref = c->call;
@@ -209,7 +211,8 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason)
 	WRITE_ONCE(c->sk, NULL);
 	if (xa_cmpxchg_bh(&line->circuits, c->index, c, NULL, GFP_ATOMIC) == c)
 		circuit_put(c);
-	if (c->tx.prod) {
+	/* When the line is down, the window may show anything by now. */
+	if (c->tx.prod && circuit_line_up(line)) {
 		/* In this order: to the far end, what it writes is lost only after FIN. */
 		circuit_tx_flag(&c->tx, flags, c->tx_flags);
 		circuit_rx_close(&c->rx);
@@ -244,7 +247,10 @@ void circuit_listener_put(struct circuit_listener *lst)
 
 static void listener_sent(struct circuit_out *out)
 {
-	circuit_listener_put(container_of(out, struct circuit_listener, out));
+	struct circuit_listener *lst = container_of(out, struct circuit_listener, out);
+
+	lst->told = true;
+	circuit_listener_put(lst);
 }
 
 static void listener_answered(struct circuit_out *out)
@@ -293,7 +299,7 @@ int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
 	struct circuit_line *line = lst->line;
 	struct circuit_sock *cs = circuit_sk(lst->sk);
 	struct circuit_sig *msg = &lst->out.msg;
-	bool first = !lst->ref;
+	bool first = !lst->ref, queued;
 	long left;
 	int err;
 
@@ -304,7 +310,9 @@ int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
 			return -ENOMEM;
 		refcount_inc(&lst->refs);
 	}
-	/* lock_sock() keeps this from running twice, so the last one was sent. */
+	/* An earlier one that was given up may still wait to be sent: send this instead. */
+	spin_lock_bh(&line->tx_lock);
+	queued = !list_empty(&lst->out.node);
 	lst->backlog = backlog;
 	lst->decided = false;
 	msg->type = CIRCUIT_SIG_LISTEN;
@@ -314,8 +322,11 @@ int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
 	msg->listen.backlog = backlog;
 	msg->listen.tx_size = wish(lst->sk, SOCK_SNDBUF_LOCK, lst->sk->sk_sndbuf);
 	msg->listen.rx_size = wish(lst->sk, SOCK_RCVBUF_LOCK, lst->sk->sk_rcvbuf);
-	refcount_inc(&lst->refs);
-	circuit_line_post(line, &lst->out);
+	spin_unlock_bh(&line->tx_lock);
+	if (!queued) {
+		refcount_inc(&lst->refs);
+		circuit_line_post(line, &lst->out);
+	}
 	left = wait_event_killable_timeout(line->wait, smp_load_acquire(&lst->decided) ||
 					   !circuit_line_up(line), LISTEN_TIMEOUT);
 	if (lst->decided)
@@ -337,7 +348,7 @@ void circuit_listener_close(struct circuit_listener *lst)
 {
 	struct circuit_line *line = lst->line;
 	struct circuit *c;
-	bool unsent;
+	bool unsent, told;
 
 	spin_lock_bh(&lst->lock);
 	lst->closed = true;
@@ -350,14 +361,15 @@ void circuit_listener_close(struct circuit_listener *lst)
 		unsent = !list_empty(&lst->out.node);
 		if (unsent)
 			list_del_init(&lst->out.node);
+		told = lst->told;
 		if (!list_empty(&lst->answer.node)) {
 			list_del_init(&lst->answer.node);
 			refcount_dec(&lst->refs);
 		}
 		spin_unlock_bh(&line->tx_lock);
-		if (unsent) {
+		if (unsent)
 			circuit_listener_put(lst);
-		} else if (!lst->decided || !lst->error) {
+		if (told && (!lst->decided || !lst->error)) {
 			memset(&lst->out.msg, 0, sizeof(lst->out.msg));
 			lst->out.msg.type = CIRCUIT_SIG_UNLISTEN;
 			lst->out.msg.ref = lst->ref;

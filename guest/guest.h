@@ -225,6 +225,7 @@ struct circuit {
  * @error: the operator's answer to LISTEN, negative errno
  * @reason: its reason
  * @decided: that answer has arrived
+ * @told: the operator has been told of it; line->tx_lock
  * @out: LISTEN, UNLISTEN
  * @answer: ANSWER
  */
@@ -243,6 +244,7 @@ struct circuit_listener {
 	int			error;
 	u32			reason;
 	bool			decided;
+	bool			told;
 	struct circuit_out	out;
 	struct circuit_out	answer;
 };
@@ -257,7 +259,8 @@ struct circuit_listener {
  * @lst: the listener; lock_sock() to change
  * @tx_mutex: see above
  * @rx_mutex: see above
- * @c: the circuit, referenced; NULL if there is none
+ * @c: the circuit, referenced; NULL if there is none. Its rings are not to be
+ *	touched once its line is down: circuit_sock_rings()
  */
 struct circuit_sock {
 	struct sock		sk;
@@ -290,6 +293,15 @@ bool circuit_line_raise(struct circuit_line *line, u32 index);
 void circuit_line_notify(struct circuit_line *line, u32 index);
 bool circuit_line_post(struct circuit_line *line, struct circuit_out *out);
 
+/*
+ * The circuit of a socket if its rings may be used, with tx_mutex or rx_mutex held:
+ * a line that goes down waits for the mutexes before it lets go of the window.
+ */
+static inline struct circuit *circuit_sock_rings(const struct circuit_sock *cs)
+{
+	return cs->c && circuit_line_up(cs->c->line) ? cs->c : NULL;
+}
+
 /* circuit.c */
 struct circuit *circuit_alloc(struct circuit_line *line, gfp_t gfp);
 struct circuit *circuit_get(struct circuit *c);
@@ -311,6 +323,7 @@ void circuit_sock_reset(struct sock *sk, struct circuit *c, int err, u32 reason)
 void circuit_sock_attention(struct circuit *c);
 void circuit_sock_unlistened(struct sock *sk);
 void circuit_sock_kill(struct sock *sk, struct circuit *c);
+void circuit_sock_leave_rings(struct sock *sk);
 int circuit_family_init(void);
 void circuit_family_exit(void);
 

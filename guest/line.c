@@ -225,9 +225,11 @@ static void line_down(struct circuit_line *line, enum circuit_reason reason)
 			circuit_put(c);
 		}
 	xa_for_each(&line->circuits, i, c) {
-		struct sock *sk = READ_ONCE(c->sk);
+		struct sock *sk;
 
-		c->reason = reason;
+		WRITE_ONCE(c->reason, reason);
+		smp_mb();	/* pairs with the one in accept() */
+		sk = READ_ONCE(c->sk);
 		if (sk)
 			circuit_sock_reset(sk, c, ECONNRESET, reason);
 	}
@@ -332,7 +334,7 @@ static void sig_reset(struct circuit_line *line, const struct circuit_sig *msg)
 
 	if (!c)
 		return;		/* hung up meanwhile */
-	c->reason = msg->status.reason;
+	WRITE_ONCE(c->reason, msg->status.reason);
 	smp_mb();		/* pairs with the one in accept() */
 	sk = READ_ONCE(c->sk);
 	if (sk)
@@ -436,7 +438,7 @@ static void line_mark(void *arg, u32 index)
 static void line_tasklet(struct tasklet_struct *tasklet)
 {
 	struct circuit_line *line = from_tasklet(line, tasklet, tasklet);
-	u32 state = READ_ONCE(line->hdr->state);
+	u32 state = READ_ONCE(line->hdr->state), epoch;
 
 	if (unlikely(state != CIRCUIT_LINE_UP && READ_ONCE(line->state) == CIRCUIT_GUEST_UP)) {
 		u32 reason = READ_ONCE(line->hdr->reason);
@@ -447,6 +449,13 @@ static void line_tasklet(struct tasklet_struct *tasklet)
 	}
 	if (unlikely(waitqueue_active(&line->wait)))
 		wake_up_all(&line->wait);
+	/*
+	 * Until the operator has taken our epoch up, marks and messages are those of
+	 * whoever was here before us. It clears the marks before it says that it has.
+	 */
+	epoch = smp_load_acquire(&line->epoch);
+	if (unlikely(!epoch || virt_load_acquire(&line->hdr->epoch) != epoch))
+		return;
 	rcu_read_lock();
 	if (circuit_attn_scan(line->attn_in, line_mark, line, CIRCUIT_GUEST_BUDGET) ==
 	    CIRCUIT_GUEST_BUDGET)
@@ -471,6 +480,7 @@ static int line_epoch(struct circuit_line *line)
 	struct circuit_guest_hdr *guest = line->t->window + CIRCUIT_OFF_GUEST;
 	struct circuit_ctrl *ctrl = line->t->window + CIRCUIT_OFF_SIG;
 	void *data = ctrl + 1;
+	u32 epoch;
 
 	memset(line->attn_out, 0, CIRCUIT_PAGE);
 	memset(&ctrl->dir[0].prod, 0, sizeof(ctrl->dir[0].prod));
@@ -478,12 +488,14 @@ static int line_epoch(struct circuit_line *line)
 	circuit_ring_init(&line->tx, &line->rx, ctrl, data, CIRCUIT_SIG_RING,
 			  data + CIRCUIT_SIG_RING, CIRCUIT_SIG_RING, 0);
 	do {
-		line->epoch = get_random_u32();
-	} while (!line->epoch || line->epoch == READ_ONCE(line->hdr->epoch));
-	virt_store_release(&guest->epoch, line->epoch);
+		epoch = get_random_u32();
+	} while (!epoch || epoch == READ_ONCE(line->hdr->epoch));
+	/* From here on the tasklet may use the rings, once the operator agrees. */
+	smp_store_release(&line->epoch, epoch);
+	virt_store_release(&guest->epoch, epoch);
 	virt_mb();
 	line->t->doorbell(line->t);
-	if (!wait_event_timeout(line->wait, virt_load_acquire(&line->hdr->epoch) == line->epoch ||
+	if (!wait_event_timeout(line->wait, virt_load_acquire(&line->hdr->epoch) == epoch ||
 				READ_ONCE(line->hdr->state) == CIRCUIT_LINE_GONE, LINE_TIMEOUT))
 		return -ETIMEDOUT;
 	return READ_ONCE(line->hdr->state) == CIRCUIT_LINE_GONE ? -ENODEV : 0;
@@ -577,13 +589,45 @@ int circuit_line_start(struct circuit_line *line)
 		err = line_hello(line);
 	if (err)
 		goto unlock;
-	WRITE_ONCE(line->state, CIRCUIT_GUEST_UP);
+	spin_lock_bh(&line->tx_lock);
+	if (line->state == CIRCUIT_GUEST_STARTING)
+		WRITE_ONCE(line->state, CIRCUIT_GUEST_UP);
+	else
+		err = -ENODEV;
+	spin_unlock_bh(&line->tx_lock);
+	if (err)
+		goto unlock;
+	/* What the operator has said of the line meanwhile was for one that is up. */
+	tasklet_schedule(&line->tasklet);
 	rcu_assign_pointer(the_line, line);
 	dev_info(line->t->dev, "circuit: line %s up, %u circuits, window of %llu MiB\n",
 		 line->name, line->welcome.circuits_max, line->t->size >> 20);
 unlock:
 	mutex_unlock(&attach_lock);
 	return err;
+}
+
+/*
+ * Wait until nobody is at work in the rings of a line that is down: the window may
+ * soon be another's. Whoever comes later sees that the line is down.
+ */
+static void line_leave_rings(struct circuit_line *line)
+{
+	struct circuit *c;
+	unsigned long i;
+
+	rcu_read_lock();
+	xa_for_each(&line->circuits, i, c) {
+		struct sock *sk = READ_ONCE(c->sk);
+
+		if (!sk || !refcount_inc_not_zero(&sk->sk_refcnt))
+			continue;
+		rcu_read_unlock();
+		circuit_sock_leave_rings(sk);
+		sock_put(sk);
+		rcu_read_lock();
+	}
+	rcu_read_unlock();
 }
 
 /**
@@ -601,9 +645,13 @@ void circuit_line_quiesce(struct circuit_line *line)
 	if (rcu_access_pointer(the_line) == line)
 		RCU_INIT_POINTER(the_line, NULL);
 	mutex_unlock(&attach_lock);
+	/* Not while a message is being dealt with, whose circuit is in no table. */
+	tasklet_disable(&line->tasklet);
 	local_bh_disable();
 	line_down(line, CIRCUIT_REASON_PEER_GONE);
 	local_bh_enable();
+	tasklet_enable(&line->tasklet);
+	line_leave_rings(line);
 	virt_store_release(&guest->epoch, 0);
 	virt_mb();
 	line->t->doorbell(line->t);
@@ -617,8 +665,8 @@ void circuit_line_quiesce(struct circuit_line *line)
  */
 void circuit_line_detach(struct circuit_line *line)
 {
+	synchronize_rcu();	/* accept() may be about to schedule the tasklet */
 	compat_timer_delete_sync(&line->kick);
 	tasklet_kill(&line->tasklet);
-	synchronize_rcu();
 	circuit_line_put(line);
 }

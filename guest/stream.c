@@ -204,7 +204,7 @@ int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	}
 	mutex_lock(&cs->tx_mutex);
 	for (;;) {
-		struct circuit *c = cs->c;
+		struct circuit *c = circuit_sock_rings(cs);
 		int space;
 		u32 n;
 
@@ -289,6 +289,29 @@ static void rx_wait(struct sock *sk, struct circuit *c, u32 want, long *timeo)
 	remove_wait_queue(sk_sleep(sk), &wait);
 }
 
+/*
+ * Ask to be told of what goes beyond @seen bytes. Returns true if something has
+ * already, so that nobody will tell.
+ */
+static bool rx_rearm(struct circuit *c, u32 seen)
+{
+	circuit_rx_arm(&c->rx, seen + 1);
+	return circuit_rx_avail(&c->rx) != seen || circuit_rx_flags(&c->rx);
+}
+
+/* Does somebody wait for edges, who will not look again by himself? */
+static bool rx_watched(struct sock *sk)
+{
+	struct socket_wq *wq;
+	bool ret;
+
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	ret = skwq_has_sleeper(wq) || (wq && wq->fasync_list);
+	rcu_read_unlock();
+	return ret;
+}
+
 /**
  * circuit_stream_recvmsg - recvmsg() of a stream socket
  * @sock: the socket
@@ -316,7 +339,11 @@ int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 		return -ENOTCONN;
 	mutex_lock(&cs->rx_mutex);
 	while (done < len || !len) {
-		struct circuit *c = cs->c;
+		/* What was said before the rings are looked at is true of what they hold. */
+		int state = smp_load_acquire(&sk->sk_state);
+		int shut = smp_load_acquire(&sk->sk_shutdown);
+		int failed = smp_load_acquire(&sk->sk_err);
+		struct circuit *c = circuit_sock_rings(cs);
 		int ring = 0, avail = 0;
 
 		if (likely(c)) {
@@ -352,26 +379,39 @@ int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 		}
 		if (done >= target && (done || !len))
 			break;
-		if (unlikely(ring & CIRCUIT_TX_RST && READ_ONCE(sk->sk_state) != TCP_CLOSE))
+		if (unlikely(ring & CIRCUIT_TX_RST && state != TCP_CLOSE)) {
 			circuit_sock_reset(sk, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
-		if (READ_ONCE(sk->sk_err)) {
+			continue;
+		}
+		if (failed) {
 			err = done ? 0 : sock_error(sk);
 			break;
 		}
-		if (ring & CIRCUIT_TX_FIN || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN)
+		if (ring & CIRCUIT_TX_FIN || shut & RCV_SHUTDOWN)
 			break;
 		err = -ENOTCONN;
-		if (READ_ONCE(sk->sk_state) == TCP_CLOSE)
+		if (state != TCP_ESTABLISHED && state != TCP_SYN_SENT)
 			break;
 		err = -EAGAIN;
-		if (!timeo)
+		if (!timeo) {
+			if (c && rx_rearm(c, skip))
+				continue;
 			break;
+		}
 		err = sock_intr_errno(timeo);
 		if (signal_pending(current))
 			break;
 		err = 0;
-		rx_wait(sk, c, c ? clamp_t(size_t, target - done + skip, 1, c->rx.size / 2) : 1,
+		/* Never less than there is already, which a peek leaves where it is. */
+		rx_wait(sk, c, c ? max_t(size_t, skip + 1,
+					 min_t(size_t, target - done + skip, c->rx.size / 2)) : 1,
 			&timeo);
+	}
+	if (done && rx_watched(sk)) {
+		struct circuit *c = circuit_sock_rings(cs);
+
+		if (c && rx_rearm(c, c->rx.tail - c->rx.head))
+			sk->sk_data_ready(sk);
 	}
 	mutex_unlock(&cs->rx_mutex);
 	return done ?: err;
@@ -386,7 +426,7 @@ static __poll_t rx_poll(struct sock *sk)
 	u32 want;
 
 	mutex_lock(&cs->rx_mutex);
-	c = cs->c;
+	c = circuit_sock_rings(cs);
 	if (!c)
 		goto unlock;
 	want = clamp_t(u32, READ_ONCE(sk->sk_rcvlowat), 1, c->rx.size / 2);
@@ -422,7 +462,7 @@ static __poll_t tx_poll(struct sock *sk)
 	int space, want;
 
 	mutex_lock(&cs->tx_mutex);
-	c = cs->c;
+	c = circuit_sock_rings(cs);
 	if (!c || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN) {
 		mask = EPOLLOUT | EPOLLWRNORM;
 		goto unlock;
@@ -504,7 +544,7 @@ u32 circuit_stream_unread(struct circuit_sock *cs)
 	int avail = 0;
 
 	mutex_lock(&cs->rx_mutex);
-	if (cs->c)
+	if (circuit_sock_rings(cs))
 		avail = circuit_rx_avail(&cs->c->rx);
 	mutex_unlock(&cs->rx_mutex);
 	return max(avail, 0);
@@ -520,7 +560,7 @@ u32 circuit_stream_unsent(struct circuit_sock *cs)
 	u32 unsent = 0;
 
 	mutex_lock(&cs->tx_mutex);
-	if (cs->c) {
+	if (circuit_sock_rings(cs)) {
 		space = circuit_tx_space(&cs->c->tx);
 		if (space >= 0)
 			unsent = cs->c->tx.size - space;
@@ -540,7 +580,7 @@ bool circuit_stream_drained(struct circuit_sock *cs)
 	bool drained = true;
 
 	mutex_lock(&cs->tx_mutex);
-	if (cs->c) {
+	if (circuit_sock_rings(cs)) {
 		struct circuit_tx *tx = &cs->c->tx;
 
 		circuit_tx_arm(tx, tx->size);

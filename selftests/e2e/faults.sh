@@ -65,7 +65,7 @@ sixty() {
 host_random() {
 	[ "$HOST_KIND" = debug ] || t_skip "needs the debug kernel"
 	local ok i
-	sh -c "${RANDOM_ON/MODULE/circuit_host}"
+	bash -c "${RANDOM_ON/MODULE/circuit_host}"
 	ok=$(sixty)
 	for i in $(seq 1 60); do
 		"$CIRCUIT" line add "f$i" >/dev/null 2>&1 || true

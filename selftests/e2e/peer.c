@@ -90,10 +90,12 @@ static int call_once(const char *line, unsigned int port, int ring)
 {
 	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = port };
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
-	int s;
+	int s, err;
 
 	use_tcp = !strncmp(line, "tcp:", 4);
-	s = open_socket();
+	s = socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, 0);
+	if (s < 0)
+		return -errno;
 	set_rings(s, ring);
 	if (use_tcp)
 		inet_pton(AF_INET, line + 4, &in.sin_addr);
@@ -102,8 +104,9 @@ static int call_once(const char *line, unsigned int port, int ring)
 	if (!connect(s, use_tcp ? (void *)&in : (void *)&addr,
 		     use_tcp ? sizeof(in) : sizeof(addr)))
 		return s;
+	err = errno;
 	close(s);
-	return -errno;
+	return -err;
 }
 
 static int call(const char *line, const char *port, int ring)
@@ -421,27 +424,30 @@ static int listen_once(void)
 	return ret;
 }
 
+/*
+ * fail_nth(N): let the Nth allocation from now on fail. fail_nth(-1): no more of that; returns
+ * how many were still to go. The file stays open, since opening it would allocate.
+ */
 static int fail_nth(int n)
 {
-	char text[16];
-	int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC), left;
+	static int fd = -1;
+	char text[16] = "0";
+	int left = 0;
 
 	if (fd < 0)
+		fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
 		die("fail-nth");
-	if (n >= 0) {
-		sprintf(text, "%d", n);
-		if (write(fd, text, strlen(text)) < 0)
+	if (n < 0) {
+		memset(text, 0, sizeof(text));
+		if (pread(fd, text, sizeof(text) - 1, 0) < 0)
 			die("fail-nth");
-		close(fd);
-		return 0;
+		left = atoi(text);
+		n = 0;
 	}
-	memset(text, 0, sizeof(text));
-	if (read(fd, text, sizeof(text) - 1) < 0)
+	sprintf(text, "%d", n);
+	if (pwrite(fd, text, strlen(text), 0) < 0)
 		die("fail-nth");
-	left = atoi(text);
-	if (pwrite(fd, "0", 1, 0) < 0)
-		die("fail-nth");
-	close(fd);
 	return left;
 }
 
