@@ -8,10 +8,10 @@
 #	make bench	the figures
 #	make help	the rest
 
-O	?= $(CURDIR)/build
+OUT	?= $(CURDIR)/build
 KDIR	?= /lib/modules/$(shell uname -r)/build
 PREFIX	?= /usr
-export O
+export OUT
 
 all: modules tools
 
@@ -29,14 +29,15 @@ help:
 
 # kbuild leaves its products beside the sources, so it works on a copy of them.
 modules:
-	tools/build-modules $(KDIR) $(O)/modules
+	tools/build-modules $(KDIR) $(OUT)/modules
 
 tools:
-	$(MAKE) -C tools O=$(O)/tools
+	$(MAKE) -C tools O=$(OUT)/tools
 
 install: modules tools
-	$(MAKE) -C $(KDIR) M=$(O)/modules/src INSTALL_MOD_DIR=extra modules_install
-	$(MAKE) -C tools O=$(O)/tools PREFIX=$(PREFIX) install
+	$(MAKE) -C $(KDIR) M=$(OUT)/modules/src INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=extra \
+		modules_install
+	$(MAKE) -C tools O=$(OUT)/tools PREFIX=$(PREFIX) install
 
 packages:
 	tools/lab/install-packages
@@ -51,7 +52,7 @@ check-quick check-kunit check-static check-stock check-debug bench:
 	selftests/run $@
 
 clean:
-	rm -rf $(O)
+	rm -rf $(OUT)
 
 .PHONY: all help modules tools install packages demo check check-quick check-kunit check-static \
 	check-stock check-debug bench clean

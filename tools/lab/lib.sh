@@ -58,8 +58,12 @@ lab_since() { # MICROSECONDS: seconds since then, one decimal
 	echo "$((t / 10)).$((t % 10))"
 }
 
+# Limits in seconds are for the stock kernel; an instrumented one gets more.
+LAB_SLOW=1
+[ "$HOST_KIND$GUEST_KIND" = stockstock ] || LAB_SLOW=3
+
 wait_for() { # S CMD...
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * LAB_SLOW))
 	shift
 	until "$@"; do
 		if [ "$SECONDS" -gt "$end" ]; then
@@ -198,7 +202,7 @@ guest_exec() {
 	local opts=()
 	while [[ $1 == -* ]]; do
 		opts+=("$1")
-		[ "$1" != -t ] || { opts+=("$2"); shift; }
+		[ "$1" != -t ] || { opts+=("$(($2 * LAB_SLOW))"); shift; }
 		shift
 	done
 	local cid
@@ -409,6 +413,7 @@ t_run() {
 		limit=$2
 		shift 2
 	fi
+	limit=$((limit * LAB_SLOW))
 	name=$1
 	shift
 	log="/out/test.$(($(wc -l <"$LAB_RUN/results") + 1)).log"
