@@ -60,13 +60,10 @@ static int open_socket(void)
 	return s;
 }
 
-static void set_rings(int s, int ring)
+static int set_rings(int s, int ring)
 {
-	if (!ring)
-		return;
-	if (setsockopt(s, SOL_SOCKET, SO_SNDBUF, &ring, sizeof(ring)) ||
-	    setsockopt(s, SOL_SOCKET, SO_RCVBUF, &ring, sizeof(ring)))
-		die("setsockopt");
+	return ring && (setsockopt(s, SOL_SOCKET, SO_SNDBUF, &ring, sizeof(ring)) ||
+			setsockopt(s, SOL_SOCKET, SO_RCVBUF, &ring, sizeof(ring))) ? -1 : 0;
 }
 
 static int listen_on(unsigned int port, int ring, int backlog)
@@ -75,7 +72,8 @@ static int listen_on(unsigned int port, int ring, int backlog)
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
 	int s = open_socket(), one = 1;
 
-	set_rings(s, ring);
+	if (set_rings(s, ring))
+		die("setsockopt");
 	if (use_tcp)
 		setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(s, use_tcp ? (void *)&in : (void *)&addr, use_tcp ? sizeof(in) : sizeof(addr)))
@@ -96,12 +94,12 @@ static int call_once(const char *line, unsigned int port, int ring)
 	s = socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, 0);
 	if (s < 0)
 		return -errno;
-	set_rings(s, ring);
 	if (use_tcp)
 		inet_pton(AF_INET, line + 4, &in.sin_addr);
 	else
 		strncpy(addr.sc_line, line, sizeof(addr.sc_line) - 1);
-	if (!connect(s, use_tcp ? (void *)&in : (void *)&addr,
+	if (!set_rings(s, ring) &&
+	    !connect(s, use_tcp ? (void *)&in : (void *)&addr,
 		     use_tcp ? sizeof(in) : sizeof(addr)))
 		return s;
 	err = errno;
@@ -268,7 +266,8 @@ static void echo(int l)
 				if (s < 0)
 					continue;
 				ev.data.fd = s;
-				epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev);
+				if (epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev))
+					close(s);
 				continue;
 			}
 			r = recv(s, buf, sizeof(buf), MSG_DONTWAIT);

@@ -151,7 +151,7 @@ guest_start() {
 		: >"$dir/qemu.log"
 	fi
 	echo 0 >"$dir/kmsg.seq"
-	rm -f "$dir/qmp" "$dir/pid"
+	rm -f "$dir/qmp" "$dir/pid" "$dir/ready"
 	[ -z "$net" ] || append+=" lab.ip=10.99.0.$cid"
 	# shellcheck disable=SC2054 # qemu's commas
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
@@ -196,6 +196,7 @@ guest_ready() { # NAME [S]
 		tail -15 "$dir/console" >&2
 		return 1
 	fi
+	: >"$dir/ready"
 }
 
 guest_exec() {
@@ -401,10 +402,24 @@ lab_mark() { # TEXT: into the logs of the host and of every guest
 	"$LABCTL" mark "$LAB_RUN" "$*"
 }
 
-# Has the emulated processor failed? See host-init.
+# Has the emulated processor failed? See host-init. Sometimes all there is to see is a guest that
+# has not got to its first program, where our module is loaded, and has not said a word either.
 lab_emulator() {
-	grep -m 1 'kvm_inj_exception: #PF (0x10)' /sys/kernel/tracing/trace >"$LAB_RUN/emulator" || return
-	cp "$LAB_RUN/emulator" /out/emulator
+	local name dir
+	if grep -m 1 'kvm_inj_exception: #PF (0x10)' /sys/kernel/tracing/trace >"$LAB_RUN/emulator"; then
+		cp "$LAB_RUN/emulator" /out/emulator
+		return
+	fi
+	for name in $(guest_list); do
+		dir=$LAB_GUESTS/$name
+		if [ -e "$dir/pid" ] && [ ! -e "$dir/ready" ] && ! grep -q '^\[' "$dir/console" &&
+			{ ! guest_alive "$name" ||
+			  [ $(($(date +%s) - $(stat -c %Y "$dir/pid"))) -gt $((60 * LAB_SLOW)) ]; }; then
+			echo "guest $name hangs or dies before its first program" >/out/emulator
+			return
+		fi
+	done
+	return 1
 }
 
 t_run() {
