@@ -406,7 +406,8 @@ lab_mark() { # TEXT: into the logs of the host and of every guest
 # has not got to its first program, where our module is loaded, and has not said a word either.
 lab_emulator() {
 	local name dir
-	if grep -m 1 'kvm_inj_exception: #PF (0x10)' /sys/kernel/tracing/trace >"$LAB_RUN/emulator"; then
+	if grep -m 1 -E 'kvm_inj_exception|kvm_page_fault' /sys/kernel/tracing/trace \
+		>"$LAB_RUN/emulator"; then
 		cp "$LAB_RUN/emulator" /out/emulator
 		return
 	fi
