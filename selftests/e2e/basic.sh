@@ -13,6 +13,8 @@ t_run "lines: bad input is refused and leaves nothing" lines_bad
 t_run -t 120 "two guests attach" start_two g1 g2
 t_run "a second VM cannot attach to the same line" attach_twice
 
+t_run -t 120 "devices that are no line, or a bad one" odd_devices
+
 for size in 0 1 4095 4096 65537 1000000; do
 	t_run "transfer of $size bytes" transfer g1 g2 "$size"
 done

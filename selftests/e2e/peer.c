@@ -18,9 +18,9 @@
  *	peer pile LINE PORT N FIFO	place N calls at once, tell how many were taken when
  *					no more are, open FIFO for reading, tell how many are
  *					in the end, and have an echo of each
- *	peer stall PORT			take one call and never read from it
  *	peer flood LINE PORT		send until an error, print which
  *	peer drain PORT			read until an error or the end, print which
+ *	peer map FILE			have a page of it mapped until killed
  *
  * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
  * line (and "tcp" before the command of a listening one) makes it TCP.
@@ -35,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -439,14 +440,19 @@ static int fail_nth(int n)
 		die("fail-nth");
 	if (n < 0) {
 		memset(text, 0, sizeof(text));
-		if (pread(fd, text, sizeof(text) - 1, 0) < 0)
+		if (pread(fd, text, sizeof(text) - 1, 0) >= 0)
+			left = atoi(text);
+		else if (errno == EFAULT)
+			left = 1;	/* it was the copy of this very answer that failed */
+		else
 			die("fail-nth");
-		left = atoi(text);
 		n = 0;
 	}
 	sprintf(text, "%d", n);
-	if (pwrite(fd, text, strlen(text), 0) < 0)
-		die("fail-nth");
+	/* As may the copy of this; it is the last one then. */
+	while (pwrite(fd, text, strlen(text), 0) < 0)
+		if (errno != EFAULT)
+			die("fail-nth");
 	return left;
 }
 
@@ -533,12 +539,6 @@ int main(int argc, char **argv)
 		echo(l);
 	} else if (!strcmp(what, "pile") && argc > 5) {
 		pile(argv[2], argv[3], atoi(argv[4]), argv[5]);
-	} else if (!strcmp(what, "stall")) {
-		int s = take(listen_on(atoi(argv[2]), 0, 4096));
-
-		printf("stalled\n");
-		pause();
-		close(s);
 	} else if (!strcmp(what, "flood") && argc > 3) {
 		int s = call(argv[2], argv[3], 0);
 
@@ -553,6 +553,13 @@ int main(int argc, char **argv)
 		while ((n = recv(s, buf, sizeof(buf), 0)) > 0)
 			;
 		printf("%s\n", n ? strerror(errno) : "end");
+	} else if (!strcmp(what, "map")) {
+		int fd = open(argv[2], O_RDWR);
+
+		if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED)
+			die(argv[2]);
+		printf("mapped\n");
+		pause();
 	} else {
 		fprintf(stderr, "usage: see peer.c\n");
 		return 2;
