@@ -23,11 +23,11 @@ load() {
 	guest_bg g1 "flood$1" "peer flood g2 $1"
 	wait_for 20 flowing "$1"
 }
-flowing() {
-	"$CIRCUIT" -j show line g1 | python3 -c '
-import json, sys
-sys.exit(not any(c["called"]["port"] == int(sys.argv[1]) and c["caller"]["bytes"] > 1 << 20
-		 for c in json.load(sys.stdin)))' "$1"
+flowing() { # PORT: the caller has sent more than a mebibyte
+	local json
+	json=$("$CIRCUIT" -j show line g1) || return
+	[[ $json =~ \"bytes\":([0-9]+),[^}]*\},\"called\":\{\"line\":\"[^\"]*\",\"port\":$1, ]] &&
+		[ "${BASH_REMATCH[1]}" -gt $((1 << 20)) ]
 }
 ended_with() { # GUEST ID TEXT...
 	local out guest=$1 id=$2

@@ -11,7 +11,8 @@
  *	peer hold-listen PORT N RING	take N calls, one byte each way on every one, and hold
  *	peer hold LINE PORT N RING [FIFO] them all open until all work, and, having said
  *					so, until somebody opens FIFO for writing
- *	peer calls-once LINE PORT	one call with an echo, or an error within 20 s
+ *	peer attempts LINE PORT N	N calls with an echo, one after the other, each may end in
+ *					an error within 20 s; prints how many worked
  *	peer nth LINE PORT		the same over and over, its Nth allocation failing
  *	peer late PORT FIFO		listen with a backlog of 1; answer nobody until somebody
  *					opens FIFO for writing, then everybody, an echo each
@@ -490,6 +491,21 @@ static void nth(const char *line, const char *port)
 	}
 }
 
+static void attempts(const char *line, const char *port, int n)
+{
+	int i, ret, ok = 0;
+
+	for (i = 0; i < n; i++) {
+		ret = call_echo(line, port);
+		ok += !ret;
+		if (ret)
+			fprintf(stderr, "peer: %s\n", strerror(-ret));
+		if (ret == -EAGAIN)
+			exit(1);
+	}
+	printf("%d\n", ok);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what;
@@ -522,13 +538,8 @@ int main(int argc, char **argv)
 		hold(listen_on(atoi(argv[2]), atoi(argv[4]), 4096), NULL, NULL, atoi(argv[3]), 0, NULL);
 	} else if (!strcmp(what, "hold") && argc > 5) {
 		hold(-1, argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), argv[6]);
-	} else if (!strcmp(what, "calls-once") && argc > 3) {
-		int ret = call_echo(argv[2], argv[3]);
-
-		if (ret) {
-			fprintf(stderr, "peer: %s\n", strerror(-ret));
-			return ret == -EAGAIN ? 3 : 1;
-		}
+	} else if (!strcmp(what, "attempts") && argc > 4) {
+		attempts(argv[2], argv[3], atoi(argv[4]));
 	} else if (!strcmp(what, "nth") && argc > 3) {
 		nth(argv[2], argv[3]);
 	} else if (!strcmp(what, "late") && argc > 3) {
