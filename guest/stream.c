@@ -243,7 +243,7 @@ int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 			notify(c);
 		done += n;
 		/* Nobody will ever read this: TCP's far end would answer with a RST. */
-		if (unlikely(circuit_tx_closed(&c->tx)))
+		if (unlikely(circuit_tx_lost(&c->tx)))
 			circuit_sock_reset(sk, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 	}
 	mutex_unlock(&cs->tx_mutex);

@@ -191,7 +191,7 @@ static inline bool circuit_tx_publish(struct circuit_tx *tx, u32 len)
 {
 	u32 old = tx->tail;
 
-	tx->tail = old + len;
+	WRITE_ONCE(tx->tail, old + len);
 	tx->bytes += len;
 	WRITE_ONCE(tx->prod->bytes, tx->bytes);
 	virt_store_release(&tx->prod->tail, tx->tail);	/* R1 */
@@ -311,16 +311,23 @@ static inline void circuit_rx_close(struct circuit_rx *rx)
 }
 
 /**
- * circuit_tx_closed - will the far end never read again?
+ * circuit_tx_lost - has something been written that will never be read?
  * @tx: the ring
+ *
+ * That is so when the far end has closed without having read all of it. Having
+ * written and found the far end closed is not enough: it may have read that first.
+ * Needs no lock against the writing side; what that adds meanwhile is lost as well.
  *
  * Return: 1 or 0, or -EPROTO for a flag that does not exist.
  */
-static inline int circuit_tx_closed(const struct circuit_tx *tx)
+static inline int circuit_tx_lost(const struct circuit_tx *tx)
 {
 	u32 flags = virt_load_acquire(&tx->cons->flags);
 
-	return unlikely(flags & ~CIRCUIT_RX_FLAGS) ? -EPROTO : (int)(flags & CIRCUIT_RX_CLOSED);
+	if (unlikely(flags & ~CIRCUIT_RX_FLAGS))
+		return -EPROTO;
+	/* The final head, by the acquire above. */
+	return flags & CIRCUIT_RX_CLOSED && READ_ONCE(tx->cons->head) != READ_ONCE(tx->tail);
 }
 
 #endif /* _CIRCUIT_RING_H */

@@ -38,7 +38,6 @@ boot() {
 		guest_ready "$g"
 		wait_for 20 line_is "$g" up
 	done
-	G2=$(guest_ip g2)
 	guest_bg g2 serve-circuit "bench serve circuit 7000"
 	guest_bg g2 serve-tcp "bench serve tcp 7000"
 	wait_for 10 guest_exec g2 "grep -q ':1B59 .* 0A ' /proc/net/tcp"
@@ -65,7 +64,7 @@ counters() {
 measure() { # TEST PROTO REPEAT COMMAND ARG...
 	local test=$1 proto=$2 rep=$3 run=$4 where=g2 before after out
 	shift 4
-	[ "$proto" = circuit ] || where=$G2
+	[ "$proto" = circuit ] || where=$(guest_ip g2)
 	read -ra before < <(counters)
 	out=$(guest_exec -t 60 g1 "bench $run $proto $where 7000 $*")
 	read -ra after < <(counters)

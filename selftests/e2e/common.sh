@@ -78,6 +78,9 @@ calls() { # SEQUENTIAL PARALLEL
 	guest_bg g2 calls "peer echo 3100"
 	guest_exec -t 110 g1 "peer calls g2 3100 $1 $2"
 	guest_bg_kill g2 calls
+	if grep unclean "$(guest_bg_log g2 calls)"; then
+		return 1
+	fi
 }
 
 refused() { # LINE PORT TEXT

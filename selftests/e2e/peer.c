@@ -6,7 +6,8 @@
  *	peer send LINE PORT BYTES	call, send, print the checksum
  *	peer swap-listen PORT BYTES	both ways at once; prints "SENT RECEIVED"
  *	peer swap LINE PORT BYTES
- *	peer echo PORT			serve calls until killed, any number at once
+ *	peer echo PORT			serve calls until killed, any number at once; tells of
+ *					those that do not end with the caller's end of stream
  *	peer calls LINE PORT N PARALLEL	N calls each by so many processes, an echo each
  *	peer hold-listen PORT N RING	take N calls, one byte each way on every one, and hold
  *	peer hold LINE PORT N RING [FIFO] them all open until all work, and, having said
@@ -273,10 +274,13 @@ static void echo(int l)
 				continue;
 			}
 			r = recv(s, buf, sizeof(buf), MSG_DONTWAIT);
-			if (r > 0)
-				send(s, buf, r, MSG_NOSIGNAL);
-			else if (!r || errno != EAGAIN)
-				close(s);
+			if (r < 0 && errno == EAGAIN)
+				continue;
+			if (r > 0 && send(s, buf, r, MSG_NOSIGNAL) == r)
+				continue;
+			if (r)
+				printf("unclean: %s: %s\n", r < 0 ? "recv" : "send", strerror(errno));
+			close(s);
 		}
 	}
 }
