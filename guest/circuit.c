@@ -216,7 +216,8 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason)
 		/* In this order: to the far end, what it writes is lost only after FIN. */
 		circuit_tx_flag(&c->tx, flags, c->tx_flags);
 		circuit_rx_close(&c->rx);
-		raised = circuit_line_raise(line, c->index);
+		/* A far end that has hung up before has nobody left to tell. */
+		raised = circuit_tx_open(&c->tx) && circuit_line_raise(line, c->index);
 	}
 	memset(&c->out.msg, 0, sizeof(c->out.msg));
 	c->out.msg.type = CIRCUIT_SIG_HANGUP;

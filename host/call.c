@@ -267,6 +267,7 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 {
 	struct circuit_end *far = circuit_far_end(end);
 	struct circuit *c = circuit_of_end(end);
+	bool relayed = circuit_relayed(end->line, end->index);
 
 	end_unpublish(end);
 	circuit_sig_forget(end);
@@ -277,8 +278,9 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 			circuit_event_call(c, CIRCUIT_EVENT_RESET, reason);
 			circuit_sig_owe(far, CIRCUIT_OWE_RESET, reason);
 		}
-		/* A mark of this end that the relay has not got to yet is lost. */
-		circuit_notify(far->line, far->index);
+		/* With its number, a mark of this end that has not been passed on is lost. */
+		if (!relayed)
+			circuit_notify(far->line, far->index);
 		return;
 	}
 	circuit_event_call(c, CIRCUIT_EVENT_RELEASED, reason);

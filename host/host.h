@@ -233,6 +233,7 @@ struct circuit_window {
 	poll_table		poll;
 	struct irq_work		relay;
 	struct work_struct	relay_work;
+	atomic_t		relaying;
 	struct work_struct	sig_work;
 };
 
@@ -462,6 +463,7 @@ int circuit_reason_errno(enum circuit_reason reason);
 
 /* relay.c */
 void circuit_relay(struct irq_work *work);
+bool circuit_relayed(struct circuit_line *line, u32 index);
 void circuit_relay_work(struct work_struct *work);
 void circuit_notify(struct circuit_line *line, u32 index);
 void circuit_interrupt(struct circuit_line *line, struct circuit_window *win);

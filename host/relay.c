@@ -69,6 +69,8 @@ static bool relay(struct circuit_window *win)
 {
 	bool more = false;
 
+	atomic_inc(&win->relaying);
+	smp_mb__after_atomic();		/* pairs with circuit_relayed() */
 	rcu_read_lock();
 	if (circuit_window_epoch(win) == READ_ONCE(win->line->epoch))
 		more = circuit_attn_scan(win->area + CIRCUIT_OFF_ATTN_HOST, relay_mark, win,
@@ -76,7 +78,32 @@ static bool relay(struct circuit_window *win)
 	else
 		queue_work(circuit_wq, &win->sig_work);
 	rcu_read_unlock();
+	smp_mb__before_atomic();
+	atomic_dec(&win->relaying);
 	return more;
+}
+
+/**
+ * circuit_relayed - has a mark reached the far end?
+ * @line: the line whose guest has made it, its exchange locked
+ * @index: the circuit's number, still published
+ *
+ * Return: true if the guest's mark was passed on, or never made; false if it may not
+ * have been and will be lost when the number is no longer published.
+ */
+bool circuit_relayed(struct circuit_line *line, u32 index)
+{
+	struct circuit_window *win = circuit_line_window(line);
+	struct circuit_attn *attn;
+
+	if (!win)
+		return false;
+	attn = win->area + CIRCUIT_OFF_ATTN_HOST;
+	if (READ_ONCE(attn->bits[index / 64]) & 1ull << (index % 64))
+		return false;
+	/* The relay that took the mark was counted before it did, and is until it is through. */
+	smp_mb();
+	return !atomic_read(&win->relaying);
 }
 
 /**

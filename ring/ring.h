@@ -131,8 +131,9 @@ static inline struct circuit_span circuit_span(u32 size, u32 index, u32 len)
  * @size1: size of ring 1, likewise
  * @end: which end this is, 0 or 1
  *
- * Both ends start from indices of zero in a control page zeroed by the
- * operator. Nothing is written.
+ * Both ends start from indices of zero in a control page zeroed by the operator. An
+ * event of zero would be passed by the first byte; a reader that has not armed its
+ * event yet wants to hear of that one, a writer does not.
  */
 static inline void circuit_ring_init(struct circuit_tx *tx, struct circuit_rx *rx,
 				     struct circuit_ctrl *ctrl, void *data0, u32 size0,
@@ -150,6 +151,7 @@ static inline void circuit_ring_init(struct circuit_tx *tx, struct circuit_rx *r
 		.data = end ? data0 : data1,
 		.size = end ? size0 : size1,
 	};
+	WRITE_ONCE(tx->prod->event, U32_MAX);
 }
 
 /**
@@ -308,6 +310,17 @@ static inline int circuit_rx_flags(const struct circuit_rx *rx)
 static inline void circuit_rx_close(struct circuit_rx *rx)
 {
 	virt_store_release(&rx->cons->flags, CIRCUIT_RX_CLOSED);
+}
+
+/**
+ * circuit_tx_open - may the far end still read?
+ * @tx: the ring
+ *
+ * It says that it will not when it hangs up.
+ */
+static inline bool circuit_tx_open(const struct circuit_tx *tx)
+{
+	return !(READ_ONCE(tx->cons->flags) & CIRCUIT_RX_CLOSED);
 }
 
 /**

@@ -51,7 +51,9 @@
  * e stores e in its @event; a producer does the same for the head. Whoever
  * moves an index from old to new notifies if (new - e - 1) < (new - old) in
  * unsigned 32-bit arithmetic (virtio's event index, with wider words). An event
- * is used up by the notification; nothing needs to be disarmed.
+ * is used up by the notification; nothing needs to be disarmed. An end stores
+ * 0xffffffff in its producer's event before it writes, or the first byte released
+ * would be worth a notification.
  */
 #ifndef _UAPI_LINUX_CIRCUIT_RING_H
 #define _UAPI_LINUX_CIRCUIT_RING_H
