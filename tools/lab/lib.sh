@@ -403,8 +403,8 @@ lab_mark() { # TEXT: into the logs of the host and of every guest
 }
 
 # Has the emulated processor failed? See host-init. Sometimes all there is to see is a guest that
-# has not got to its first program, where our module is loaded, and has not said a word either,
-# nor has its VMM.
+# hangs or dies before it has got to its first program, which loads our module and has the kernel
+# say so, and without a complaint of its VMM.
 lab_emulator() {
 	local name dir
 	if grep -m 1 -E 'kvm_inj_exception|kvm_page_fault' /sys/kernel/tracing/trace \
@@ -414,7 +414,7 @@ lab_emulator() {
 	fi
 	for name in $(guest_list); do
 		dir=$LAB_GUESTS/$name
-		if [ -e "$dir/pid" ] && [ ! -e "$dir/ready" ] && ! grep -q '^\[' "$dir/console" &&
+		if [ -e "$dir/pid" ] && [ ! -e "$dir/ready" ] && ! grep -qE 'circuit|lab: ready' "$dir/console" &&
 			! grep -q '^qemu-system' "$dir/qemu.log" &&
 			{ ! guest_alive "$name" ||
 			  [ $(($(date +%s) - $(stat -c %Y "$dir/pid"))) -gt $((60 * LAB_SLOW)) ]; }; then
