@@ -228,7 +228,7 @@ static void sock_flags(struct sock *sk, struct circuit *c, u32 flags)
 		return;
 	}
 	/* Closed for good with something of ours unread: a RST in TCP's eyes. */
-	if (flags & CIRCUIT_RX_CLOSED << 16 && circuit_tx_lost(&c->tx)) {
+	if (circuit_tx_lost(&c->tx)) {
 		circuit_sock_reset(sk, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 		return;
 	}

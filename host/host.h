@@ -216,6 +216,7 @@ struct circuit_line {
  * @poll: used once, to hook it
  * @relay: takes marks from the guest
  * @relay_work: what was beyond the budget
+ * @relaying: relays at work, in either context; see circuit_relayed()
  * @sig_work: signalling
  */
 struct circuit_window {

@@ -78,7 +78,7 @@ static bool relay(struct circuit_window *win)
 	else
 		queue_work(circuit_wq, &win->sig_work);
 	rcu_read_unlock();
-	smp_mb__before_atomic();
+	smp_mb__before_atomic();	/* passed on before it is through */
 	atomic_dec(&win->relaying);
 	return more;
 }

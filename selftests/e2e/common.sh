@@ -179,7 +179,6 @@ odd_devices() {
 	guest_exec odd 'modprobe "$(cat /sys/bus/pci/devices/0000:00:10.0/modalias)"'
 	wait_for 20 line_is odd up
 	log=$(guest_exec odd 'dmesg | grep "circuit:"')
-
 	for text in '00:11.0: circuit: operator speaks versions 9 to 9, this module 1 to 1' \
 			'00:12.0: circuit: window of 1 MiB is too small, need 1024' \
 			'00:13.0: circuit: window of 1048576 bytes, but the operator made it 1073741824' \

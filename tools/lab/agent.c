@@ -547,8 +547,6 @@ static int guest_init(void)
 	put_file("/proc/sys/kernel/printk_ratelimit", "0");
 	put_file("/proc/sys/kernel/printk_devkmsg", "on\n");
 	put_file("/proc/sys/net/core/somaxconn", "4096");
-	/* The lab turns it off for the boot, half of which it would take. */
-	put_file("/proc/sys/kernel/prove_locking", "1\n");
 	text = parameter("lab.name");
 	if (text && sethostname(text, strlen(text)))
 		say("hostname: %s", strerror(errno));

@@ -73,8 +73,14 @@
 #define CIRCUIT_TX_FLAGS	(CIRCUIT_TX_FIN | CIRCUIT_TX_RST)
 
 /* Flags of struct circuit_consumer. They are only ever set, never cleared. */
-#define CIRCUIT_RX_CLOSED	(1u << 0)	/* this end will never read again */
+#define CIRCUIT_RX_CLOSED	(1u << 0)	/* this end has hung up, see below */
 #define CIRCUIT_RX_FLAGS	CIRCUIT_RX_CLOSED
+
+/*
+ * CIRCUIT_RX_CLOSED is part of hanging up, and of nothing less: with its final head
+ * and its own FIN or RST before it, it says that nobody is left at that end who would
+ * want to be told of anything. The other end need not mark the circuit any more.
+ */
 
 /**
  * struct circuit_producer - the writing end's half of one ring
