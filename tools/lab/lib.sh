@@ -38,9 +38,10 @@
 #   splat_forget                    ignore what has been logged up to now
 #   splat_scan                      print new splats of the host and all guests; fails if there are
 #
-# End of the run (lab_finish, called by host-init): exit code of the scenario, final splat scan,
-# kmemleak of the host and of every guest that is alive, VMM messages, logs to /out, verdict.
-# A scenario should leave what it wants leak-checked in place, and guests running.
+# host-init calls lab_scenario for each scenario: its exit code, kmemleak of every guest that is
+# alive at its end, and then guests, lines and our module on the host are taken down for the next;
+# lab_finish in the end: kmemleak of the host, last splats, the verdict.
+# A scenario should leave guests running that it wants leak-checked.
 
 LAB_RUN=/run/lab
 LAB_GUESTS=$LAB_RUN/guest
@@ -508,16 +509,18 @@ leak_of() { # host|NAME: prints what has leaked; how it went is left in LAB_RUN/
 }
 
 # All at once: the scan of one machine keeps one processor busy.
-leak_scan() {
-	local name names=() pids=() status=0
+leak_scan() { # host|guests: what has leaked there counts as a failed test
+	local name names=() pids=() start text
 	[ "$LAB_LEAK" = 1 ] || return 0
-	[ "$HOST_KIND" != debug ] || names+=(host)
-	if [ "$GUEST_KIND" = debug ]; then
+	if [ "$1" = host ]; then
+		[ "$HOST_KIND" != debug ] || names=(host)
+	elif [ "$GUEST_KIND" = debug ]; then
 		for name in $(guest_list); do
 			! guest_alive "$name" || names+=("$name")
 		done
 	fi
 	[ ${#names[@]} -gt 0 ] || return 0
+	start=$(lab_now)
 	# What was lost in the last moments must come of age.
 	read -rt 6 -u "$LAB_TICK" || true
 	for name in "${names[@]}"; do
@@ -525,39 +528,89 @@ leak_scan() {
 		pids+=($!)
 	done
 	wait "${pids[@]}"
-	for name in "${names[@]}"; do
-		[ "$(<"$LAB_RUN/leak.$name")" -eq 0 ] || { status=1; sed "s/^/$name: /" "$LAB_RUN/leaked.$name"; }
-	done
-	return "$status"
-}
-
-lab_finish() { # EXIT-CODE-OF-THE-SCENARIO
-	local name text start passed failed skipped
-	set +e
-	[ "$1" -eq 0 ] || t_fail -n "scenario" "$(basename "$SCENARIO") ended with exit code $1"
-	rm -f "$LAB_RUN"/expected.*
-	start=$(lab_now)
-	if text=$(leak_scan); then
-		[[ $HOST_KIND != debug && $GUEST_KIND != debug || $LAB_LEAK != 1 ]] ||
-			lab_say "# lab: no leaks ($(lab_since "$start") s)"
-	else
-		printf '%s\n' "$text" >/out/kmemleak
+	text=$(for name in "${names[@]}"; do
+		[ "$(<"$LAB_RUN/leak.$name")" -eq 0 ] || sed "s/^/$name: /" "$LAB_RUN/leaked.$name"
+	done)
+	if [ -n "$text" ]; then
+		printf '%s\n' "$text" >>/out/kmemleak
 		lab_result fail "kmemleak" "$(grep -c 'unreferenced object' <<<"$text") objects, /out/kmemleak"
 		head -60 <<<"$text" | sed 's/^/#   /' >&"$LAB_OUT"
+	else
+		lab_say "# lab: no leaks in ${names[*]} ($(lab_since "$start") s)"
 	fi
+}
+
+splat_test() { # WHEN: a splat outside of all tests counts as a failed one
+	local text
+	rm -f "$LAB_RUN"/expected.*
 	if ! text=$(splat_scan 2>&1); then
-		lab_result fail "final splat scan" "the kernel log of the host or of a guest"
+		lab_result fail "$1" "the kernel log of the host or of a guest"
 		printf '%s\n' "$text" | sed 's/^/#   splat: /' >&"$LAB_OUT"
 	fi
+}
+
+lab_count() { grep -c "^$1 " "$LAB_RUN/results"; }
+
+# Back to what the scenario has found: no guests, no lines, no module of ours on the host.
+lab_clear() {
+	local name
 	for name in $(guest_list); do
+		! guest_alive "$name" || kill -KILL "$(guest_pid "$name")"
+		wait_for 20 lab_gone "$name"
+		kill "$(cat "$LAB_GUESTS/$name/tail")" 2>/dev/null
 		cp "$LAB_GUESTS/$name/qemu.log" "/out/guest.$name.qemu.log"
 		cp "$LAB_GUESTS/$name/console" "/out/guest.$name.console"
-		! guest_alive "$name" || kill -KILL "$(guest_pid "$name")"
+		rm -rf "${LAB_GUESTS:?}/$name"
 	done
-	lab_emulator || true
-	passed=$(grep -c '^pass ' "$LAB_RUN/results")
-	failed=$(grep -c '^fail ' "$LAB_RUN/results")
-	skipped=$(grep -c '^skip ' "$LAB_RUN/results")
+	[ -e /sys/module/circuit_host ] || return 0
+	for name in $("$CIRCUIT" -j line show | grep -o '"name":"[^"]*' | cut -d'"' -f4); do
+		"$CIRCUIT" line del "$name"
+	done
+	wait_for 20 rmmod circuit_host
+}
+
+# Run a scenario, and again if the emulated processor has failed and not what was under test.
+lab_scenario() { # FILE
+	local name attempt status tests failed
+	name=$(basename "$1" .sh)
+	tests=$(wc -l <"$LAB_RUN/results")
+	failed=$(lab_count fail)
+	for attempt in 1 2 3; do
+		lab_say "# lab: $name"
+		status=0
+		bash -euo pipefail -c '. "$LAB/lib.sh"; . "$0"' "$1" || status=$?
+		[ "$status" -eq 0 ] || t_fail -n "$name" "ended with exit code $status"
+		leak_scan guests
+		splat_test "$name: splats after its last test"
+		if [ "$(lab_count fail)" -eq "$failed" ]; then
+			lab_clear || t_fail -n "$name" "what it used cannot be taken down"
+			break
+		fi
+		if [ "$attempt" -eq 3 ] || ! lab_emulator; then
+			lab_clear || true
+			break
+		fi
+		lab_clear || true
+		sed 's/^/# lab: the emulated processor has failed, once more: /' /out/emulator >&"$LAB_OUT"
+		rm -rf "/out/$name.$attempt"
+		mkdir "/out/$name.$attempt"
+		mv /out/emulator /out/guest.* /out/test.* "/out/$name.$attempt"
+		: >/sys/kernel/tracing/trace
+		sed -i "$((tests + 1)),\$d" "$LAB_RUN/results"
+		splat_forget
+	done
+	splat_test "$name: splats when it was taken down"
+}
+
+lab_finish() {
+	local passed failed skipped
+	# Inodes and the like are most of what there is to scan, and nothing that matters here.
+	[ "$HOST_KIND" != debug ] || echo 2 >/proc/sys/vm/drop_caches
+	leak_scan host
+	splat_test "final splat scan"
+	passed=$(lab_count pass)
+	failed=$(lab_count fail)
+	skipped=$(lab_count skip)
 	if [ $((passed + failed + skipped)) -eq 0 ]; then
 		lab_say "not ok - no test was run"
 		failed=1
