@@ -152,7 +152,6 @@ guest_start() {
 		: >"$dir/qemu.log"
 	fi
 	echo 0 >"$dir/kmsg.seq"
-	rm -f "$dir/qmp" "$dir/pid" "$dir/ready"
 	[ -z "$net" ] || append+=" lab.ip=10.99.0.$cid"
 	# shellcheck disable=SC2054 # qemu's commas
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
@@ -175,12 +174,7 @@ guest_start() {
 	[ -z "$line" ] || cmd=("${CIRCUIT:?no circuit(8) given to the lab}" line run "$line" --)
 	cmd+=("${qemu[@]}" ${extra[@]+"${extra[@]}"})
 	printf '%q ' "${cmd[@]}" >"$dir/cmd"
-	# A session of its own: the end of a test must not end its guests. The shell writes its own
-	# pid, which stays the VMM's through exec.
-	# shellcheck disable=SC2016
-	setsid bash -c 'echo $$ >"$0/pid.new"; mv "$0/pid.new" "$0/pid"; exec "$@"' "$dir" "${cmd[@]}" \
-		</dev/null >>"$dir/qemu.log" 2>&1 {LAB_OUT}>&- &
-	wait_for 20 test -e "$dir/pid" || return
+	lab_spawn "$dir" || return
 	if [ ! -e "$dir/tail" ]; then # the log outside follows, for when L1 itself does not survive
 		tail -n +1 -s 0.5 -f "$dir/console" >"/out/guest.$name.console" 2>/dev/null {LAB_OUT}>&- &
 		echo $! >"$dir/tail"
@@ -188,16 +182,53 @@ guest_start() {
 	[ -z "$wait" ] || guest_ready "$name"
 }
 
+lab_spawn() { # DIR: start the VMM
+	local cmd
+	eval "cmd=($(<"$1/cmd"))"
+	rm -f "$1/qmp" "$1/pid" "$1/ready"
+	wc -c <"$1/console" >"$1/console.start"
+	# A session of its own: the end of a test must not end its guests. The shell writes its own
+	# pid, which stays the VMM's through exec.
+	# shellcheck disable=SC2016
+	setsid bash -c 'echo $$ >"$0/pid.new"; mv "$0/pid.new" "$0/pid"; exec "$@"' "$1" "${cmd[@]}" \
+		</dev/null >>"$1/qemu.log" 2>&1 {LAB_OUT}>&- &
+	wait_for 20 test -e "$1/pid"
+}
+
+# Has the emulated processor spoilt the guest's boot? See host-init. Sometimes all there is to see
+# is a guest that hangs, or dies without a complaint of its VMM, before it has got to its first
+# program, which loads our module and has the kernel say so.
+lab_stillborn() { # NAME SECONDS-TO-GET-THERE
+	local dir=$LAB_GUESTS/$1
+	[ -e "$dir/pid" ] && [ ! -e "$dir/ready" ] &&
+		! tail -c "+$(($(<"$dir/console.start") + 1))" "$dir/console" | grep -qE 'circuit|lab: ready' &&
+		! grep -q '^qemu-system' "$dir/qemu.log" &&
+		{ ! guest_alive "$1" ||
+		  [ $(($(date +%s) - $(stat -c %Y "$dir/pid"))) -gt $(($2 * LAB_SLOW)) ]; }
+}
+
 guest_ready() { # NAME [S]
-	local dir
+	local dir attempt end
 	dir=$(guest_dir "$1") || return
-	if ! "$LABCTL" wait "$(<"$dir/cid")" "${2:-$LAB_BOOT_TIMEOUT}" "$(<"$dir/pid")"; then
-		echo "guest $1 did not come up:" >&2
-		tail -5 "$dir/qemu.log" >&2
-		tail -15 "$dir/console" >&2
-		return 1
-	fi
-	: >"$dir/ready"
+	for attempt in 1 2 3; do
+		end=$((SECONDS + ${2:-$LAB_BOOT_TIMEOUT}))
+		until "$LABCTL" wait "$(<"$dir/cid")" 3 "$(<"$dir/pid")" 2>"$dir/wait"; do
+			if [ "$attempt" -lt 3 ] && lab_stillborn "$1" 30; then
+				lab_say "# lab: guest $1 hangs or dies before its first program, starts again"
+				! guest_alive "$1" || kill -KILL "$(guest_pid "$1")"
+				wait_for 20 lab_gone "$1" && lab_spawn "$dir" || return
+				continue 2
+			elif ! guest_alive "$1" || [ "$SECONDS" -gt "$end" ]; then
+				echo "guest $1 did not come up:" >&2
+				cat "$dir/wait" >&2
+				tail -5 "$dir/qemu.log" >&2
+				tail -15 "$dir/console" >&2
+				return 1
+			fi
+		done
+		: >"$dir/ready"
+		return
+	done
 }
 
 guest_exec() {
@@ -403,22 +434,16 @@ lab_mark() { # TEXT: into the logs of the host and of every guest
 	"$LABCTL" mark "$LAB_RUN" "$*"
 }
 
-# Has the emulated processor failed? See host-init. Sometimes all there is to see is a guest that
-# hangs or dies before it has got to its first program, which loads our module and has the kernel
-# say so, and without a complaint of its VMM.
+# Has the emulated processor failed? See host-init, and lab_stillborn.
 lab_emulator() {
-	local name dir
+	local name
 	if grep -m 1 -E 'kvm_inj_exception|kvm_page_fault' /sys/kernel/tracing/trace \
 		>"$LAB_RUN/emulator"; then
 		cp "$LAB_RUN/emulator" /out/emulator
 		return
 	fi
 	for name in $(guest_list); do
-		dir=$LAB_GUESTS/$name
-		if [ -e "$dir/pid" ] && [ ! -e "$dir/ready" ] && ! grep -qE 'circuit|lab: ready' "$dir/console" &&
-			! grep -q '^qemu-system' "$dir/qemu.log" &&
-			{ ! guest_alive "$name" ||
-			  [ $(($(date +%s) - $(stat -c %Y "$dir/pid"))) -gt $((60 * LAB_SLOW)) ]; }; then
+		if lab_stillborn "$name" 60; then
 			echo "guest $name hangs or dies before its first program" >/out/emulator
 			return
 		fi
