@@ -7,7 +7,7 @@
 #   guest_start NAME [OPTION]...    start a KVM guest and wait until it takes commands
 #       --line LINE    start the VMM through `$CIRCUIT line run LINE -- ...` (adds the ivshmem device)
 #       --net          virtio-net with vhost-net on bridge br0: address $(guest_ip NAME)
-#       --smp N        processors (1)          --mem MB     memory (256; 640 for a debug kernel)
+#       --smp N        processors (1)          --mem MB     memory (256; 384 for a debug kernel)
 #       --no-wait      do not wait; guest_ready NAME does
 #       --nomod        do not load the guest module    --modargs "A=1 B=2"  its parameters
 #       --append ARGS  more kernel command line        -- ARG...  more arguments for QEMU
@@ -119,7 +119,7 @@ lab_bridge() {
 guest_start() {
 	local name=$1 line='' net='' smp=1 mem=256 wait=1 append='' extra=() cid dir cmd=() qemu
 	shift
-	[ "$GUEST_KIND" = stock ] || mem=640
+	[ "$GUEST_KIND" = stock ] || mem=384
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--line) line=$2; shift ;;
@@ -156,9 +156,10 @@ guest_start() {
 	# shellcheck disable=SC2054 # qemu's commas
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
 		-name "$name" -M 'q35,usb=off,vmport=off,graphics=off,sata=off,smbus=off,hpet=off'
+		-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
 		-enable-kvm -cpu host,-xsave -smp "$smp" -m "$mem" -action reboot=shutdown
 		-kernel "$GUEST_IMAGE" -initrd "$GUEST_INITRD"
-		-append "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=1M tsc=reliable nokaslr mitigations=off pci=noearly lab.name=$name$append"
+		-append "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=1M tsc=reliable nokaslr mitigations=off pci=noearly,lastbus=0 lab.name=$name$append"
 		-chardev "file,id=console,path=$dir/console,append=on" -serial chardev:console
 		-qmp "unix:$dir/qmp,server=on,wait=off"
 		-device "vhost-vsock-pci,guest-cid=$cid,romfile=")
