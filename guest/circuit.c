@@ -71,29 +71,22 @@ static bool circuit_post(struct circuit *c)
 	return circuit_line_post(c->line, &c->out);
 }
 
-/* What a socket wishes a ring's size to be: the figure in SO_*BUF is doubled. */
-static u32 wish(const struct sock *sk, u32 lock, int buf)
-{
-	return sk->sk_userlocks & lock ? max(buf / 2, 1) : 0;
-}
-
 /**
  * circuit_place - place a call
  * @c: a new circuit, not shared yet
- * @cs: the calling socket, which must outlive the call
- * @addr: whom to call
+ * @ep: the calling endpoint, which must outlive the call
+ * @call: whom to call
  *
- * Return: 0, and the tasklet will report what becomes of it, or -ENOMEM.
+ * Return: 0, and the tasklet will report what becomes of it; -ENOMEM, or -ENETDOWN.
  */
-int circuit_place(struct circuit *c, struct circuit_sock *cs, const struct sockaddr_circuit *addr)
+int circuit_place(struct circuit *c, struct circuit_ep *ep, const struct circuit_sig_call *call)
 {
 	struct circuit_line *line = c->line;
-	struct circuit_sig *msg = &c->out.msg;
 	int err;
 
-	c->sk = &cs->sk;
-	c->peer_port = addr->sc_port;
-	memcpy(c->peer, addr->sc_line[0] ? addr->sc_line : line->name, CIRCUIT_NAME_SIZE);
+	c->ep = ep;
+	c->peer_port = call->port;
+	memcpy(c->peer, call->line[0] ? call->line : line->name, CIRCUIT_NAME_SIZE);
 
 	circuit_get(c);		/* the table's: who finds it there may drop it */
 	err = xa_alloc_cyclic_bh(&line->calls, &c->call, c, xa_limit_31b, &line->next_call,
@@ -103,14 +96,9 @@ int circuit_place(struct circuit *c, struct circuit_sock *cs, const struct socka
 		return -ENOMEM;
 	}
 
-	msg->type = CIRCUIT_SIG_CALL;
-	msg->ref = c->call;
-	msg->call.type = CIRCUIT_SIG_STREAM;
-	msg->call.port = addr->sc_port;
-	msg->call.src_port = cs->port;
-	msg->call.tx_size = wish(&cs->sk, SOCK_SNDBUF_LOCK, cs->sk.sk_sndbuf);
-	msg->call.rx_size = wish(&cs->sk, SOCK_RCVBUF_LOCK, cs->sk.sk_rcvbuf);
-	memcpy(msg->call.line, addr->sc_line, CIRCUIT_NAME_SIZE);
+	c->out.msg.type = CIRCUIT_SIG_CALL;
+	c->out.msg.ref = c->call;
+	c->out.msg.call = *call;
 	circuit_post(c);
 	/* The line may have gone down before the call was in its table. */
 	if (!circuit_line_up(line) && circuit_cancel(c))
@@ -208,7 +196,7 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason)
 	struct circuit_line *line = c->line;
 	bool raised = false;
 
-	WRITE_ONCE(c->sk, NULL);
+	WRITE_ONCE(c->ep, NULL);
 	if (xa_cmpxchg_bh(&line->circuits, c->index, c, NULL, GFP_ATOMIC) == c)
 		circuit_put(c);
 	/* When the line is down, the window may show anything by now. */
@@ -262,11 +250,13 @@ static void listener_answered(struct circuit_out *out)
 /**
  * circuit_listener_create - make a listener
  * @line: its line
- * @sk: its socket
+ * @ep: its endpoint
+ * @what: what to publish; the backlog is filled in later
  *
  * Return: a listener with one reference, or NULL.
  */
-struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct sock *sk)
+struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct circuit_ep *ep,
+						 const struct circuit_sig_listen *what)
 {
 	struct circuit_listener *lst = kzalloc(sizeof(*lst), GFP_KERNEL);
 
@@ -275,7 +265,8 @@ struct circuit_listener *circuit_listener_create(struct circuit_line *line, stru
 	refcount_set(&lst->refs, 1);
 	refcount_inc(&line->ref);
 	lst->line = line;
-	lst->sk = sk;
+	lst->ep = ep;
+	lst->what = *what;
 	spin_lock_init(&lst->lock);
 	INIT_LIST_HEAD(&lst->queue);
 	INIT_LIST_HEAD(&lst->out.node);
@@ -298,7 +289,7 @@ struct circuit_listener *circuit_listener_create(struct circuit_line *line, stru
 int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
 {
 	struct circuit_line *line = lst->line;
-	struct circuit_sock *cs = circuit_sk(lst->sk);
+	struct sock *sk = lst->ep->sk;
 	struct circuit_sig *msg = &lst->out.msg;
 	bool first = !lst->ref, queued;
 	long left;
@@ -318,11 +309,10 @@ int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
 	lst->decided = false;
 	msg->type = CIRCUIT_SIG_LISTEN;
 	msg->ref = lst->ref;
-	msg->listen.type = CIRCUIT_SIG_STREAM;
-	msg->listen.port = cs->port;
+	msg->listen = lst->what;
 	msg->listen.backlog = backlog;
-	msg->listen.tx_size = wish(lst->sk, SOCK_SNDBUF_LOCK, lst->sk->sk_sndbuf);
-	msg->listen.rx_size = wish(lst->sk, SOCK_RCVBUF_LOCK, lst->sk->sk_rcvbuf);
+	msg->listen.tx_size = circuit_ep_wish(sk, SOCK_SNDBUF_LOCK, sk->sk_sndbuf);
+	msg->listen.rx_size = circuit_ep_wish(sk, SOCK_RCVBUF_LOCK, sk->sk_rcvbuf);
 	spin_unlock_bh(&line->tx_lock);
 	if (!queued) {
 		refcount_inc(&lst->refs);
@@ -339,7 +329,7 @@ int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
 
 /**
  * circuit_listener_close - withdraw a listener
- * @lst: the listener; its socket's reference is consumed
+ * @lst: the listener; its endpoint's reference is consumed
  *
  * Calls in its queue are reset.
  *
@@ -383,7 +373,7 @@ void circuit_listener_close(struct circuit_listener *lst)
 		circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 		circuit_put(c);
 	}
-	/* The tasklet may still hold the listener, and through it the socket. */
+	/* The tasklet may still hold the listener, and through it the endpoint. */
 	synchronize_rcu();
 	circuit_listener_put(lst);
 }

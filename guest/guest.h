@@ -16,8 +16,9 @@
  *  listener	A published port and its accept queue. Referenced by its socket,
  *		by the line's table until the socket is closed, and while a
  *		message of its waits to be sent.
- *  circuit_sock  A socket. Referenced as usual; attention finds it through
- *		circuit->sk under RCU, so it is freed after a grace period.
+ *  endpoint	What makes a socket an end of circuits (ep.c); lives as long as the
+ *		socket. Attention finds it through circuit->ep under RCU, so both are
+ *		freed after a grace period.
  *
  * Contexts: the interrupt schedules the line's tasklet, which takes the marks,
  * receives signalling and wakes sockets. Everything else is process context.
@@ -25,10 +26,10 @@
  * Locks, outermost first
  *
  *  lock_sock()		system calls that change what a socket is
- *  cs->tx_mutex, cs->rx_mutex
+ *  ep->tx_mutex, ep->rx_mutex
  *			one direction of a circuit each: the private indices, and
- *			cs->c itself, which changes only under both
- *  sk_lock.slock	sk_state, sk_err, sk_shutdown, cs->call; taken with
+ *			ep->c itself, which changes only under both
+ *  sk_lock.slock	ep->state, sk_err, sk_shutdown, ep->call; taken with
  *			bottom halves off, also by the tasklet, whether or not
  *			somebody owns the socket
  *  lst->lock		the accept queue; bottom halves off
@@ -164,21 +165,21 @@ struct circuit_line {
  * @ref: see above
  * @rcu: for the tasklet
  * @line: the line, referenced
- * @sk: the socket, NULL before accept() and after close()
+ * @ep: the endpoint, NULL before accept() and after close()
  * @call: reference of the call until it is decided
  * @index: number of the circuit
  * @end: which end this is
  * @reason: enum circuit_reason of what ended it
- * @tx: the ring this end writes; cs->tx_mutex
- * @rx: the ring this end reads; cs->rx_mutex
+ * @tx: the ring this end writes; ep->tx_mutex
+ * @rx: the ring this end reads; ep->rx_mutex
  * @peer_port: the far end's port
  * @peer: the far end's line
  * @tx_flags: CIRCUIT_TX_* set so far; slock
  * @seen_tail: last tail that woke readers; the tasklet's
  * @seen_head: last head that woke writers; the tasklet's
  * @seen_flags: last flags of the far end that were acted upon; the tasklet's
- * @rx_backoff: how often in a row spinning for data was in vain; cs->rx_mutex
- * @tx_backoff: how often in a row spinning for room was; cs->tx_mutex
+ * @rx_backoff: how often in a row spinning for data was in vain; ep->rx_mutex
+ * @tx_backoff: how often in a row spinning for room was; ep->tx_mutex
  * @doorbells: notifications sent
  * @wakeups: notifications received
  * @out: CALL, CANCEL or HANGUP
@@ -188,7 +189,7 @@ struct circuit {
 	refcount_t		ref;
 	struct rcu_head		rcu;
 	struct circuit_line	*line;
-	struct sock		*sk;
+	struct circuit_ep	*ep;
 	u32			call;
 	u32			index;
 	u8			end;
@@ -214,8 +215,9 @@ struct circuit {
  * @refs: see above
  * @rcu: for the tasklet
  * @line: the line, referenced
- * @sk: the socket, valid under RCU while the listener is in the line's table
+ * @ep: the endpoint, valid under RCU while the listener is in the line's table
  * @ref: the operator's handle
+ * @what: port and the like, for LISTEN
  * @backlog: most calls in @queue, as told to the operator
  * @lock: see above
  * @queue: circuits to be accepted
@@ -233,8 +235,9 @@ struct circuit_listener {
 	refcount_t		refs;
 	struct rcu_head		rcu;
 	struct circuit_line	*line;
-	struct sock		*sk;
+	struct circuit_ep	*ep;
 	u32			ref;
+	struct circuit_sig_listen what;
 	u32			backlog;
 	spinlock_t		lock;
 	struct list_head	queue;
@@ -250,34 +253,29 @@ struct circuit_listener {
 };
 
 /**
- * struct circuit_sock - a socket of the family
- * @sk: must be first
- * @port: the local port, 0 if not bound
- * @owns_port: the port table points here (not so for accepted sockets)
+ * struct circuit_ep - what makes a socket an end of circuits
+ * @sk: the socket
+ * @state: TCP_CLOSE, TCP_SYN_SENT, TCP_ESTABLISHED or TCP_LISTEN; changes under slock
  * @reason: enum circuit_reason of the last failure
+ * @timer: gives up @call; holds a reference of the socket while it is pending
  * @call: the call in progress; slock
  * @lst: the listener; lock_sock() to change
  * @tx_mutex: see above
  * @rx_mutex: see above
  * @c: the circuit, referenced; NULL if there is none. Its rings are not to be
- *	touched once its line is down: circuit_sock_rings()
+ *	touched once its line is down: circuit_ep_rings()
  */
-struct circuit_sock {
-	struct sock		sk;
-	u32			port;
-	bool			owns_port;
+struct circuit_ep {
+	struct sock		*sk;
+	int			state;
 	u32			reason;
+	struct timer_list	timer;
 	struct circuit		*call;
 	struct circuit_listener	*lst;
 	struct mutex		tx_mutex;
 	struct mutex		rx_mutex;
 	struct circuit		*c;
 };
-
-static inline struct circuit_sock *circuit_sk(const struct sock *sk)
-{
-	return (struct circuit_sock *)sk;
-}
 
 /* line.c */
 struct circuit_line *circuit_line_get(void);
@@ -293,47 +291,77 @@ bool circuit_line_raise(struct circuit_line *line, u32 index);
 void circuit_line_notify(struct circuit_line *line, u32 index);
 bool circuit_line_post(struct circuit_line *line, struct circuit_out *out);
 
-/*
- * The circuit of a socket if its rings may be used, with tx_mutex or rx_mutex held:
- * a line that goes down waits for the mutexes before it lets go of the window.
- */
-static inline struct circuit *circuit_sock_rings(const struct circuit_sock *cs)
-{
-	return cs->c && circuit_line_up(cs->c->line) ? cs->c : NULL;
-}
-
 /* circuit.c */
 struct circuit *circuit_alloc(struct circuit_line *line, gfp_t gfp);
 struct circuit *circuit_get(struct circuit *c);
 void circuit_put(struct circuit *c);
-int circuit_place(struct circuit *c, struct circuit_sock *cs, const struct sockaddr_circuit *addr);
+int circuit_place(struct circuit *c, struct circuit_ep *ep, const struct circuit_sig_call *call);
 bool circuit_cancel(struct circuit *c);
 int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg);
 void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason);
-struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct sock *sk);
+struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct circuit_ep *ep,
+						 const struct circuit_sig_listen *what);
 void circuit_listener_put(struct circuit_listener *lst);
 int circuit_listener_publish(struct circuit_listener *lst, u32 backlog);
 void circuit_listener_close(struct circuit_listener *lst);
 struct circuit *circuit_listener_pop(struct circuit_listener *lst);
 
-/* af_circuit.c: what the tasklet tells sockets */
-bool circuit_sock_connected(struct sock *sk, struct circuit *c);
-void circuit_sock_refused(struct sock *sk, struct circuit *c, int err, u32 reason);
-void circuit_sock_reset(struct sock *sk, struct circuit *c, int err, u32 reason);
-void circuit_sock_attention(struct circuit *c);
-void circuit_sock_unlistened(struct sock *sk);
-void circuit_sock_kill(struct sock *sk, struct circuit *c);
-void circuit_sock_leave_rings(struct sock *sk);
-int circuit_family_init(void);
-void circuit_family_exit(void);
+/* ep.c */
+static inline void circuit_ep_lock(struct circuit_ep *ep)
+	__acquires(&ep->sk->sk_lock.slock)
+{
+	spin_lock_bh(&ep->sk->sk_lock.slock);
+}
+
+static inline void circuit_ep_unlock(struct circuit_ep *ep)
+	__releases(&ep->sk->sk_lock.slock)
+{
+	spin_unlock_bh(&ep->sk->sk_lock.slock);
+}
+
+/*
+ * The circuit of an endpoint if its rings may be used, with tx_mutex or rx_mutex held:
+ * a line that goes down waits for the mutexes before it lets go of the window.
+ */
+static inline struct circuit *circuit_ep_rings(const struct circuit_ep *ep)
+{
+	return ep->c && circuit_line_up(ep->c->line) ? ep->c : NULL;
+}
+
+/* What a socket wishes a ring's size to be: the figure in SO_*BUF is doubled. */
+static inline u32 circuit_ep_wish(const struct sock *sk, u32 lock, int buf)
+{
+	return sk->sk_userlocks & lock ? max(buf / 2, 1) : 0;
+}
+
+void circuit_ep_init(struct circuit_ep *ep, struct sock *sk);
+bool circuit_ep_connected(struct circuit_ep *ep, struct circuit *c);
+void circuit_ep_refused(struct circuit_ep *ep, struct circuit *c, int err, u32 reason);
+void circuit_ep_reset(struct circuit_ep *ep, struct circuit *c, int err, u32 reason);
+void circuit_ep_kill(struct circuit_ep *ep, struct circuit *c);
+void circuit_ep_unlistened(struct circuit_ep *ep);
+void circuit_ep_leave_rings(struct circuit_ep *ep);
+void circuit_ep_attention(struct circuit *c);
+int circuit_ep_call(struct circuit_ep *ep, struct circuit_line *line,
+		    struct circuit_sig_call *call);
+long circuit_ep_wait(struct circuit_ep *ep, long timeo);
+void circuit_ep_adopt(struct circuit_ep *ep, struct circuit *c);
+void circuit_ep_disconnect(struct circuit_ep *ep, u32 flags, enum circuit_reason reason);
+void circuit_ep_unlisten(struct circuit_ep *ep);
+void circuit_ep_shutdown(struct circuit_ep *ep, int how);
+void circuit_ep_close(struct circuit_ep *ep);
 
 /* stream.c */
-int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
-int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
-__poll_t circuit_stream_poll(struct file *file, struct socket *sock, poll_table *wait);
-u32 circuit_stream_unread(struct circuit_sock *cs);
-u32 circuit_stream_unsent(struct circuit_sock *cs);
-bool circuit_stream_drained(struct circuit_sock *cs);
+int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len);
+int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len, int flags);
+__poll_t circuit_stream_poll(struct circuit_ep *ep, __poll_t events);
+u32 circuit_stream_unread(struct circuit_ep *ep);
+u32 circuit_stream_unsent(struct circuit_ep *ep);
+bool circuit_stream_drained(struct circuit_ep *ep);
+
+/* af_circuit.c */
+int circuit_family_init(void);
+void circuit_family_exit(void);
 
 /* ivshmem.c */
 int circuit_ivshmem_init(void);

@@ -221,20 +221,20 @@ static void line_down(struct circuit_line *line, enum circuit_reason reason)
 	rcu_read_lock();
 	xa_for_each(&line->calls, i, c)
 		if (xa_cmpxchg_bh(&line->calls, i, c, NULL, GFP_ATOMIC) == c) {
-			circuit_sock_refused(c->sk, c, ENETDOWN, reason);
+			circuit_ep_refused(c->ep, c, ENETDOWN, reason);
 			circuit_put(c);
 		}
 	xa_for_each(&line->circuits, i, c) {
-		struct sock *sk;
+		struct circuit_ep *ep;
 
 		WRITE_ONCE(c->reason, reason);
-		smp_mb();	/* pairs with the one in accept() */
-		sk = READ_ONCE(c->sk);
-		if (sk)
-			circuit_sock_reset(sk, c, ECONNRESET, reason);
+		smp_mb();	/* pairs with the one in circuit_ep_adopt() */
+		ep = READ_ONCE(c->ep);
+		if (ep)
+			circuit_ep_reset(ep, c, ECONNRESET, reason);
 	}
 	xa_for_each(&line->listeners, i, lst)
-		circuit_sock_unlistened(lst->sk);
+		circuit_ep_unlistened(lst->ep);
 	rcu_read_unlock();
 }
 
@@ -244,7 +244,7 @@ static void sig_refused(struct circuit_line *line, const struct circuit_sig *msg
 
 	if (!c)
 		return;		/* cancelled meanwhile */
-	circuit_sock_refused(c->sk, c, min_t(u32, msg->status.error, MAX_ERRNO) ?: ECONNREFUSED,
+	circuit_ep_refused(c->ep, c, min_t(u32, msg->status.error, MAX_ERRNO) ?: ECONNREFUSED,
 			     msg->status.reason);
 	circuit_put(c);
 }
@@ -282,10 +282,10 @@ static int sig_connected(struct circuit_line *line, const struct circuit_sig *ms
 	if (!c)			/* cancelled meanwhile; the number is ours to give back */
 		return sig_decline(line, msg->circuit.index) ? 0 : -ENOMEM;
 	err = circuit_setup(c, &msg->circuit);
-	if (!err && !circuit_sock_connected(c->sk, c))
+	if (!err && !circuit_ep_connected(c->ep, c))
 		circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 	if (err)
-		circuit_sock_refused(c->sk, c, ENOMEM, CIRCUIT_REASON_NO_MEMORY);
+		circuit_ep_refused(c->ep, c, ENOMEM, CIRCUIT_REASON_NO_MEMORY);
 	if (err == -ENOMEM) {
 		circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 		err = 0;
@@ -319,7 +319,7 @@ static int sig_alert(struct circuit_line *line, const struct circuit_sig *msg)
 	}
 	spin_unlock_bh(&lst->lock);
 	if (!closed) {
-		lst->sk->sk_data_ready(lst->sk);
+		lst->ep->sk->sk_data_ready(lst->ep->sk);
 		return 0;
 	}
 	circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET);
@@ -330,15 +330,15 @@ static int sig_alert(struct circuit_line *line, const struct circuit_sig *msg)
 static void sig_reset(struct circuit_line *line, const struct circuit_sig *msg)
 {
 	struct circuit *c = xa_load(&line->circuits, msg->status.index);
-	struct sock *sk;
+	struct circuit_ep *ep;
 
 	if (!c)
 		return;		/* hung up meanwhile */
 	WRITE_ONCE(c->reason, msg->status.reason);
-	smp_mb();		/* pairs with the one in accept() */
-	sk = READ_ONCE(c->sk);
-	if (sk)
-		circuit_sock_reset(sk, c, ECONNRESET, msg->status.reason);
+	smp_mb();		/* pairs with the one in circuit_ep_adopt() */
+	ep = READ_ONCE(c->ep);
+	if (ep)
+		circuit_ep_reset(ep, c, ECONNRESET, msg->status.reason);
 }
 
 static void sig_welcome(struct circuit_line *line, const struct circuit_sig *msg)
@@ -432,7 +432,7 @@ static void line_mark(void *arg, u32 index)
 	}
 	c = xa_load(&line->circuits, index);
 	if (c)
-		circuit_sock_attention(c);
+		circuit_ep_attention(c);
 }
 
 static void line_tasklet(struct tasklet_struct *tasklet)
@@ -618,12 +618,14 @@ static void line_leave_rings(struct circuit_line *line)
 
 	rcu_read_lock();
 	xa_for_each(&line->circuits, i, c) {
-		struct sock *sk = READ_ONCE(c->sk);
+		struct circuit_ep *ep = READ_ONCE(c->ep);
+		struct sock *sk;
 
-		if (!sk || !refcount_inc_not_zero(&sk->sk_refcnt))
+		if (!ep || !refcount_inc_not_zero(&ep->sk->sk_refcnt))
 			continue;
+		sk = ep->sk;
 		rcu_read_unlock();
-		circuit_sock_leave_rings(sk);
+		circuit_ep_leave_rings(ep);
 		sock_put(sk);
 		rcu_read_lock();
 	}

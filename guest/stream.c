@@ -107,43 +107,46 @@ static void spin_learn(u64 ns, u64 max, u8 *backoff)
 		*backoff = 0;
 }
 
-static bool tx_broken(const struct sock *sk)
+static bool tx_broken(const struct circuit_ep *ep)
 {
+	const struct sock *sk = ep->sk;
+
 	return READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
-	       READ_ONCE(sk->sk_state) != TCP_ESTABLISHED;
+	       READ_ONCE(ep->state) != TCP_ESTABLISHED;
 }
 
 /* Wait for room. tx_mutex is held on entry and exit. */
-static void tx_wait(struct sock *sk, struct circuit *c, long *timeo)
+static void tx_wait(struct circuit_ep *ep, struct circuit *c, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
-	struct circuit_sock *cs = circuit_sk(sk);
+	struct sock *sk = ep->sk;
 	u64 max = spin_max(c), start;
 
 	if (spin(sk, &c->tx.cons->head, c->tx.head + c->tx.size / 4, max, &c->tx_backoff))
 		return;
 	add_wait_queue(sk_sleep(sk), &wait);
 	circuit_tx_arm(&c->tx, c->tx.size / 2);
-	if (!circuit_tx_space(&c->tx) && !tx_broken(sk)) {
-		mutex_unlock(&cs->tx_mutex);
+	if (!circuit_tx_space(&c->tx) && !tx_broken(ep)) {
+		mutex_unlock(&ep->tx_mutex);
 		start = local_clock();
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 		start = local_clock() - start;
-		mutex_lock(&cs->tx_mutex);
-		if (cs->c == c)
+		mutex_lock(&ep->tx_mutex);
+		if (ep->c == c)
 			spin_learn(start, max, &c->tx_backoff);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
 }
 
 /* Wait until a call in progress is decided, as sk_stream_wait_connect(). */
-static int tx_wait_connect(struct sock *sk, long *timeo)
+static int tx_wait_connect(struct circuit_ep *ep, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct sock *sk = ep->sk;
 	int err = 0;
 
 	add_wait_queue(sk_sleep(sk), &wait);
-	while (READ_ONCE(sk->sk_state) == TCP_SYN_SENT) {
+	while (READ_ONCE(ep->state) == TCP_SYN_SENT) {
 		err = -EAGAIN;
 		if (!*timeo)
 			break;
@@ -174,7 +177,7 @@ static int check_control(struct msghdr *msg)
 
 /**
  * circuit_stream_sendmsg - sendmsg() of a stream socket
- * @sock: the socket
+ * @ep: the endpoint
  * @msg: what to send
  * @len: how much of it
  *
@@ -182,10 +185,9 @@ static int check_control(struct msghdr *msg)
  *
  * Return: bytes sent, or a negative errno, as TCP.
  */
-int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
+int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len)
 {
-	struct sock *sk = sock->sk;
-	struct circuit_sock *cs = circuit_sk(sk);
+	struct sock *sk = ep->sk;
 	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	size_t done = 0;
 	int err = 0;
@@ -197,19 +199,19 @@ int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		if (err)
 			return err;
 	}
-	if (unlikely(READ_ONCE(sk->sk_state) == TCP_SYN_SENT)) {
-		err = tx_wait_connect(sk, &timeo);
+	if (unlikely(READ_ONCE(ep->state) == TCP_SYN_SENT)) {
+		err = tx_wait_connect(ep, &timeo);
 		if (err)
 			return err;
 	}
-	mutex_lock(&cs->tx_mutex);
+	mutex_lock(&ep->tx_mutex);
 	for (;;) {
-		struct circuit *c = circuit_sock_rings(cs);
+		struct circuit *c = circuit_ep_rings(ep);
 		int space;
 		u32 n;
 
 		err = -EPIPE;
-		if (unlikely(!c || tx_broken(sk)))
+		if (unlikely(!c || tx_broken(ep)))
 			break;
 		err = 0;
 		if (done == len)
@@ -217,12 +219,12 @@ int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		space = circuit_tx_space(&c->tx);
 		if (unlikely(space <= 0)) {
 			if (space < 0) {
-				circuit_sock_kill(sk, c);
+				circuit_ep_kill(ep, c);
 				continue;
 			}
 			err = -EAGAIN;
 			if (!timeo) {
-				set_bit(SOCK_NOSPACE, &sock->flags);
+				set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 				circuit_tx_arm(&c->tx, tx_lowat(&c->tx));
 				if (circuit_tx_space(&c->tx))
 					continue;
@@ -231,7 +233,7 @@ int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 			err = sock_intr_errno(timeo);
 			if (signal_pending(current))
 				break;
-			tx_wait(sk, c, &timeo);
+			tx_wait(ep, c, &timeo);
 			continue;
 		}
 		n = copy_in(&c->tx, min3((size_t)space, len - done, (size_t)PIECE), &msg->msg_iter);
@@ -244,19 +246,19 @@ int circuit_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		done += n;
 		/* Nobody will ever read this: TCP's far end would answer with a RST. */
 		if (unlikely(circuit_tx_lost(&c->tx)))
-			circuit_sock_reset(sk, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+			circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 	}
-	mutex_unlock(&cs->tx_mutex);
+	mutex_unlock(&ep->tx_mutex);
 	if (done)
 		return done;
 	return err ? sk_stream_error(sk, msg->msg_flags, err) : 0;
 }
 
 /* Wait for data. rx_mutex is held on entry and exit; @c may be NULL. */
-static void rx_wait(struct sock *sk, struct circuit *c, u32 want, long *timeo)
+static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 want, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
-	struct circuit_sock *cs = circuit_sk(sk);
+	struct sock *sk = ep->sk;
 	int state = c ? TCP_ESTABLISHED : TCP_SYN_SENT;
 	u64 max = 0, start;
 	bool idle;
@@ -277,13 +279,13 @@ static void rx_wait(struct sock *sk, struct circuit *c, u32 want, long *timeo)
 		idle = true;
 	}
 	if (idle && !READ_ONCE(sk->sk_err) && !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) &&
-	    READ_ONCE(sk->sk_state) == state) {
-		mutex_unlock(&cs->rx_mutex);
+	    READ_ONCE(ep->state) == state) {
+		mutex_unlock(&ep->rx_mutex);
 		start = local_clock();
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 		start = local_clock() - start;
-		mutex_lock(&cs->rx_mutex);
-		if (c && cs->c == c)
+		mutex_lock(&ep->rx_mutex);
+		if (c && ep->c == c)
 			spin_learn(start, max, &c->rx_backoff);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
@@ -314,17 +316,16 @@ static bool rx_watched(struct sock *sk)
 
 /**
  * circuit_stream_recvmsg - recvmsg() of a stream socket
- * @sock: the socket
+ * @ep: the endpoint
  * @msg: where to
  * @len: how much at most
  * @flags: MSG_*
  *
  * Return: bytes received, 0 at the end of the stream, or a negative errno, as TCP.
  */
-int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len, int flags)
 {
-	struct sock *sk = sock->sk;
-	struct circuit_sock *cs = circuit_sk(sk);
+	struct sock *sk = ep->sk;
 	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
 	size_t target = sock_rcvlowat(sk, flags & MSG_WAITALL, len);
 	size_t done = 0;
@@ -335,15 +336,15 @@ int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 		return -EAGAIN;
 	if (unlikely(flags & MSG_OOB))
 		return -EINVAL;
-	if (unlikely(READ_ONCE(sk->sk_state) == TCP_LISTEN))
+	if (unlikely(READ_ONCE(ep->state) == TCP_LISTEN))
 		return -ENOTCONN;
-	mutex_lock(&cs->rx_mutex);
+	mutex_lock(&ep->rx_mutex);
 	while (done < len || !len) {
 		/* What was said before the rings are looked at is true of what they hold. */
-		int state = smp_load_acquire(&sk->sk_state);
+		int state = smp_load_acquire(&ep->state);
 		int shut = smp_load_acquire(&sk->sk_shutdown);
 		int failed = smp_load_acquire(&sk->sk_err);
-		struct circuit *c = circuit_sock_rings(cs);
+		struct circuit *c = circuit_ep_rings(ep);
 		int ring = 0, avail = 0;
 
 		if (likely(c)) {
@@ -353,7 +354,7 @@ int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 			if (unlikely(ring < 0 || avail < 0)) {
 				ring = 0;
 				avail = 0;
-				circuit_sock_kill(sk, c);
+				circuit_ep_kill(ep, c);
 			} else {
 				avail -= skip;
 			}
@@ -380,7 +381,7 @@ int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 		if (done >= target && (done || !len))
 			break;
 		if (unlikely(ring & CIRCUIT_TX_RST && state != TCP_CLOSE)) {
-			circuit_sock_reset(sk, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+			circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 			continue;
 		}
 		if (failed) {
@@ -403,30 +404,30 @@ int circuit_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 			break;
 		err = 0;
 		/* Never less than there is already, which a peek leaves where it is. */
-		rx_wait(sk, c, c ? max_t(size_t, skip + 1,
+		rx_wait(ep, c, c ? max_t(size_t, skip + 1,
 					 min_t(size_t, target - done + skip, c->rx.size / 2)) : 1,
 			&timeo);
 	}
 	if (done && rx_watched(sk)) {
-		struct circuit *c = circuit_sock_rings(cs);
+		struct circuit *c = circuit_ep_rings(ep);
 
 		if (c && rx_rearm(c, c->rx.tail - c->rx.head))
 			sk->sk_data_ready(sk);
 	}
-	mutex_unlock(&cs->rx_mutex);
+	mutex_unlock(&ep->rx_mutex);
 	return done ?: err;
 }
 
-static __poll_t rx_poll(struct sock *sk)
+static __poll_t rx_poll(struct circuit_ep *ep)
 {
-	struct circuit_sock *cs = circuit_sk(sk);
+	struct sock *sk = ep->sk;
 	struct circuit *c;
 	__poll_t mask = 0;
 	int ring, avail;
 	u32 want;
 
-	mutex_lock(&cs->rx_mutex);
-	c = circuit_sock_rings(cs);
+	mutex_lock(&ep->rx_mutex);
+	c = circuit_ep_rings(ep);
 	if (!c)
 		goto unlock;
 	want = clamp_t(u32, READ_ONCE(sk->sk_rcvlowat), 1, c->rx.size / 2);
@@ -442,28 +443,27 @@ static __poll_t rx_poll(struct sock *sk)
 		avail = circuit_rx_avail(&c->rx);
 	}
 	if (ring < 0 || avail < 0)
-		circuit_sock_kill(sk, c);
+		circuit_ep_kill(ep, c);
 	else if (ring & CIRCUIT_TX_RST)
-		circuit_sock_reset(sk, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+		circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 	else if (ring & CIRCUIT_TX_FIN)
 		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 	if (avail >= (int)want)
 		mask |= EPOLLIN | EPOLLRDNORM;
 unlock:
-	mutex_unlock(&cs->rx_mutex);
+	mutex_unlock(&ep->rx_mutex);
 	return mask;
 }
 
-static __poll_t tx_poll(struct sock *sk)
+static __poll_t tx_poll(struct circuit_ep *ep)
 {
-	struct circuit_sock *cs = circuit_sk(sk);
 	struct circuit *c;
 	__poll_t mask = 0;
 	int space, want;
 
-	mutex_lock(&cs->tx_mutex);
-	c = circuit_sock_rings(cs);
-	if (!c || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN) {
+	mutex_lock(&ep->tx_mutex);
+	c = circuit_ep_rings(ep);
+	if (!c || READ_ONCE(ep->sk->sk_shutdown) & SEND_SHUTDOWN) {
 		mask = EPOLLOUT | EPOLLWRNORM;
 		goto unlock;
 	}
@@ -474,21 +474,21 @@ static __poll_t tx_poll(struct sock *sk)
 		space = circuit_tx_space(&c->tx);
 	}
 	if (space < 0)
-		circuit_sock_kill(sk, c);
+		circuit_ep_kill(ep, c);
 	else if (space >= want)
 		mask = EPOLLOUT | EPOLLWRNORM;
 unlock:
-	mutex_unlock(&cs->tx_mutex);
+	mutex_unlock(&ep->tx_mutex);
 	return mask;
 }
 
-static __poll_t listen_poll(struct circuit_sock *cs)
+static __poll_t listen_poll(struct circuit_ep *ep)
 {
 	struct circuit_listener *lst;
 	__poll_t mask = 0;
 
 	rcu_read_lock();
-	lst = READ_ONCE(cs->lst);
+	lst = READ_ONCE(ep->lst);
 	if (lst && READ_ONCE(lst->queued))
 		mask = EPOLLIN | EPOLLRDNORM;
 	rcu_read_unlock();
@@ -497,30 +497,27 @@ static __poll_t listen_poll(struct circuit_sock *cs)
 
 /**
  * circuit_stream_poll - poll() of a stream socket
- * @file: the socket's file
- * @sock: the socket
- * @wait: as usual
+ * @ep: the endpoint; the caller has seen to sock_poll_wait()
+ * @events: those that are asked for
  *
  * The events, and which of them come together, are those of tcp_poll().
  */
-__poll_t circuit_stream_poll(struct file *file, struct socket *sock, poll_table *wait)
+__poll_t circuit_stream_poll(struct circuit_ep *ep, __poll_t events)
 {
-	struct sock *sk = sock->sk;
-	struct circuit_sock *cs = circuit_sk(sk);
-	__poll_t mask = 0, events = poll_requested_events(wait);
+	struct sock *sk = ep->sk;
+	__poll_t mask = 0;
 	int state, shutdown;
 
-	sock_poll_wait(file, sock, wait);
-	state = smp_load_acquire(&sk->sk_state);
+	state = smp_load_acquire(&ep->state);
 	if (state == TCP_LISTEN)
-		return listen_poll(cs);
+		return listen_poll(ep);
 	if (state != TCP_SYN_SENT) {
-		mask |= rx_poll(sk);
+		mask |= rx_poll(ep);
 		if (events & (EPOLLOUT | EPOLLWRNORM))
-			mask |= tx_poll(sk);
+			mask |= tx_poll(ep);
 	}
 	/* Only now: the looks into the rings may have ended the connection. */
-	state = smp_load_acquire(&sk->sk_state);
+	state = smp_load_acquire(&ep->state);
 	shutdown = READ_ONCE(sk->sk_shutdown);
 	if (shutdown & RCV_SHUTDOWN)
 		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
@@ -537,55 +534,55 @@ __poll_t circuit_stream_poll(struct file *file, struct socket *sock, poll_table 
 
 /**
  * circuit_stream_unread - bytes that recv() would find
- * @cs: the socket
+ * @ep: the endpoint
  */
-u32 circuit_stream_unread(struct circuit_sock *cs)
+u32 circuit_stream_unread(struct circuit_ep *ep)
 {
 	int avail = 0;
 
-	mutex_lock(&cs->rx_mutex);
-	if (circuit_sock_rings(cs))
-		avail = circuit_rx_avail(&cs->c->rx);
-	mutex_unlock(&cs->rx_mutex);
+	mutex_lock(&ep->rx_mutex);
+	if (circuit_ep_rings(ep))
+		avail = circuit_rx_avail(&ep->c->rx);
+	mutex_unlock(&ep->rx_mutex);
 	return max(avail, 0);
 }
 
 /**
  * circuit_stream_unsent - bytes the far end has not read
- * @cs: the socket
+ * @ep: the endpoint
  */
-u32 circuit_stream_unsent(struct circuit_sock *cs)
+u32 circuit_stream_unsent(struct circuit_ep *ep)
 {
 	int space = 0;
 	u32 unsent = 0;
 
-	mutex_lock(&cs->tx_mutex);
-	if (circuit_sock_rings(cs)) {
-		space = circuit_tx_space(&cs->c->tx);
+	mutex_lock(&ep->tx_mutex);
+	if (circuit_ep_rings(ep)) {
+		space = circuit_tx_space(&ep->c->tx);
 		if (space >= 0)
-			unsent = cs->c->tx.size - space;
+			unsent = ep->c->tx.size - space;
 	}
-	mutex_unlock(&cs->tx_mutex);
+	mutex_unlock(&ep->tx_mutex);
 	return unsent;
 }
 
 /**
  * circuit_stream_drained - has the far end read everything?
- * @cs: the socket
+ * @ep: the endpoint
  *
  * If not, the socket is woken when it has.
  */
-bool circuit_stream_drained(struct circuit_sock *cs)
+bool circuit_stream_drained(struct circuit_ep *ep)
 {
 	bool drained = true;
 
-	mutex_lock(&cs->tx_mutex);
-	if (circuit_sock_rings(cs)) {
-		struct circuit_tx *tx = &cs->c->tx;
+	mutex_lock(&ep->tx_mutex);
+	if (circuit_ep_rings(ep)) {
+		struct circuit_tx *tx = &ep->c->tx;
 
 		circuit_tx_arm(tx, tx->size);
 		drained = circuit_tx_space(tx) == tx->size;
 	}
-	mutex_unlock(&cs->tx_mutex);
+	mutex_unlock(&ep->tx_mutex);
 	return drained;
 }

@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Endpoints: what makes a socket, of whichever family, an end of circuits.
+ *
+ * States are TCP's, as far as they can be told apart from outside: TCP_CLOSE,
+ * TCP_SYN_SENT, TCP_ESTABLISHED, TCP_LISTEN. What the far end and the operator do
+ * arrives in the tasklet, which changes the state, sk_err and sk_shutdown under
+ * sk_lock.slock and wakes whoever waits; see guest.h for the order of locks.
+ *
+ * close() needs no lingering: what was written is in memory that the far end can
+ * read until it hangs up as well, so HANGUP goes out at once. SO_LINGER with a
+ * timeout waits for the far end to have read everything, which is more than TCP
+ * promises.
+ */
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <net/tcp_states.h>
+#include "guest.h"
+
+static unsigned int call_timeout = 127;
+module_param(call_timeout, uint, 0644);
+MODULE_PARM_DESC(call_timeout, "seconds before an unanswered call fails with ETIMEDOUT");
+
+/* Nobody answered the call in time. */
+static void call_timer(struct timer_list *t)
+{
+	struct circuit_ep *ep = compat_from_timer(ep, t, timer);
+	struct sock *sk = ep->sk;
+	struct circuit *c;
+
+	circuit_ep_lock(ep);
+	/* If it is pending again, then for another call. */
+	c = timer_pending(&ep->timer) ? NULL : ep->call;
+	if (c)
+		circuit_get(c);
+	circuit_ep_unlock(ep);
+	if (c) {
+		if (circuit_cancel(c))
+			circuit_ep_refused(ep, c, ETIMEDOUT, CIRCUIT_REASON_TIMEOUT);
+		circuit_put(c);
+	}
+	sock_put(sk);
+}
+
+/**
+ * circuit_ep_init - make an endpoint
+ * @ep: the memory for it, zeroed
+ * @sk: its socket
+ */
+void circuit_ep_init(struct circuit_ep *ep, struct sock *sk)
+{
+	ep->sk = sk;
+	ep->state = TCP_CLOSE;
+	timer_setup(&ep->timer, call_timer, 0);
+	mutex_init(&ep->tx_mutex);
+	mutex_init(&ep->rx_mutex);
+}
+
+/* The connection has ended, by an error unless that is 0. slock is held. */
+static void ep_end(struct circuit_ep *ep, int err, u32 reason)
+{
+	ep->reason = reason;
+	WRITE_ONCE(ep->sk->sk_err, err);
+	WRITE_ONCE(ep->sk->sk_shutdown, SHUTDOWN_MASK);
+	/* As in tcp_reset(): the error is there before the state says so. */
+	smp_store_release(&ep->state, TCP_CLOSE);
+}
+
+/* Rings are what buffers are to TCP, and SO_*BUF tells the size as it does there. */
+static void ep_established(struct circuit_ep *ep, struct circuit *c)
+{
+	ep->sk->sk_sndbuf = 2 * c->tx.size;
+	ep->sk->sk_rcvbuf = 2 * c->rx.size;
+	smp_store_release(&ep->c, c);
+	smp_store_release(&ep->state, TCP_ESTABLISHED);
+}
+
+/**
+ * circuit_ep_connected - a call was answered
+ * @ep: its endpoint, valid under RCU
+ * @c: the circuit, set up
+ *
+ * Context: the tasklet.
+ *
+ * Return: false if the socket no longer wants it.
+ */
+bool circuit_ep_connected(struct circuit_ep *ep, struct circuit *c)
+{
+	bool wanted;
+
+	circuit_ep_lock(ep);
+	wanted = ep->call == c;
+	if (wanted) {
+		ep->call = NULL;
+		ep_established(ep, c);
+		sk_stop_timer(ep->sk, &ep->timer);
+	}
+	circuit_ep_unlock(ep);
+	if (wanted) {
+		ep->sk->sk_state_change(ep->sk);
+		sk_wake_async(ep->sk, SOCK_WAKE_IO, POLL_OUT);
+	}
+	return wanted;
+}
+
+/**
+ * circuit_ep_refused - a call was refused
+ * @ep: its endpoint, valid under RCU
+ * @c: the call
+ * @err: positive errno
+ * @reason: enum circuit_reason
+ *
+ * Context: the tasklet or process.
+ */
+void circuit_ep_refused(struct circuit_ep *ep, struct circuit *c, int err, u32 reason)
+{
+	bool wanted;
+
+	circuit_ep_lock(ep);
+	wanted = ep->call == c;
+	if (wanted) {
+		ep->call = NULL;
+		ep_end(ep, err, reason);
+		sk_stop_timer(ep->sk, &ep->timer);
+	}
+	circuit_ep_unlock(ep);
+	if (wanted) {
+		sk_error_report(ep->sk);
+		ep->sk->sk_state_change(ep->sk);
+		circuit_put(c);
+	}
+}
+
+/**
+ * circuit_ep_reset - a connection was cut off
+ * @ep: its endpoint, valid under RCU
+ * @c: the circuit
+ * @err: positive errno
+ * @reason: enum circuit_reason
+ *
+ * What is in the ring can still be read, as with TCP.
+ *
+ * Context: any but hard interrupt.
+ */
+void circuit_ep_reset(struct circuit_ep *ep, struct circuit *c, int err, u32 reason)
+{
+	bool done;
+
+	circuit_ep_lock(ep);
+	done = READ_ONCE(ep->c) != c || ep->state == TCP_CLOSE;
+	if (!done) {
+		/* After the far end's FIN, TCP calls it a broken pipe. */
+		if (err == ECONNRESET && READ_ONCE(c->rx.prod->flags) & CIRCUIT_TX_FIN)
+			err = EPIPE;
+		ep_end(ep, err, reason);
+	}
+	circuit_ep_unlock(ep);
+	if (!done) {
+		sk_error_report(ep->sk);
+		ep->sk->sk_state_change(ep->sk);
+	}
+}
+
+/**
+ * circuit_ep_kill - the far end broke the ring's rules
+ * @ep: the endpoint
+ * @c: its circuit
+ *
+ * Context: process or bottom half.
+ */
+void circuit_ep_kill(struct circuit_ep *ep, struct circuit *c)
+{
+	pr_warn_ratelimited("circuit: circuit %u: line %s broke the ring's rules, reset\n",
+			    c->index, c->peer);
+	circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_VIOLATION);
+}
+
+/**
+ * circuit_ep_unlistened - the line went down under a listener
+ * @ep: its endpoint, valid under RCU
+ *
+ * Context: any but hard interrupt.
+ */
+void circuit_ep_unlistened(struct circuit_ep *ep)
+{
+	circuit_ep_lock(ep);
+	ep_end(ep, ENETDOWN, CIRCUIT_REASON_LINE_DELETED);
+	circuit_ep_unlock(ep);
+	sk_error_report(ep->sk);
+	ep->sk->sk_state_change(ep->sk);
+}
+
+/**
+ * circuit_ep_leave_rings - wait for those at work in a socket's rings
+ * @ep: the endpoint, its socket referenced and its line down
+ *
+ * Context: process.
+ */
+void circuit_ep_leave_rings(struct circuit_ep *ep)
+{
+	mutex_lock(&ep->tx_mutex);
+	mutex_unlock(&ep->tx_mutex);
+	mutex_lock(&ep->rx_mutex);
+	mutex_unlock(&ep->rx_mutex);
+}
+
+/* Act upon what the far end said about the stream as a whole. */
+static void ep_flags(struct circuit_ep *ep, struct circuit *c, u32 flags)
+{
+	struct sock *sk = ep->sk;
+
+	if (flags & ~(CIRCUIT_TX_FLAGS | CIRCUIT_RX_CLOSED << 16)) {
+		circuit_ep_kill(ep, c);
+		return;
+	}
+	if (flags & CIRCUIT_TX_FIN && !(c->seen_flags & CIRCUIT_TX_FIN)) {
+		circuit_ep_lock(ep);
+		if (ep->c == c)
+			WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | RCV_SHUTDOWN);
+		circuit_ep_unlock(ep);
+	}
+	c->seen_flags = flags;
+	/* Closed for good with something of ours unread is a RST in TCP's eyes. */
+	if (flags & CIRCUIT_TX_RST || circuit_tx_lost(&c->tx)) {
+		circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+		return;
+	}
+	sk->sk_state_change(sk);
+	if (flags & CIRCUIT_TX_FIN)
+		sk_wake_async(sk, SOCK_WAKE_WAITD, POLL_IN);
+}
+
+static void ep_write_space(struct sock *sk)
+{
+	struct socket_wq *wq;
+
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq))
+		wake_up_interruptible_poll(&wq->wait, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	sk_wake_async(sk, SOCK_WAKE_SPACE, POLL_OUT);
+	rcu_read_unlock();
+}
+
+/**
+ * circuit_ep_attention - the far end has moved
+ * @c: the circuit
+ *
+ * Wakes those, and only those, for whom something has changed; what exactly, they
+ * find out by themselves.
+ *
+ * Context: the tasklet.
+ */
+void circuit_ep_attention(struct circuit *c)
+{
+	struct circuit_ep *ep = READ_ONCE(c->ep);
+	u32 flags, tail, head;
+
+	if (!ep)
+		return;
+	c->wakeups++;
+	/* Flags before the tail, so that a FIN is not seen before the data. */
+	flags = virt_load_acquire(&c->rx.prod->flags) |
+		READ_ONCE(c->tx.cons->flags) << 16;
+	tail = READ_ONCE(c->rx.prod->tail);
+	head = READ_ONCE(c->tx.cons->head);
+	if (tail != c->seen_tail) {
+		c->seen_tail = tail;
+		ep->sk->sk_data_ready(ep->sk);
+	}
+	if (flags != c->seen_flags)
+		ep_flags(ep, c, flags);
+	if (head != c->seen_head) {
+		c->seen_head = head;
+		ep_write_space(ep->sk);
+	}
+}
+
+/**
+ * circuit_ep_call - place a call
+ * @ep: an endpoint that is closed; its socket is owned
+ * @line: the line to call through
+ * @call: whom to call; ring sizes are filled in
+ *
+ * What an earlier connection has left behind is cleared.
+ *
+ * Return: 0, and the state tells what becomes of the call; -ENOMEM, or -ENETDOWN if
+ * the line goes down.
+ */
+int circuit_ep_call(struct circuit_ep *ep, struct circuit_line *line,
+		    struct circuit_sig_call *call)
+{
+	struct sock *sk = ep->sk;
+	struct circuit *c;
+	int err;
+
+	c = circuit_alloc(line, GFP_KERNEL);
+	if (!c)
+		return -ENOMEM;
+	circuit_ep_disconnect(ep, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+	circuit_ep_lock(ep);
+	sk->sk_shutdown = 0;
+	sk->sk_err = 0;
+	ep->reason = CIRCUIT_REASON_NONE;
+	ep->call = circuit_get(c);
+	ep->state = TCP_SYN_SENT;
+	sk_reset_timer(sk, &ep->timer, jiffies + min(call_timeout, 86400u) * HZ);
+	circuit_ep_unlock(ep);
+
+	call->tx_size = circuit_ep_wish(sk, SOCK_SNDBUF_LOCK, sk->sk_sndbuf);
+	call->rx_size = circuit_ep_wish(sk, SOCK_RCVBUF_LOCK, sk->sk_rcvbuf);
+	err = circuit_place(c, ep, call);
+	if (err)
+		circuit_ep_refused(ep, c, -err, CIRCUIT_REASON_NO_MEMORY);
+	circuit_put(c);
+	return err;
+}
+
+/**
+ * circuit_ep_wait - wait until a call is decided
+ * @ep: the endpoint; its socket is owned, and let go of meanwhile
+ * @timeo: how long, in jiffies
+ *
+ * Return: what is left of @timeo.
+ */
+long circuit_ep_wait(struct circuit_ep *ep, long timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct sock *sk = ep->sk;
+
+	add_wait_queue(sk_sleep(sk), &wait);
+	while (READ_ONCE(ep->state) == TCP_SYN_SENT) {
+		release_sock(sk);
+		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
+		lock_sock(sk);
+		if (signal_pending(current) || !timeo)
+			break;
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	return timeo;
+}
+
+/**
+ * circuit_ep_adopt - take up a circuit that waited to be accepted
+ * @ep: a new endpoint
+ * @c: the circuit; the queue's reference is consumed
+ */
+void circuit_ep_adopt(struct circuit_ep *ep, struct circuit *c)
+{
+	ep_established(ep, c);
+	WRITE_ONCE(c->ep, ep);
+	smp_mb();	/* pairs with the one in sig_reset() */
+	if (READ_ONCE(c->reason))
+		circuit_ep_reset(ep, c, ECONNRESET, c->reason);
+	/* Whatever happened while the circuit was nobody's: have it looked at. */
+	rcu_read_lock();	/* circuit_line_detach() waits before it kills the tasklet */
+	if (circuit_line_up(c->line)) {
+		circuit_attn_raise(c->line->attn_in, c->index);
+		tasklet_schedule(&c->line->tasklet);
+	}
+	rcu_read_unlock();
+}
+
+/**
+ * circuit_ep_disconnect - give a connection or call up
+ * @ep: the endpoint; its socket is owned, or nobody else can have it
+ * @flags: CIRCUIT_TX_* to leave for the far end
+ * @reason: as for circuit_hangup()
+ */
+void circuit_ep_disconnect(struct circuit_ep *ep, u32 flags, enum circuit_reason reason)
+{
+	struct circuit *call, *c;
+
+	circuit_ep_lock(ep);
+	call = ep->call;
+	ep->call = NULL;
+	smp_store_release(&ep->state, TCP_CLOSE);
+	sk_stop_timer(ep->sk, &ep->timer);
+	circuit_ep_unlock(ep);
+	if (call) {
+		/* If this is too late, the tasklet finds the call unwanted. */
+		circuit_cancel(call);
+		circuit_put(call);
+	}
+
+	mutex_lock(&ep->tx_mutex);
+	mutex_lock(&ep->rx_mutex);
+	c = ep->c;
+	circuit_ep_lock(ep);
+	WRITE_ONCE(ep->c, NULL);
+	circuit_ep_unlock(ep);
+	if (c) {
+		circuit_hangup(c, flags, reason);
+		circuit_put(c);
+	}
+	mutex_unlock(&ep->rx_mutex);
+	mutex_unlock(&ep->tx_mutex);
+}
+
+/**
+ * circuit_ep_unlisten - withdraw an endpoint's listener, if it has one
+ * @ep: the endpoint; its socket is owned
+ */
+void circuit_ep_unlisten(struct circuit_ep *ep)
+{
+	struct circuit_listener *lst = ep->lst;
+
+	/* Out of poll()'s sight before it is freed. */
+	WRITE_ONCE(ep->lst, NULL);
+	if (lst)
+		circuit_listener_close(lst);
+}
+
+/* Nothing follows; tx_mutex is held, so no writer is at work. */
+static void ep_fin(struct circuit_ep *ep)
+{
+	struct circuit *c = circuit_ep_rings(ep);
+
+	if (!c || c->tx_flags & CIRCUIT_TX_FIN)
+		return;
+	circuit_tx_flag(&c->tx, CIRCUIT_TX_FIN, c->tx_flags);
+	c->tx_flags |= CIRCUIT_TX_FIN;
+	circuit_line_notify(c->line, c->index);
+}
+
+/**
+ * circuit_ep_shutdown - shutdown() of a connection, or of what was one
+ * @ep: the endpoint; its socket is owned
+ * @how: RCV_SHUTDOWN, SEND_SHUTDOWN or both
+ */
+void circuit_ep_shutdown(struct circuit_ep *ep, int how)
+{
+	struct sock *sk = ep->sk;
+
+	/* FIN follows the last byte: wait for a writer at work. */
+	mutex_lock(&ep->tx_mutex);
+	if (how & SEND_SHUTDOWN)
+		ep_fin(ep);
+	circuit_ep_lock(ep);
+	WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | how);
+	circuit_ep_unlock(ep);
+	mutex_unlock(&ep->tx_mutex);
+}
+
+static void ep_linger(struct circuit_ep *ep)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct sock *sk = ep->sk;
+	long timeo = sk->sk_lingertime;
+
+	mutex_lock(&ep->tx_mutex);
+	ep_fin(ep);
+	mutex_unlock(&ep->tx_mutex);
+	add_wait_queue(sk_sleep(sk), &wait);
+	while (timeo && !circuit_stream_drained(ep) && ep->state == TCP_ESTABLISHED &&
+	       !signal_pending(current)) {
+		release_sock(sk);
+		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
+		lock_sock(sk);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+}
+
+/**
+ * circuit_ep_close - close() of an endpoint
+ * @ep: the endpoint; its socket is owned
+ */
+void circuit_ep_close(struct circuit_ep *ep)
+{
+	struct sock *sk = ep->sk;
+	u32 flags = CIRCUIT_TX_FIN;
+
+	circuit_ep_unlisten(ep);
+	if (ep->c) {
+		/* As tcp_close(): unread data, or linger of zero, is an abort. */
+		if (circuit_stream_unread(ep) ||
+		    (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime))
+			flags = CIRCUIT_TX_RST;
+		else if (sock_flag(sk, SOCK_LINGER) && !(current->flags & PF_EXITING))
+			ep_linger(ep);
+	}
+	circuit_ep_disconnect(ep, flags, CIRCUIT_REASON_NONE);
+	sk->sk_shutdown = SHUTDOWN_MASK;
+}
