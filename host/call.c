@@ -15,7 +15,11 @@
  * All of it under exchange->lock. A circuit is found through the ends of its
  * lines; before it has any, through its caller's reference in line->calls.
  */
+#include <linux/jhash.h>
+#include <linux/random.h>
 #include <linux/slab.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
 #include "host.h"
 #include "trace.h"
 
@@ -40,6 +44,8 @@ static void circuit_free(struct circuit *c)
 
 	if (c->cable)
 		circuit_pair_return(c);
+	if (c->tuple.dport)
+		circuit_directory_del_tuple(ex, c);
 	xa_erase(&ex->circuits, c->id);
 	for (i = 0; i < 2; i++)
 		if (c->end[i].line)
@@ -152,22 +158,127 @@ static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_lis
 	return CIRCUIT_REASON_NONE;
 }
 
+/*
+ * The caller's address: one of its line's, which must be that which it claims, if it
+ * claims any.
+ */
+static bool call_source(struct circuit *c, const struct in6_addr *src, const struct in6_addr *dst)
+{
+	struct circuit_line *line = c->end[0].line;
+	struct circuit_addr *addr;
+
+	list_for_each_entry(addr, &line->addrs, list)
+		if (ipv6_addr_any(src) ?
+		    ipv6_addr_v4mapped(&addr->addr) == ipv6_addr_v4mapped(dst) :
+		    ipv6_addr_equal(&addr->addr, src)) {
+			c->end[0].addr = addr->addr;
+			return true;
+		}
+	return false;
+}
+
+/* Enter a call between IP addresses, with a port for the caller if it has none. */
+static enum circuit_reason call_tuple(struct circuit *c)
+{
+	struct circuit_line *line = c->end[0].line;
+	struct circuit_exchange *ex = line->ex;
+	int low, high, tries, err;
+	u32 span;
+
+	c->tuple.src = c->end[0].addr;
+	c->tuple.dst = c->end[1].addr;
+	c->tuple.sport = c->end[0].port;
+	c->tuple.dport = c->end[1].port;
+	if (c->tuple.sport) {
+		err = circuit_directory_add_tuple(ex, c);
+	} else {
+		inet_get_local_port_range(ex->net, &low, &high);
+		span = high - low + 1;
+		if (!line->next_port)
+			line->next_port = get_random_u32();
+		for (tries = 0; tries < CIRCUIT_PORT_TRIES; tries++) {
+			c->tuple.sport = low + line->next_port++ % span;
+			err = circuit_directory_add_tuple(ex, c);
+			if (err != -EEXIST)
+				break;
+		}
+		c->end[0].port = c->tuple.sport;
+	}
+	if (!err)
+		return CIRCUIT_REASON_NONE;
+	c->tuple.dport = 0;	/* it has not been entered */
+	return err == -EEXIST ? CIRCUIT_REASON_TUPLE_IN_USE : CIRCUIT_REASON_NO_MEMORY;
+}
+
+/*
+ * Find whom a call to an IP address is for. What the exchange does not know is not an
+ * error: the guest has other ways.
+ */
+static enum circuit_verdict call_by_addr(struct circuit *c, const struct circuit_sig_call *req,
+					 struct circuit_listener **lst,
+					 enum circuit_reason *reason)
+{
+	struct circuit_exchange *ex = c->end[0].line->ex;
+	struct in6_addr src, dst;
+	struct circuit_line *line;
+
+	memcpy(&src, req->src, sizeof(src));
+	memcpy(&dst, req->dst, sizeof(dst));
+	c->ip = true;
+	c->end[1].addr = dst;
+	*reason = CIRCUIT_REASON_NO_ADDRESS;
+	line = circuit_directory_addr(ex, &dst);
+	if (!line)
+		return CIRCUIT_VERDICT_NATIVE;
+	*reason = CIRCUIT_REASON_NOT_YOURS;
+	if (!call_source(c, &src, &dst))
+		return CIRCUIT_VERDICT_NATIVE;
+	*reason = CIRCUIT_REASON_LINE_DOWN;
+	if (!line->ready)
+		return CIRCUIT_VERDICT_NATIVE;
+	*reason = CIRCUIT_REASON_NO_LISTENER;
+	*lst = circuit_directory_listener(ex, line, req->port, &dst,
+					  jhash2((u32 *)&c->end[0].addr, 4, (u32)c->id));
+	if (!*lst)
+		return CIRCUIT_VERDICT_NATIVE;
+	*reason = call_tuple(c);
+	return *reason ? CIRCUIT_VERDICT_REFUSED : CIRCUIT_VERDICT_CONNECTED;
+}
+
+static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_sig_call *req,
+					struct circuit_listener **lst)
+{
+	struct circuit_line *line = c->end[0].line;
+	struct circuit_exchange *ex = line->ex;
+
+	if (req->line[0]) {
+		if (!circuit_name_ok(req->line))
+			return CIRCUIT_REASON_INVALID;
+		line = circuit_directory_line(ex, req->line);
+	}
+	if (!line)
+		return CIRCUIT_REASON_NO_LINE;
+	if (!line->ready)
+		return CIRCUIT_REASON_LINE_DOWN;
+	*lst = circuit_directory_listener(ex, line, req->port, NULL, 0);
+	return *lst ? CIRCUIT_REASON_NONE : CIRCUIT_REASON_NO_LISTENER;
+}
+
 /**
  * circuit_call - place a call
  * @line: the calling line, ready, its exchange locked
  * @ref: the guest's name for the call
  * @req: what it asked for, a private copy
- * @reason: set if the call is refused
+ * @reason: set if the call is refused or none of ours
  *
- * Return: 0 if the call is connected or waits, -ECONNREFUSED if it is refused for
- * @reason, -EPROTO if no honest guest asks that.
+ * Return: enum circuit_verdict, or -EPROTO if no honest guest asks that.
  */
 int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_call *req,
 		 enum circuit_reason *reason)
 {
+	enum circuit_verdict verdict = CIRCUIT_VERDICT_REFUSED;
 	struct circuit_exchange *ex = line->ex;
-	struct circuit_line *dst = line;
-	struct circuit_listener *lst;
+	struct circuit_listener *lst = NULL;
 	struct circuit *c;
 
 	if (xa_load(&line->calls, ref))
@@ -176,7 +287,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	*reason = CIRCUIT_REASON_NO_MEMORY;
 	c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
 	if (!c)
-		goto refuse;
+		return CIRCUIT_VERDICT_REFUSED;
 	c->id = ++ex->next_circuit;
 	c->ref = ref;
 	c->start = ktime_get();
@@ -197,27 +308,23 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	*reason = CIRCUIT_REASON_INVALID;
 	if (req->type != CIRCUIT_SIG_STREAM || !req->port)
 		goto refused;
-	if (req->line[0]) {
-		if (!circuit_name_ok(req->line))
-			goto refused;
-		dst = circuit_directory_line(ex, req->line);
+	if (req->flags & CIRCUIT_SIG_IP && (req->port > U16_MAX || req->src_port > U16_MAX))
+		goto refused;
+	if (req->flags & CIRCUIT_SIG_IP) {
+		verdict = call_by_addr(c, req, &lst, reason);
+		if (verdict == CIRCUIT_VERDICT_NATIVE)
+			goto free;
+	} else {
+		*reason = call_by_name(c, req, &lst);
 	}
-	*reason = CIRCUIT_REASON_NO_LINE;
-	if (!dst)
-		goto refused;
-	*reason = CIRCUIT_REASON_LINE_DOWN;
-	if (!dst->ready)
-		goto refused;
-	*reason = CIRCUIT_REASON_NO_LISTENER;
-	lst = circuit_directory_listener(ex, dst, req->port);
-	if (!lst)
+	if (*reason)
 		goto refused;
 
 	if (lst->queued < lst->backlog && list_empty(&lst->waiting)) {
 		*reason = circuit_connect(c, lst);
 		if (*reason)
 			goto refused;
-		return 0;
+		return CIRCUIT_VERDICT_CONNECTED;
 	}
 	*reason = CIRCUIT_REASON_QUOTA_PENDING;
 	if (line->pending >= line->cfg.pending_max)
@@ -228,14 +335,14 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	line->pending++;
 	c->listener = lst;
 	list_add_tail(&c->wait, &lst->waiting);
-	return 0;
+	return CIRCUIT_VERDICT_WAITS;
 
 refused:
+	verdict = CIRCUIT_VERDICT_REFUSED;
 	call_refused(c, *reason);
 free:
 	circuit_free(c);
-refuse:
-	return -ECONNREFUSED;
+	return verdict;
 }
 
 /**
@@ -336,10 +443,13 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 	*reason = CIRCUIT_REASON_INVALID;
 	if (req->type != CIRCUIT_SIG_STREAM || !req->port || !req->backlog)
 		return -EINVAL;
+	if (req->flags & CIRCUIT_SIG_IP && req->port > U16_MAX)
+		return -EINVAL;
 
 	lst = circuit_listener_find(line, ref);
 	if (lst) {
-		if (lst->key.port != req->port)
+		if (lst->key.port != req->port || lst->flags != req->flags ||
+		    memcmp(&lst->addr, req->addr, sizeof(lst->addr)))
 			return -EPROTO;
 		lst->backlog = min_t(u32, req->backlog, CIRCUIT_BACKLOG_MAX);
 		listener_serve(lst);
@@ -356,6 +466,9 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 		return -ENOMEM;
 	lst->key.line = line->id;
 	lst->key.port = req->port;
+	lst->key.ip = !!(req->flags & CIRCUIT_SIG_IP);
+	memcpy(&lst->addr, req->addr, sizeof(lst->addr));
+	lst->flags = req->flags;
 	lst->line = line;
 	lst->ref = ref;
 	lst->backlog = min_t(u32, req->backlog, CIRCUIT_BACKLOG_MAX);

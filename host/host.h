@@ -43,6 +43,7 @@
 #define _CIRCUIT_HOST_H
 
 #include <linux/eventfd.h>
+#include <linux/in6.h>
 #include <linux/irq_work.h>
 #include <linux/kref.h>
 #include <linux/ktime.h>
@@ -77,6 +78,10 @@ struct circuit_window;
 #define CIRCUIT_LISTENERS_MAX		16384
 #define CIRCUIT_RING_DEFAULT		(128u << 10)
 #define CIRCUIT_BACKLOG_MAX		CIRCUIT_INDEX_MAX
+#define CIRCUIT_ADDRS_MAX		64
+
+/* Ports tried before a call to an IP address is refused for want of one. */
+#define CIRCUIT_PORT_TRIES		1024
 
 /* Messages of one line handled before others get the exchange's lock. */
 #define CIRCUIT_SIG_BUDGET		64
@@ -89,7 +94,9 @@ struct circuit_window;
  * @lock: see above
  * @net: the namespace, NULL once it is going away
  * @lines: lines by name
+ * @addrs: IP addresses of lines
  * @services: listeners by line and port
+ * @tuples: circuits between IP addresses, by addresses and ports
  * @by_id: lines by number, for dumps
  * @circuits: circuits by number, for dumps
  * @next_circuit: number of the next circuit
@@ -100,7 +107,9 @@ struct circuit_exchange {
 	struct mutex		lock;
 	struct net		*net;
 	struct rhashtable	lines;
-	struct rhashtable	services;
+	struct rhashtable	addrs;
+	struct rhltable		services;
+	struct rhashtable	tuples;
 	struct xarray		by_id;
 	struct xarray		circuits;
 	u64			next_circuit;
@@ -162,6 +171,8 @@ struct circuit_line_config {
  * @listeners: the guest's listeners by its own reference
  * @calls: the guest's undecided calls by its own reference
  * @owed: ends with messages that did not fit the signalling circuit
+ * @addrs: its IP addresses, struct circuit_addr
+ * @next_port: where the search for a port to give starts
  * @tx: signalling, operator to guest
  * @rx: signalling, guest to operator
  * @stats: counters
@@ -191,6 +202,8 @@ struct circuit_line {
 	struct xarray			listeners;
 	struct xarray			calls;
 	struct list_head		owed;
+	struct list_head		addrs;
+	u32				next_port;
 
 	struct circuit_tx		tx;
 	struct circuit_rx		rx;
@@ -199,6 +212,20 @@ struct circuit_line {
 };
 
 #define circuit_line_count(line, field)	this_cpu_inc((line)->stats->field)
+
+/**
+ * struct circuit_addr - an IP address of a line
+ * @node: in exchange->addrs
+ * @addr: the address
+ * @line: the line
+ * @list: in line->addrs, in the order they were given
+ */
+struct circuit_addr {
+	struct rhash_head	node;
+	struct in6_addr		addr;
+	struct circuit_line	*line;
+	struct list_head	list;
+};
 
 /**
  * struct circuit_window - one VM attached to a line
@@ -300,6 +327,7 @@ struct circuit_cable {
  * @line: its line, referenced
  * @index: its number on that line, 0 if it has none
  * @port: its port
+ * @addr: its IP address, :: if it has none
  * @nr: which end: 0 calls, 1 is called
  * @hungup: its guest is through with it, or never had it
  * @owe: CIRCUIT_OWE_*
@@ -310,6 +338,7 @@ struct circuit_end {
 	struct circuit_line	*line;
 	u32			index;
 	u32			port;
+	struct in6_addr		addr;
 	u8			nr;
 	bool			hungup;
 	u8			owe;
@@ -318,9 +347,26 @@ struct circuit_end {
 };
 
 /**
+ * struct circuit_tuple - what no two circuits between IP addresses share
+ * @src: the caller's address
+ * @dst: the address called
+ * @sport: the caller's port
+ * @dport: the port called
+ */
+struct circuit_tuple {
+	struct in6_addr	src;
+	struct in6_addr	dst;
+	u32		sport;
+	u32		dport;
+};
+
+/**
  * struct circuit - one call and what becomes of it
  * @rcu: for the relay
  * @id: number, unique in the exchange
+ * @node: in exchange->tuples, if @ip
+ * @tuple: the key there
+ * @ip: the call was to an IP address
  * @ref: the caller's name for the call
  * @start: when it was placed
  * @listener: while the call waits for it
@@ -335,6 +381,9 @@ struct circuit_end {
 struct circuit {
 	struct rcu_head		rcu;
 	u64			id;
+	struct rhash_head	node;
+	struct circuit_tuple	tuple;
+	bool			ip;
 	u32			ref;
 	ktime_t			start;
 	struct circuit_listener	*listener;
@@ -361,16 +410,20 @@ static inline struct circuit_end *circuit_far_end(struct circuit_end *end)
  * struct circuit_service - where a listener can be found
  * @line: number of its line
  * @port: its port
+ * @ip: 1 if it is called by IP address, 0 if by the line's name
  */
 struct circuit_service {
 	u32	line;
 	u32	port;
+	u32	ip;
 };
 
 /**
  * struct circuit_listener - a published port
  * @node: in exchange->services
  * @key: its key there
+ * @addr: its IP address, or that of any host
+ * @flags: CIRCUIT_SIG_V6ONLY, CIRCUIT_SIG_REUSEPORT
  * @line: its line; a listener never outlives its guest
  * @ref: the guest's name for it
  * @backlog: most calls that may be alerted and not answered
@@ -380,8 +433,10 @@ struct circuit_service {
  * @waiting: calls waiting for @queued to fall below @backlog
  */
 struct circuit_listener {
-	struct rhash_head	node;
+	struct rhlist_head	node;
 	struct circuit_service	key;
+	struct in6_addr		addr;
+	u32			flags;
 	struct circuit_line	*line;
 	u32			ref;
 	u32			backlog;
@@ -398,8 +453,15 @@ bool circuit_name_ok(const char *name);
 struct circuit_line *circuit_directory_line(struct circuit_exchange *ex, const char *name);
 int circuit_directory_add_line(struct circuit_exchange *ex, struct circuit_line *line);
 void circuit_directory_del_line(struct circuit_exchange *ex, struct circuit_line *line);
+struct circuit_line *circuit_directory_addr(struct circuit_exchange *ex,
+					    const struct in6_addr *addr);
+int circuit_directory_add_addr(struct circuit_exchange *ex, struct circuit_addr *addr);
+void circuit_directory_del_addr(struct circuit_exchange *ex, struct circuit_addr *addr);
 struct circuit_listener *circuit_directory_listener(struct circuit_exchange *ex,
-						    const struct circuit_line *line, u32 port);
+						    const struct circuit_line *line, u32 port,
+						    const struct in6_addr *addr, u32 hash);
+int circuit_directory_add_tuple(struct circuit_exchange *ex, struct circuit *c);
+void circuit_directory_del_tuple(struct circuit_exchange *ex, struct circuit *c);
 int circuit_directory_add_listener(struct circuit_exchange *ex, struct circuit_listener *lst);
 void circuit_directory_del_listener(struct circuit_exchange *ex, struct circuit_listener *lst);
 
@@ -413,6 +475,8 @@ void circuit_exchange_exit(void);
 /* line.c */
 int circuit_line_create(struct circuit_exchange *ex, const char *name,
 			const struct circuit_line_config *cfg);
+int circuit_line_set_addrs(struct circuit_line *line, const struct in6_addr *addrs,
+			   unsigned int n, unsigned int *bad);
 void circuit_line_delete(struct circuit_line *line);
 struct circuit_line *circuit_line_get(struct circuit_line *line);
 void circuit_line_put(struct circuit_line *line);
@@ -447,6 +511,14 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 struct circuit_listener *circuit_listener_find(struct circuit_line *line, u32 ref);
 void circuit_unlisten(struct circuit_listener *lst, enum circuit_reason reason);
 int circuit_answer(struct circuit_listener *lst, u32 count);
+
+/* What the operator has to say to a call at once. */
+enum circuit_verdict {
+	CIRCUIT_VERDICT_CONNECTED,	/* CONNECTED is owed */
+	CIRCUIT_VERDICT_WAITS,
+	CIRCUIT_VERDICT_REFUSED,
+	CIRCUIT_VERDICT_NATIVE,
+};
 int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_call *req,
 		 enum circuit_reason *reason);
 void circuit_cancel(struct circuit_line *line, u32 ref);

@@ -8,6 +8,7 @@
  */
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <net/ipv6.h>
 #include "host.h"
 #include "trace.h"
 
@@ -91,6 +92,7 @@ int circuit_line_create(struct circuit_exchange *ex, const char *name,
 	xa_init(&line->listeners);
 	xa_init(&line->calls);
 	INIT_LIST_HEAD(&line->owed);
+	INIT_LIST_HEAD(&line->addrs);
 
 	err = xa_alloc(&ex->by_id, &line->id, line, xa_limit_31b, GFP_KERNEL);
 	if (err)
@@ -112,6 +114,82 @@ free:
 	return err;
 }
 
+static void line_drop_addrs(struct circuit_exchange *ex, struct list_head *addrs)
+{
+	struct circuit_addr *addr, *next;
+
+	list_for_each_entry_safe(addr, next, addrs, list) {
+		circuit_directory_del_addr(ex, addr);
+		kfree(addr);
+	}
+}
+
+/**
+ * circuit_line_set_addrs - give a line its IP addresses
+ * @line: the line, its exchange locked
+ * @addrs: the addresses, unicast ones of global or private scope
+ * @n: how many, at most CIRCUIT_ADDRS_MAX; 0 to take them away
+ * @bad: set to the one that is taken, if one is
+ *
+ * Circuits that exist keep the addresses they were called with.
+ *
+ * Return: 0; -EEXIST if another line has one of them, or it is named twice; -ENOMEM.
+ * Nothing has changed then.
+ */
+int circuit_line_set_addrs(struct circuit_line *line, const struct in6_addr *addrs,
+			   unsigned int n, unsigned int *bad)
+{
+	struct circuit_exchange *ex = line->ex;
+	struct circuit_addr *addr, *next;
+	LIST_HEAD(old);
+	LIST_HEAD(new);
+	unsigned int i;
+	int err = 0;
+
+	lockdep_assert_held(&ex->lock);
+	/* Those that stay must not count as taken, nor be missing for a moment. */
+	for (i = 0; i < n && !err; i++) {
+		bool kept = false;
+
+		list_for_each_entry(addr, &line->addrs, list)
+			if (ipv6_addr_equal(&addr->addr, &addrs[i])) {
+				list_move_tail(&addr->list, &old);
+				kept = true;
+				break;
+			}
+		if (kept)
+			continue;
+		*bad = i;
+		addr = kzalloc(sizeof(*addr), GFP_KERNEL_ACCOUNT);
+		if (!addr) {
+			err = -ENOMEM;
+			break;
+		}
+		addr->addr = addrs[i];
+		addr->line = line;
+		err = circuit_directory_add_addr(ex, addr);
+		if (err)
+			kfree(addr);
+		else
+			list_add_tail(&addr->list, &new);
+	}
+	if (err) {
+		line_drop_addrs(ex, &new);
+		list_splice(&old, &line->addrs);
+		return err;
+	}
+	line_drop_addrs(ex, &line->addrs);
+	INIT_LIST_HEAD(&line->addrs);
+	/* In the order given: the first of a family is where calls come from. */
+	for (i = 0; i < n; i++) {
+		list_splice_tail_init(&new, &old);
+		list_for_each_entry_safe(addr, next, &old, list)
+			if (ipv6_addr_equal(&addr->addr, &addrs[i]))
+				list_move_tail(&addr->list, &line->addrs);
+	}
+	return 0;
+}
+
 /**
  * circuit_line_delete - take a line out of service for good
  * @line: a line in the directory; its exchange is locked, and referenced by the
@@ -127,6 +205,7 @@ void circuit_line_delete(struct circuit_line *line)
 	lockdep_assert_held(&ex->lock);
 	line->deleted = true;
 	circuit_directory_del_line(ex, line);
+	circuit_line_set_addrs(line, NULL, 0, NULL);
 	xa_erase(&ex->by_id, line->id);
 	ex->seq++;
 	if (win) {

@@ -8,6 +8,7 @@
  */
 #include <linux/ktime.h>
 #include <net/genetlink.h>
+#include <net/ipv6.h>
 #include <net/sock.h>
 #include "host.h"
 
@@ -27,6 +28,8 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_LISTENERS_MAX] = NLA_POLICY_MAX(NLA_U32, CIRCUIT_LISTENERS_MAX),
 	[CIRCUIT_A_LINE_RING_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_LINE_RING_DEFAULT] = { .type = NLA_U32 },
+	[CIRCUIT_A_LINE_ADDR] = { .type = NLA_BINARY, .len = sizeof(struct in6_addr) },
+	[CIRCUIT_A_LINE_NO_ADDR] = { .type = NLA_FLAG },
 };
 
 static const struct nla_policy name_policy[CIRCUIT_A_LINE_NAME + 1] = {
@@ -131,6 +134,84 @@ static int parse_config(struct genl_info *info, struct circuit_line_config *cfg)
 	return 0;
 }
 
+/* An address as attributes carry it, by the family's length, and as we keep it. */
+static int parse_addr(const struct nlattr *attr, struct in6_addr *addr,
+		      struct netlink_ext_ack *extack)
+{
+	if (nla_len(attr) == sizeof(struct in_addr)) {
+		__be32 v4 = nla_get_in_addr(attr);
+
+		ipv6_addr_set_v4mapped(v4, addr);
+		if (ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
+		    ipv4_is_lbcast(v4))
+			goto bad;
+		return 0;
+	}
+	if (nla_len(attr) != sizeof(*addr))
+		goto bad;
+	*addr = nla_get_in6_addr(attr);
+	if (ipv6_addr_v4mapped(addr) || !(ipv6_addr_type(addr) & IPV6_ADDR_UNICAST) ||
+	    ipv6_addr_type(addr) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL))
+		goto bad;
+	return 0;
+bad:
+	NL_SET_ERR_MSG_ATTR(extack, attr,
+			    "a line's address is a unicast IPv4 or IPv6 address, not of the loopback or a link");
+	return -EINVAL;
+}
+
+/* The addresses a request gives a line, if it speaks of them. */
+struct addrs {
+	bool		given;
+	unsigned int	n;
+	const struct nlattr *attr[CIRCUIT_ADDRS_MAX];
+	struct in6_addr	addr[CIRCUIT_ADDRS_MAX];
+};
+
+static struct addrs *parse_addrs(struct genl_info *info)
+{
+	const struct nlattr *attr;
+	struct addrs *addrs;
+	int rem, err;
+
+	addrs = kzalloc(sizeof(*addrs), GFP_KERNEL);
+	if (!addrs)
+		return ERR_PTR(-ENOMEM);
+	addrs->given = info->attrs[CIRCUIT_A_LINE_NO_ADDR];
+	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, rem) {
+		if (nla_type(attr) != CIRCUIT_A_LINE_ADDR)
+			continue;
+		err = -E2BIG;
+		if (addrs->n == CIRCUIT_ADDRS_MAX) {
+			NL_SET_ERR_MSG_ATTR(info->extack, attr, "a line has at most 64 addresses");
+			goto free;
+		}
+		err = parse_addr(attr, &addrs->addr[addrs->n], info->extack);
+		if (err)
+			goto free;
+		addrs->attr[addrs->n++] = attr;
+		addrs->given = true;
+	}
+	return addrs;
+free:
+	kfree(addrs);
+	return ERR_PTR(err);
+}
+
+static int set_addrs(struct circuit_line *line, const struct addrs *addrs,
+		     struct netlink_ext_ack *extack)
+{
+	unsigned int bad;
+	int err;
+
+	if (!addrs->given)
+		return 0;
+	err = circuit_line_set_addrs(line, addrs->addr, addrs->n, &bad);
+	if (err == -EEXIST)
+		NL_SET_ERR_MSG_ATTR(extack, addrs->attr[bad], "a line has that address already");
+	return err;
+}
+
 static int line_new(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
@@ -144,6 +225,8 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 		.ring_default = CIRCUIT_RING_DEFAULT,
 	};
 	char name[CIRCUIT_NAME_SIZE];
+	struct circuit_line *line;
+	struct addrs *addrs;
 	int err;
 
 	if (GENL_REQ_ATTR_CHECK(info, CIRCUIT_A_LINE_NAME)) {
@@ -156,23 +239,40 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 	err = parse_config(info, &cfg);
 	if (err)
 		return err;
+	addrs = parse_addrs(info);
+	if (IS_ERR(addrs))
+		return PTR_ERR(addrs);
 	mutex_lock(&ex->lock);
 	err = circuit_line_create(ex, name, &cfg);
-	mutex_unlock(&ex->lock);
 	if (err == -EEXIST)
 		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[CIRCUIT_A_LINE_NAME],
 				    "a line of that name exists");
+	if (!err) {
+		line = circuit_directory_line(ex, name);
+		err = set_addrs(line, addrs, info->extack);
+		if (err)
+			circuit_line_delete(line);
+	}
+	mutex_unlock(&ex->lock);
+	kfree(addrs);
 	return err;
 }
 
 static int line_set(struct sk_buff *skb, struct genl_info *info)
 {
-	struct circuit_line *line = lock_line(info);
 	struct circuit_line_config cfg;
+	struct circuit_line *line;
+	struct addrs *addrs;
 	int err;
 
-	if (IS_ERR(line))
+	addrs = parse_addrs(info);
+	if (IS_ERR(addrs))
+		return PTR_ERR(addrs);
+	line = lock_line(info);
+	if (IS_ERR(line)) {
+		kfree(addrs);
 		return PTR_ERR(line);
+	}
 	cfg = line->cfg;
 	err = parse_config(info, &cfg);
 	if (!err && cfg.window != line->cfg.window && circuit_line_window(line)) {
@@ -180,11 +280,14 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 				    "the window of an attached line cannot change");
 		err = -EBUSY;
 	}
+	if (!err)
+		err = set_addrs(line, addrs, info->extack);
 	if (!err) {
 		line->cfg = cfg;
 		circuit_event_line(line, CIRCUIT_EVENT_LINE_SET, CIRCUIT_REASON_NONE);
 	}
 	mutex_unlock(&line->ex->lock);
+	kfree(addrs);
 	return err;
 }
 
@@ -200,10 +303,18 @@ static int line_del(struct sk_buff *skb, struct genl_info *info)
 	return 0;
 }
 
+static int put_addr(struct sk_buff *skb, int attr, const struct in6_addr *addr)
+{
+	if (ipv6_addr_v4mapped(addr))
+		return nla_put_in_addr(skb, attr, addr->s6_addr32[3]);
+	return nla_put_in6_addr(skb, attr, addr);
+}
+
 static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 {
 	const struct circuit_line_config *cfg = &line->cfg;
 	struct circuit_line_stats sum;
+	struct circuit_addr *addr;
 
 	circuit_line_stats(line, &sum);
 	if (nla_put_string(skb, CIRCUIT_A_LINE_NAME, line->name) ||
@@ -234,6 +345,9 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 			      CIRCUIT_A_LINE_PAD) ||
 	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_MESSAGES, sum.messages, CIRCUIT_A_LINE_PAD))
 		return -EMSGSIZE;
+	list_for_each_entry(addr, &line->addrs, list)
+		if (put_addr(skb, CIRCUIT_A_LINE_ADDR, &addr->addr))
+			return -EMSGSIZE;
 	return 0;
 }
 
@@ -308,6 +422,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	}
 	if ((line && nla_put_string(skb, CIRCUIT_A_END_LINE, line)) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_PORT, end->port) ||
+	    (c->ip && put_addr(skb, CIRCUIT_A_END_ADDR, &end->addr)) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_INDEX, end->index) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_RING, c->ctrl ? c->size[nr] : 0) ||
 	    nla_put_u64_64bit(skb, CIRCUIT_A_END_BYTES, bytes, CIRCUIT_A_END_PAD) ||

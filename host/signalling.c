@@ -42,6 +42,9 @@ static const u16 reason_errno[CIRCUIT_REASON_MAX] = {
 	[CIRCUIT_REASON_PEER_GONE]		= ECONNRESET,
 	[CIRCUIT_REASON_LINE_DELETED]		= ECONNRESET,
 	[CIRCUIT_REASON_VIOLATION]		= ECONNRESET,
+	[CIRCUIT_REASON_NO_ADDRESS]		= EHOSTUNREACH,
+	[CIRCUIT_REASON_NOT_YOURS]		= EADDRNOTAVAIL,
+	[CIRCUIT_REASON_TUPLE_IN_USE]		= EADDRNOTAVAIL,
 };
 
 /**
@@ -53,6 +56,12 @@ static const u16 reason_errno[CIRCUIT_REASON_MAX] = {
 int circuit_reason_errno(enum circuit_reason reason)
 {
 	return reason_errno[reason];
+}
+
+/* Without CIRCUIT_SIG_IP there is nothing that belongs to it. */
+static bool sig_flags_ok(u32 flags, u32 known, const u8 *addrs, size_t len)
+{
+	return !(flags & ~known) && (flags & CIRCUIT_SIG_IP || (!flags && !memchr_inv(addrs, 0, len)));
 }
 
 /**
@@ -76,8 +85,16 @@ int circuit_sig_check(const struct circuit_sig *msg)
 	switch (msg->type) {
 	case CIRCUIT_SIG_HELLO:
 		return msg->ref || msg->hello.reserved ? -EPROTO : 0;
+	case CIRCUIT_SIG_LISTEN:
+		return sig_flags_ok(msg->listen.flags, CIRCUIT_SIG_IP | CIRCUIT_SIG_V6ONLY |
+				    CIRCUIT_SIG_REUSEPORT, msg->listen.addr,
+				    sizeof(msg->listen.addr)) ? 0 : -EPROTO;
 	case CIRCUIT_SIG_CALL:
-		return msg->call.reserved ? -EPROTO : 0;
+		if (msg->call.flags & CIRCUIT_SIG_IP &&
+		    memchr_inv(msg->call.line, 0, sizeof(msg->call.line)))
+			return -EPROTO;
+		return sig_flags_ok(msg->call.flags, CIRCUIT_SIG_IP, msg->call.dst,
+				    sizeof(msg->call.dst) + sizeof(msg->call.src)) ? 0 : -EPROTO;
 	case CIRCUIT_SIG_HANGUP:
 		return msg->ref || msg->hangup.reason >= CIRCUIT_REASON_MAX ? -EPROTO : 0;
 	default:
@@ -137,9 +154,13 @@ static void sig_send_setup(struct circuit_end *end)
 		.circuit.size = { c->size[0], c->size[1] },
 		.circuit.offset = circuit_cable_offset(c->cable, end->line, c->first),
 		.circuit.port = far->port,
+		.circuit.local_port = end->port,
+		.circuit.flags = c->ip ? CIRCUIT_SIG_IP : 0,
 	};
 
 	memcpy(msg.circuit.line, far->line->name, CIRCUIT_NAME_SIZE);
+	memcpy(msg.circuit.local, &end->addr, sizeof(end->addr));
+	memcpy(msg.circuit.remote, &far->addr, sizeof(far->addr));
 	sig_send(end->line, &msg);
 }
 
@@ -268,6 +289,31 @@ static void sig_hello(struct circuit_line *line, const struct circuit_sig_hello 
 		circuit_event_line(line, CIRCUIT_EVENT_LINE_UP, CIRCUIT_REASON_NONE);
 }
 
+static int sig_call(struct circuit_line *line, const struct circuit_sig *msg)
+{
+	enum circuit_reason reason = CIRCUIT_REASON_NONE;
+	int verdict = circuit_call(line, msg->ref, &msg->call, &reason);
+
+	switch (verdict) {
+	case CIRCUIT_VERDICT_REFUSED:
+		sig_send_status(line, CIRCUIT_SIG_REFUSED, msg->ref,
+				circuit_reason_errno(reason), reason, 0);
+		return 0;
+	case CIRCUIT_VERDICT_NATIVE:
+		sig_send_status(line, CIRCUIT_SIG_NATIVE, msg->ref,
+				circuit_reason_errno(reason), reason, 0);
+		return 0;
+	case CIRCUIT_VERDICT_WAITS:
+		if (msg->call.flags & CIRCUIT_SIG_IP)
+			sig_send_status(line, CIRCUIT_SIG_PROCEEDING, msg->ref, 0, reason, 0);
+		return 0;
+	case CIRCUIT_VERDICT_CONNECTED:
+		return 0;
+	default:
+		return verdict;
+	}
+}
+
 static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 {
 	enum circuit_reason reason = CIRCUIT_REASON_NONE;
@@ -296,13 +342,7 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 			circuit_unlisten(lst, CIRCUIT_REASON_NO_LISTENER);
 		return 0;
 	case CIRCUIT_SIG_CALL:
-		err = circuit_call(line, msg->ref, &msg->call, &reason);
-		if (err == -EPROTO)
-			return err;
-		if (err)
-			sig_send_status(line, CIRCUIT_SIG_REFUSED, msg->ref,
-					circuit_reason_errno(reason), reason, 0);
-		return 0;
+		return sig_call(line, msg);
 	case CIRCUIT_SIG_CANCEL:
 		circuit_cancel(line, msg->ref);
 		return 0;

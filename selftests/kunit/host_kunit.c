@@ -8,6 +8,7 @@
 #include <linux/prandom.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <net/ipv6.h>
 #include "../../host/host.h"
 
 /* --- rings ------------------------------------------------------------------------ */
@@ -407,7 +408,23 @@ static void sig_values(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_HELLO, .ref = 1 };
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
-	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_CALL, .call.reserved = 1 };
+	/* What belongs to IP addresses comes with their flag, and nothing else does. */
+	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_CALL, .call.flags = CIRCUIT_SIG_IP,
+				    .call.dst[15] = 1 };
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);
+	msg.call.line[0] = 'a';
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg.call.line[0] = 0;
+	msg.call.flags = 0;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg.call.flags = CIRCUIT_SIG_IP | CIRCUIT_SIG_V6ONLY;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_LISTEN, .listen.flags = CIRCUIT_SIG_IP |
+				    CIRCUIT_SIG_V6ONLY | CIRCUIT_SIG_REUSEPORT };
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);
+	msg.listen.flags = CIRCUIT_SIG_REUSEPORT;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg.listen.flags = 1u << 31 | CIRCUIT_SIG_IP;
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_HANGUP,
 				    .hangup.reason = CIRCUIT_REASON_MAX };
@@ -470,12 +487,16 @@ static void directory(struct kunit *test)
 	struct circuit_exchange *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
 	struct circuit_line *lines = kunit_kcalloc(test, 100, sizeof(*lines), GFP_KERNEL);
 	struct circuit_listener *lst = kunit_kcalloc(test, 100, sizeof(*lst), GFP_KERNEL);
+	struct circuit_listener *dup_lst = kunit_kzalloc(test, sizeof(*dup_lst), GFP_KERNEL);
+	struct circuit_line *dup = kunit_kzalloc(test, sizeof(*dup), GFP_KERNEL);
 	char name[CIRCUIT_NAME_SIZE];
 	u32 i;
 
 	KUNIT_ASSERT_NOT_NULL(test, ex);
 	KUNIT_ASSERT_NOT_NULL(test, lines);
 	KUNIT_ASSERT_NOT_NULL(test, lst);
+	KUNIT_ASSERT_NOT_NULL(test, dup_lst);
+	KUNIT_ASSERT_NOT_NULL(test, dup);
 	mutex_init(&ex->lock);
 	KUNIT_ASSERT_EQ(test, circuit_directory_init(ex), 0);
 	mutex_lock(&ex->lock);
@@ -488,20 +509,18 @@ static void directory(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, &lst[i]), 0);
 	}
 	for (i = 0; i < 100; i++) {
-		struct circuit_line dup = { .id = 1000 };
-		struct circuit_listener dup_lst = { .key = lst[i].key };
-
-		memcpy(dup.name, lines[i].name, CIRCUIT_NAME_SIZE);
-		KUNIT_EXPECT_EQ(test, circuit_directory_add_line(ex, &dup), -EEXIST);
-		KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, &dup_lst), -EEXIST);
+		memcpy(dup->name, lines[i].name, CIRCUIT_NAME_SIZE);
+		dup_lst->key = lst[i].key;
+		KUNIT_EXPECT_EQ(test, circuit_directory_add_line(ex, dup), -EEXIST);
+		KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, dup_lst), -EEXIST);
 		KUNIT_EXPECT_PTR_EQ(test, circuit_directory_line(ex, lines[i].name), &lines[i]);
 		KUNIT_EXPECT_PTR_EQ(test, circuit_directory_listener(ex, &lines[i % 10],
-								     i / 10 + 1), &lst[i]);
+								     i / 10 + 1, NULL, i), &lst[i]);
 	}
 	memset(name, 0, sizeof(name));
 	strscpy(name, "nobody", sizeof(name));
 	KUNIT_EXPECT_NULL(test, circuit_directory_line(ex, name));
-	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, &lines[50], 1));
+	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, &lines[50], 1, NULL, 0));
 	for (i = 0; i < 100; i++) {
 		circuit_directory_del_line(ex, &lines[i]);
 		circuit_directory_del_listener(ex, &lst[i]);
@@ -511,9 +530,158 @@ static void directory(struct kunit *test)
 	circuit_directory_destroy(ex);
 }
 
+static struct in6_addr ip4(u32 addr)
+{
+	struct in6_addr in6;
+
+	ipv6_addr_set_v4mapped(htonl(addr), &in6);
+	return in6;
+}
+
+static struct in6_addr ip6(u32 last)
+{
+	return (struct in6_addr){ .s6_addr32 = { htonl(0xfd000077), 0, 0, htonl(last) } };
+}
+
+/* A call to an IP address finds whom TCP would find. */
+static void services(struct kunit *test)
+{
+	struct circuit_exchange *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
+	const struct in6_addr any6 = {}, any4 = ip4(0), four = ip4(0x0a4d0002), six = ip6(2);
+	const struct in6_addr other4 = ip4(0x0a4d0003), other6 = ip6(3);
+	const struct { struct in6_addr addr; u32 flags, port; } want[] = {
+		{ any4, 0, 80 },
+		{ any6, CIRCUIT_SIG_V6ONLY, 80 },
+		{ four, 0, 80 },
+		{ six, 0, 80 },
+		{ any6, 0, 81 },
+		{ any4, CIRCUIT_SIG_REUSEPORT, 82 },
+		{ any4, CIRCUIT_SIG_REUSEPORT, 82 },
+	};
+	struct circuit_listener *lst = kunit_kcalloc(test, ARRAY_SIZE(want) + 1, sizeof(*lst),
+						     GFP_KERNEL);
+	struct circuit_line *line = kunit_kzalloc(test, sizeof(*line), GFP_KERNEL);
+	struct circuit_listener *again = &lst[ARRAY_SIZE(want)];
+	u32 i, first = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, ex);
+	KUNIT_ASSERT_NOT_NULL(test, lst);
+	KUNIT_ASSERT_NOT_NULL(test, line);
+	line->id = 7;
+	mutex_init(&ex->lock);
+	KUNIT_ASSERT_EQ(test, circuit_directory_init(ex), 0);
+	mutex_lock(&ex->lock);
+	for (i = 0; i < ARRAY_SIZE(want); i++) {
+		lst[i].key = (struct circuit_service){ 7, want[i].port, 1 };
+		lst[i].addr = want[i].addr;
+		lst[i].flags = want[i].flags;
+		KUNIT_ASSERT_EQ(test, circuit_directory_add_listener(ex, &lst[i]), 0);
+	}
+#define FOUND(port, addr) circuit_directory_listener(ex, line, port, addr, 1)
+	KUNIT_EXPECT_PTR_EQ(test, FOUND(80, &four), &lst[2]);
+	KUNIT_EXPECT_PTR_EQ(test, FOUND(80, &other4), &lst[0]);
+	KUNIT_EXPECT_PTR_EQ(test, FOUND(80, &six), &lst[3]);
+	KUNIT_EXPECT_PTR_EQ(test, FOUND(80, &other6), &lst[1]);
+	KUNIT_EXPECT_PTR_EQ(test, FOUND(81, &four), &lst[4]);
+	KUNIT_EXPECT_PTR_EQ(test, FOUND(81, &six), &lst[4]);
+	KUNIT_EXPECT_NULL(test, FOUND(82, &six));
+	KUNIT_EXPECT_NULL(test, FOUND(83, &four));
+	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, line, 80, NULL, 0));
+#undef FOUND
+	/* V6ONLY is not for IPv4 even if nobody else is. */
+	circuit_directory_del_listener(ex, &lst[0]);
+	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, line, 80, &other4, 0));
+	KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, &lst[0]), 0);
+	/* All who share a port must want to; those who do get about as much each. */
+	*again = lst[2];
+	again->flags = CIRCUIT_SIG_REUSEPORT;
+	KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, again), -EEXIST);
+	for (i = 0; i < 1000; i++)
+		first += circuit_directory_listener(ex, line, 82, &four, i * 2654435761u) == &lst[5];
+	KUNIT_EXPECT_GT(test, first, 400u);
+	KUNIT_EXPECT_LT(test, first, 600u);
+	for (i = 0; i < ARRAY_SIZE(want); i++)
+		circuit_directory_del_listener(ex, &lst[i]);
+	mutex_unlock(&ex->lock);
+	circuit_directory_destroy(ex);
+}
+
+/* A line's addresses are replaced as a whole, or not at all. */
+static void addresses(struct kunit *test)
+{
+	struct circuit_exchange *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
+	struct in6_addr addr[4] = { ip4(0x0a4d0002), ip6(2), ip4(0x0a4d0003), ip6(3) };
+	struct circuit_line *lines = kunit_kcalloc(test, 2, sizeof(*lines), GFP_KERNEL);
+	struct circuit_line *a = &lines[0], *b = &lines[1];
+	unsigned int bad = 99;
+	u32 i;
+
+	KUNIT_ASSERT_NOT_NULL(test, ex);
+	KUNIT_ASSERT_NOT_NULL(test, lines);
+	a->ex = ex;
+	b->ex = ex;
+	mutex_init(&ex->lock);
+	INIT_LIST_HEAD(&a->addrs);
+	INIT_LIST_HEAD(&b->addrs);
+	KUNIT_ASSERT_EQ(test, circuit_directory_init(ex), 0);
+	mutex_lock(&ex->lock);
+	KUNIT_EXPECT_EQ(test, circuit_line_set_addrs(a, addr, 2, &bad), 0);
+	KUNIT_EXPECT_EQ(test, circuit_line_set_addrs(b, addr + 1, 3, &bad), -EEXIST);
+	KUNIT_EXPECT_EQ(test, bad, 0u);
+	KUNIT_EXPECT_TRUE(test, list_empty(&b->addrs));
+	KUNIT_EXPECT_EQ(test, circuit_line_set_addrs(b, addr + 2, 2, &bad), 0);
+	/* One that stays, one that is another's. */
+	swap(addr[0], addr[1]);
+	KUNIT_EXPECT_EQ(test, circuit_line_set_addrs(a, addr, 3, &bad), -EEXIST);
+	KUNIT_EXPECT_EQ(test, bad, 2u);
+	KUNIT_EXPECT_PTR_EQ(test, circuit_directory_addr(ex, &addr[0]), a);
+	KUNIT_EXPECT_PTR_EQ(test, circuit_directory_addr(ex, &addr[1]), a);
+	KUNIT_EXPECT_PTR_EQ(test, circuit_directory_addr(ex, &addr[2]), b);
+	/* The order is the one asked for. */
+	KUNIT_EXPECT_EQ(test, circuit_line_set_addrs(a, addr, 2, &bad), 0);
+	KUNIT_EXPECT_TRUE(test, ipv6_addr_equal(&list_first_entry(&a->addrs, struct circuit_addr,
+								  list)->addr, &addr[0]));
+	/* The same one twice. */
+	addr[1] = addr[0];
+	KUNIT_EXPECT_EQ(test, circuit_line_set_addrs(a, addr, 2, &bad), -EEXIST);
+	KUNIT_EXPECT_EQ(test, circuit_line_set_addrs(a, addr, 1, &bad), 0);
+	KUNIT_EXPECT_TRUE(test, list_is_singular(&a->addrs));
+	circuit_line_set_addrs(a, NULL, 0, NULL);
+	circuit_line_set_addrs(b, NULL, 0, NULL);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_NULL(test, circuit_directory_addr(ex, &addr[i]));
+	mutex_unlock(&ex->lock);
+	circuit_directory_destroy(ex);
+}
+
+static void tuples(struct kunit *test)
+{
+	struct circuit_exchange *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
+	struct circuit *c = kunit_kcalloc(test, 2, sizeof(*c), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, ex);
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	mutex_init(&ex->lock);
+	KUNIT_ASSERT_EQ(test, circuit_directory_init(ex), 0);
+	mutex_lock(&ex->lock);
+	c[0].tuple = (struct circuit_tuple){ ip4(1), ip4(2), 3, 4 };
+	c[1].tuple = c[0].tuple;
+	KUNIT_EXPECT_EQ(test, circuit_directory_add_tuple(ex, &c[0]), 0);
+	KUNIT_EXPECT_EQ(test, circuit_directory_add_tuple(ex, &c[1]), -EEXIST);
+	c[1].tuple.sport++;
+	KUNIT_EXPECT_EQ(test, circuit_directory_add_tuple(ex, &c[1]), 0);
+	circuit_directory_del_tuple(ex, &c[0]);
+	circuit_directory_del_tuple(ex, &c[1]);
+	mutex_unlock(&ex->lock);
+	circuit_directory_destroy(ex);
+}
+
 static struct kunit_case directory_cases[] = {
 	KUNIT_CASE(names),
 	KUNIT_CASE(directory),
+	KUNIT_CASE(services),
+	KUNIT_CASE(addresses),
+	KUNIT_CASE(tuples),
 	{}
 };
 

@@ -36,6 +36,7 @@ int parse_size(const char *text, uint64_t *value);
 struct nlmsghdr *nl_request(uint8_t cmd, uint16_t flags);
 int nl_talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data);
 int nl_listen(const char *group, mnl_cb_t cb, void *data);
+const char *nl_addr(const struct nlattr *a, char *text);
 void nl_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, int max);
 void nl_parse_nested(const struct nlattr *nest, const struct nlattr **tb, int max);
 static inline uint32_t nl_u32(const struct nlattr *a) { return a ? mnl_attr_get_u32(a) : 0; }
@@ -49,6 +50,9 @@ void out_open(void);
 void out_close(void);
 void out_open_named(const char *key);
 void out_close_named(void);
+void out_list(const char *key);
+void out_list_end(void);
+void out_item(const char *text, const char *value);
 void out_str(const char *key, const char *text, const char *value);
 void out_u64(const char *key, const char *text, uint64_t value);
 void out_size(const char *key, const char *text, uint64_t value);

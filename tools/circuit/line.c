@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* circuit line */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <linux/genetlink.h>
 #include "circuit.h"
 
 static const struct {
@@ -37,8 +39,25 @@ static int parse_setting(int argc, char **argv, uint64_t *value)
 	return -1;
 }
 
+/* "addr ADDRESS" or "addr none": the length of the address, 0 for none, or -1. */
+static int parse_addr(int argc, char **argv, void *addr)
+{
+	if (argc < 2)
+		usage_error("line: addr needs a value");
+	else if (!strcmp(argv[1], "none"))
+		return 0;
+	else if (inet_pton(AF_INET, argv[1], addr) == 1)
+		return sizeof(struct in_addr);
+	else if (inet_pton(AF_INET6, argv[1], addr) == 1)
+		return sizeof(struct in6_addr);
+	else
+		usage_error("line: addr: '%s' is not an IP address", argv[1]);
+	return -1;
+}
+
 static int line_request(uint8_t cmd, int argc, char **argv)
 {
+	struct in6_addr addr;
 	struct nlmsghdr *nlh;
 	uint64_t value;
 	int i, n;
@@ -46,11 +65,20 @@ static int line_request(uint8_t cmd, int argc, char **argv)
 	if (!argc)
 		return usage_error("line: which?");
 	for (n = 1; n < argc; n += 2)	/* before anybody is asked anything */
-		if (parse_setting(argc - n, argv + n, &value) < 0)
+		if ((strcmp(argv[n], "addr") ? parse_setting(argc - n, argv + n, &value) :
+		     parse_addr(argc - n, argv + n, &addr)) < 0)
 			return EXIT_USAGE;
 	nlh = nl_request(cmd, NLM_F_ACK);
 	mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_NAME, argv[0]);
 	for (n = 1; n < argc; n += 2) {
+		if (!strcmp(argv[n], "addr")) {
+			i = parse_addr(argc - n, argv + n, &addr);
+			if (i)
+				mnl_attr_put(nlh, CIRCUIT_A_LINE_ADDR, i, &addr);
+			else
+				mnl_attr_put(nlh, CIRCUIT_A_LINE_NO_ADDR, 0, NULL);
+			continue;
+		}
 		i = parse_setting(argc - n, argv + n, &value);
 		if (settings[i].wide)
 			mnl_attr_put_u64(nlh, settings[i].attr, value);
@@ -79,6 +107,24 @@ static int line_del(int argc, char **argv)
 	return line_request(CIRCUIT_CMD_LINE_DEL, argc, argv);
 }
 
+static void print_addrs(const struct nlmsghdr *nlh)
+{
+	char text[INET6_ADDRSTRLEN];
+	const struct nlattr *a;
+	bool any = false;
+
+	out_list("addrs");
+	mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr)) {
+		if (mnl_attr_get_type(a) != CIRCUIT_A_LINE_ADDR)
+			continue;
+		if (!any)
+			out_newline();
+		any = true;
+		out_item("addr", nl_addr(a, text));
+	}
+	out_list_end();
+}
+
 static int print_line(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *tb[CIRCUIT_A_LINE_MAX + 1];
@@ -94,6 +140,7 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 	out_u64("listeners", "listeners", nl_u32(tb[CIRCUIT_A_LINE_LISTENERS]));
 	out_u64("pending", "pending", nl_u32(tb[CIRCUIT_A_LINE_PENDING]));
 	out_size("memory", "memory", nl_u64(tb[CIRCUIT_A_LINE_MEMORY]));
+	print_addrs(nlh);
 	out_newline();
 	out_text("limits:");
 	out_u64("circuits-max", "circuits", nl_u32(tb[CIRCUIT_A_LINE_CIRCUITS_MAX]));

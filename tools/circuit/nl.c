@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Generic netlink: requests, answers, and what the kernel says when it refuses. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,16 @@ void nl_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, int max)
 	mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr))
 		if (mnl_attr_get_type(a) <= max)
 			tb[mnl_attr_get_type(a)] = a;
+}
+
+/* An IP address as text; @text has INET6_ADDRSTRLEN bytes. */
+const char *nl_addr(const struct nlattr *a, char *text)
+{
+	int family = mnl_attr_get_payload_len(a) == sizeof(struct in_addr) ? AF_INET : AF_INET6;
+
+	if (!inet_ntop(family, mnl_attr_get_payload(a), text, INET6_ADDRSTRLEN))
+		strcpy(text, "?");
+	return text;
 }
 
 static int family_cb(const struct nlmsghdr *nlh, void *data)

@@ -115,6 +115,20 @@ void out_close_named(void)
 		pop('}');
 }
 
+void out_list(const char *key)
+{
+	if (!opt.json)
+		return;
+	json_key(key);
+	push('[');
+}
+
+void out_list_end(void)
+{
+	if (opt.json)
+		pop(']');
+}
+
 static void label(const char *text)
 {
 	if (!line_start)
@@ -133,6 +147,17 @@ void out_str(const char *key, const char *text, const char *value)
 		label(text);
 		for (; *value; value++)
 			putchar((unsigned char)*value < 0x20 || *value == 0x7f ? '?' : *value);
+	}
+}
+
+/* One of a list. */
+void out_item(const char *text, const char *value)
+{
+	if (opt.json) {
+		separator();
+		json_string(value);
+	} else {
+		out_str(NULL, text, value);
 	}
 }
 
@@ -261,6 +286,9 @@ const char *reason_name(uint32_t reason)
 		[CIRCUIT_REASON_PEER_GONE] = "peer-gone",
 		[CIRCUIT_REASON_LINE_DELETED] = "line-deleted",
 		[CIRCUIT_REASON_VIOLATION] = "violation",
+		[CIRCUIT_REASON_NO_ADDRESS] = "no-address",
+		[CIRCUIT_REASON_NOT_YOURS] = "not-yours",
+		[CIRCUIT_REASON_TUPLE_IN_USE] = "tuple-in-use",
 	};
 
 	return NAME(names, reason);

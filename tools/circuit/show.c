@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* circuit show */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include "circuit.h"
@@ -7,16 +8,26 @@
 static void print_end(const char *key, const struct nlattr *nest)
 {
 	const struct nlattr *tb[CIRCUIT_A_END_MAX + 1];
+	char addr[INET6_ADDRSTRLEN];
+	const char *line;
 
 	nl_parse_nested(nest, tb, CIRCUIT_A_END_MAX);
 	if (!opt.json) {
-		out_text("%s:%u", *nl_str(tb[CIRCUIT_A_END_LINE]) ? nl_str(tb[CIRCUIT_A_END_LINE]) :
-			 "?", nl_u32(tb[CIRCUIT_A_END_PORT]));
+		line = *nl_str(tb[CIRCUIT_A_END_LINE]) ? nl_str(tb[CIRCUIT_A_END_LINE]) : "?";
+		if (!tb[CIRCUIT_A_END_ADDR])
+			out_text("%s:%u", line, nl_u32(tb[CIRCUIT_A_END_PORT]));
+		else
+			out_text(mnl_attr_get_payload_len(tb[CIRCUIT_A_END_ADDR]) == 4 ?
+				 "%s/%s:%u" : "%s/[%s]:%u", line,
+				 nl_addr(tb[CIRCUIT_A_END_ADDR], addr),
+				 nl_u32(tb[CIRCUIT_A_END_PORT]));
 		return;
 	}
 	out_open_named(key);
 	out_str("line", "", nl_str(tb[CIRCUIT_A_END_LINE]));
 	out_u64("port", "", nl_u32(tb[CIRCUIT_A_END_PORT]));
+	if (tb[CIRCUIT_A_END_ADDR])
+		out_str("addr", "", nl_addr(tb[CIRCUIT_A_END_ADDR], addr));
 	out_u64("index", "", nl_u32(tb[CIRCUIT_A_END_INDEX]));
 	out_u64("ring", "", nl_u32(tb[CIRCUIT_A_END_RING]));
 	out_u64("bytes", "", nl_u64(tb[CIRCUIT_A_END_BYTES]));

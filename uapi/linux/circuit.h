@@ -81,6 +81,12 @@ struct sockaddr_circuit {
  * @CIRCUIT_REASON_LINE_DELETED: the administrator deleted a line (ECONNRESET,
  *	ENETDOWN for new calls of the deleted line)
  * @CIRCUIT_REASON_VIOLATION: the far end broke the ring's rules (ECONNRESET)
+ * @CIRCUIT_REASON_NO_ADDRESS: no line of the exchange has that IP address
+ *	(EHOSTUNREACH)
+ * @CIRCUIT_REASON_NOT_YOURS: the caller's IP address is not one of its line's, or
+ *	its line has none of that family (EADDRNOTAVAIL)
+ * @CIRCUIT_REASON_TUPLE_IN_USE: there is a circuit between these two addresses and
+ *	ports, or no port is left to be given (EADDRNOTAVAIL)
  * @CIRCUIT_REASON_MAX: not a reason; the number of them
  */
 enum circuit_reason {
@@ -100,6 +106,9 @@ enum circuit_reason {
 	CIRCUIT_REASON_PEER_GONE,
 	CIRCUIT_REASON_LINE_DELETED,
 	CIRCUIT_REASON_VIOLATION,
+	CIRCUIT_REASON_NO_ADDRESS,
+	CIRCUIT_REASON_NOT_YOURS,
+	CIRCUIT_REASON_TUPLE_IN_USE,
 	CIRCUIT_REASON_MAX,
 };
 

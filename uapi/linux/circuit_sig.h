@@ -37,14 +37,22 @@
  *	LISTEN	->				publish a port
  *		<-	LISTENING		done, or error + reason
  *	UNLISTEN->				withdraw it (no answer; ignored if unknown)
- *	CALL	->				call (line, port)
+ *	CALL	->				call (line, port) or (IP address, port)
  *		<-	CONNECTED		here is the circuit
  *		<-	REFUSED			error + reason
+ *		<-	NATIVE			(IP) none of the operator's: go by other ways
+ *		<-	PROCEEDING		(IP) it waits for the listener's backlog
  *	CANCEL	->				forget that call; the answer may cross it
  *		<-	ALERT			a call for a listener: it is connected
  *	ANSWER	->				so many more calls left the accept queue
  *	HANGUP	->				this end is through with the circuit
  *		<-	RESET			the far end is gone; HANGUP is still due
+ *
+ * Services are known by line and port, or by IP address and port; the two have
+ * nothing to do with each other. A call to an IP address is answered at once, by one
+ * of the last four messages; PROCEEDING promises CONNECTED or REFUSED later. IP
+ * addresses take 16 bytes, IPv4 ones as IPv4-mapped IPv6, and ports are in the byte
+ * order of the machine here as well.
  *
  * A circuit number belongs to the guest from CONNECTED or ALERT until it says
  * HANGUP; afterwards the operator may use it again at any time.
@@ -159,10 +167,17 @@ enum circuit_sig_type {
 	CIRCUIT_SIG_REFUSED	= 68,
 	CIRCUIT_SIG_ALERT	= 69,
 	CIRCUIT_SIG_RESET	= 70,
+	CIRCUIT_SIG_NATIVE	= 71,
+	CIRCUIT_SIG_PROCEEDING	= 72,
 };
 
 /* Kinds of socket in CALL and LISTEN: the SOCK_* numbers. */
 #define CIRCUIT_SIG_STREAM	1
+
+/* @flags of CALL, LISTEN, CONNECTED and ALERT; those of LISTEN only with the first. */
+#define CIRCUIT_SIG_IP		(1u << 0)	/* addresses are IP addresses */
+#define CIRCUIT_SIG_V6ONLY	(1u << 1)	/* LISTEN: not for IPv4, if the address is :: */
+#define CIRCUIT_SIG_REUSEPORT	(1u << 2)	/* LISTEN: others may listen there as well */
 
 /**
  * struct circuit_sig_hello - body of HELLO
@@ -204,6 +219,8 @@ struct circuit_sig_welcome {
  * @backlog: calls that may wait to be answered, at least 1
  * @tx_size: wanted size of the rings this side writes, 0: no wish
  * @rx_size: wanted size of the rings this side reads, 0: no wish
+ * @flags: CIRCUIT_SIG_*
+ * @addr: IP: the address, or that of any host: :: or ::ffff:0.0.0.0
  */
 struct circuit_sig_listen {
 	__u32	type;
@@ -211,16 +228,21 @@ struct circuit_sig_listen {
 	__u32	backlog;
 	__u32	tx_size;
 	__u32	rx_size;
+	__u32	flags;
+	__u8	addr[16];
 };
 
 /**
  * struct circuit_sig_call - body of CALL; @ref of the header names the call
  * @type: CIRCUIT_SIG_STREAM
  * @port: the port called
- * @src_port: the caller's own port, told to the far end
+ * @src_port: the caller's own port, told to the far end; IP: 0 to be given one
  * @tx_size: wanted size of the ring this side writes, 0: no wish
  * @rx_size: wanted size of the ring this side reads, 0: no wish
- * @line: the line called, empty for one's own
+ * @flags: 0 or CIRCUIT_SIG_IP
+ * @line: the line called, empty for one's own; IP: zero
+ * @dst: IP: the address called, otherwise zero
+ * @src: IP: the caller's address, or :: to be given one of the line's; otherwise zero
  */
 struct circuit_sig_call {
 	__u32	type;
@@ -228,8 +250,10 @@ struct circuit_sig_call {
 	__u32	src_port;
 	__u32	tx_size;
 	__u32	rx_size;
-	__u32	reserved;
+	__u32	flags;
 	char	line[CIRCUIT_NAME_SIZE];
+	__u8	dst[16];
+	__u8	src[16];
 };
 
 /**
@@ -239,8 +263,11 @@ struct circuit_sig_call {
  * @size: sizes of ring 0 and ring 1
  * @offset: offset of the control page in the window; the rings follow it
  * @port: the far end's port
- * @reserved: zero
+ * @local_port: this end's port
  * @line: the far end's line
+ * @local: IP: this end's address, otherwise zero
+ * @remote: IP: the far end's address, otherwise zero
+ * @flags: 0 or CIRCUIT_SIG_IP
  *
  * @ref of the header is the call's in CONNECTED, the listener's in ALERT.
  */
@@ -250,12 +277,16 @@ struct circuit_sig_circuit {
 	__u32	size[2];
 	__u64	offset;
 	__u32	port;
-	__u32	reserved;
+	__u32	local_port;
 	char	line[CIRCUIT_NAME_SIZE];
+	__u8	local[16];
+	__u8	remote[16];
+	__u32	flags;
+	__u32	reserved;
 };
 
 /**
- * struct circuit_sig_status - body of LISTENING, REFUSED and RESET
+ * struct circuit_sig_status - body of LISTENING, REFUSED, NATIVE and RESET
  * @error: 0 or a positive errno
  * @reason: enum circuit_reason
  * @index: RESET: the circuit's number, otherwise zero
@@ -313,8 +344,9 @@ CIRCUIT_ABI_ASSERT(sizeof(struct circuit_guest_hdr) == CIRCUIT_PAGE);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_attn) == CIRCUIT_PAGE);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig) == CIRCUIT_SIG_SIZE);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_welcome) == 56);
-CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_call) == 56);
-CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_circuit) == 64);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_listen) == 40);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_call) == 88);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_circuit) == 104);
 CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_sig, body) == 8);
 CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_line_hdr, epoch) == 32);
 CIRCUIT_ABI_ASSERT(CIRCUIT_SIG_RING % CIRCUIT_SIG_SIZE == 0);
