@@ -75,13 +75,18 @@ static void port_release(struct circuit_sock *cs)
 	cs->port = 0;
 }
 
+static void sock_free(struct circuit_ep *ep)
+{
+	sock_put(ep->sk);
+}
+
 static void sock_setup(struct socket *sock, struct sock *sk)
 {
 	sock_init_data(sock, sk);
 	sk->sk_family = PF_CIRCUIT;
 	sk->sk_state = TCP_CLOSE;
 	sock_set_flag(sk, SOCK_RCU_FREE);
-	circuit_ep_init(&circuit_sk(sk)->ep, sk);
+	circuit_ep_init(&circuit_sk(sk)->ep, sk, sock_free);
 	if (sock) {
 		sock->ops = &circuit_stream_ops;
 		compat_custom_sockopt(sock);
@@ -119,7 +124,7 @@ static int circuit_release(struct socket *sock)
 	sock_orphan(sk);
 	release_sock(sk);
 	sock->sk = NULL;
-	sock_put(sk);
+	circuit_ep_put(&circuit_sk(sk)->ep);
 	return 0;
 }
 

@@ -171,6 +171,10 @@ int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg)
 	c->peer_port = msg->port;
 	memcpy(c->peer, msg->line, CIRCUIT_NAME_SIZE);
 	c->peer[CIRCUIT_NAME_SIZE - 1] = 0;
+	c->local_port = msg->local_port;
+	c->ip = msg->flags & CIRCUIT_SIG_IP;
+	memcpy(&c->local, msg->local, sizeof(c->local));
+	memcpy(&c->remote, msg->remote, sizeof(c->remote));
 
 	circuit_get(c);
 	err = xa_insert_bh(&line->circuits, c->index, c, GFP_ATOMIC);

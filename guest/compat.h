@@ -6,9 +6,14 @@
 #ifndef _CIRCUIT_GUEST_COMPAT_H
 #define _CIRCUIT_GUEST_COMPAT_H
 
+#include <linux/fs.h>
 #include <linux/net.h>
+#include <linux/ptrace.h>
+#include <linux/splice.h>
+#include <linux/sysctl.h>
 #include <linux/timer.h>
 #include <linux/version.h>
+#include <net/sock.h>
 
 /* 6.2: timers were renamed, 6.16: so was their accessor. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
@@ -25,13 +30,52 @@
 /* 6.10: accept() takes its arguments in a structure. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
 #define COMPAT_ACCEPT_ARGS		struct proto_accept_arg *arg
+#define COMPAT_ACCEPT_PASS		arg
 #define compat_accept_flags		(arg->flags)
 #define compat_accept_kern		(arg->kern)
+static inline int compat_accept_nonblock(const struct proto_ops *ops, struct socket *sock,
+					 struct socket *newsock, COMPAT_ACCEPT_ARGS)
+{
+	struct proto_accept_arg now = *arg;
+	int err;
+
+	now.flags |= O_NONBLOCK;
+	err = ops->accept(sock, newsock, &now);
+	now.flags = arg->flags;
+	*arg = now;
+	return err;
+}
 #else
+#define COMPAT_ACCEPT_PASS		accept_flags, accept_kern
 #define COMPAT_ACCEPT_ARGS		int accept_flags, bool accept_kern
 #define compat_accept_flags		accept_flags
 #define compat_accept_kern		accept_kern
+static inline int compat_accept_nonblock(const struct proto_ops *ops, struct socket *sock,
+					 struct socket *newsock, COMPAT_ACCEPT_ARGS)
+{
+	return ops->accept(sock, newsock, accept_flags | O_NONBLOCK, accept_kern);
+}
 #endif
+
+/* 6.5: ->sendpage is gone, and so is the old way to splice from anything that reads. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#define compat_splice_read(...)		copy_splice_read(__VA_ARGS__)
+#else
+#define compat_splice_read(...)		generic_file_splice_read(__VA_ARGS__)
+#define COMPAT_SENDPAGE
+#endif
+
+/* 6.12 and some before: a socket of the kernel's becomes one of a program's. */
+static inline void compat_net_refcnt_upgrade(struct sock *sk)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	sk_net_refcnt_upgrade(sk);
+#else
+	sk->sk_net_refcnt = 1;
+	get_net_track(sock_net(sk), &sk->ns_tracker, GFP_KERNEL);
+	sock_inuse_add(sock_net(sk), 1);
+#endif
+}
 
 /* 6.19: an address whose size nobody promises has a type of its own. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
@@ -45,6 +89,31 @@ static inline void compat_custom_sockopt(struct socket *sock)
 {
 #ifdef SOCK_CUSTOM_SOCKOPT
 	set_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags);
+#endif
+}
+
+/* 6.11: handlers of sysctls may not write to the table; 6.6: its size is given. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+#define compat_ctl_table		const struct ctl_table
+#else
+#define compat_ctl_table		struct ctl_table
+#endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#define compat_register_net_sysctl(net, path, table, n)	\
+	register_net_sysctl_sz(net, path, table, n)
+#else
+#define compat_register_net_sysctl(net, path, table, n)	register_net_sysctl(net, path, table)
+#endif
+
+/* The third argument of a function at whose beginning a kprobe has stopped. */
+static inline void compat_set_argument2(struct pt_regs *regs, unsigned long value)
+{
+#if defined(CONFIG_X86_64)
+	regs->dx = value;
+#elif defined(CONFIG_ARM64)
+	regs->regs[2] = value;
+#else
+#error "which register holds the third argument?"
 #endif
 }
 

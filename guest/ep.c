@@ -45,12 +45,16 @@ static void call_timer(struct timer_list *t)
 /**
  * circuit_ep_init - make an endpoint
  * @ep: the memory for it, zeroed
- * @sk: its socket
+ * @sk: its socket, of which a reference is consumed
+ * @free: what to do when it has had its day; RCU readers may still look at it then
  */
-void circuit_ep_init(struct circuit_ep *ep, struct sock *sk)
+void circuit_ep_init(struct circuit_ep *ep, struct sock *sk, void (*free)(struct circuit_ep *ep))
 {
+	refcount_set(&ep->ref, 1);
+	ep->free = free;
 	ep->sk = sk;
 	ep->state = TCP_CLOSE;
+	init_completion(&ep->decided);
 	timer_setup(&ep->timer, call_timer, 0);
 	mutex_init(&ep->tx_mutex);
 	mutex_init(&ep->rx_mutex);
@@ -64,6 +68,7 @@ static void ep_end(struct circuit_ep *ep, int err, u32 reason)
 	WRITE_ONCE(ep->sk->sk_shutdown, SHUTDOWN_MASK);
 	/* As in tcp_reset(): the error is there before the state says so. */
 	smp_store_release(&ep->state, TCP_CLOSE);
+	complete_all(&ep->decided);
 }
 
 /* Rings are what buffers are to TCP, and SO_*BUF tells the size as it does there. */
@@ -73,6 +78,7 @@ static void ep_established(struct circuit_ep *ep, struct circuit *c)
 	ep->sk->sk_rcvbuf = 2 * c->rx.size;
 	smp_store_release(&ep->c, c);
 	smp_store_release(&ep->state, TCP_ESTABLISHED);
+	complete_all(&ep->decided);
 }
 
 /**
@@ -132,6 +138,52 @@ void circuit_ep_refused(struct circuit_ep *ep, struct circuit *c, int err, u32 r
 }
 
 /**
+ * circuit_ep_verdict - the operator says what it makes of a call to an IP address
+ * @ep: its endpoint, valid under RCU
+ * @c: the call
+ * @native: the call is none of its; otherwise it waits for the listener
+ * @reason: enum circuit_reason
+ *
+ * Context: the tasklet.
+ */
+void circuit_ep_verdict(struct circuit_ep *ep, struct circuit *c, bool native, u32 reason)
+{
+	bool wanted;
+
+	circuit_ep_lock(ep);
+	wanted = ep->call == c;
+	if (wanted) {
+		ep->reason = reason;
+		ep->native = native;
+		if (native) {
+			ep->call = NULL;
+			WRITE_ONCE(ep->state, TCP_CLOSE);
+			sk_stop_timer(ep->sk, &ep->timer);
+		}
+		complete_all(&ep->decided);
+	}
+	circuit_ep_unlock(ep);
+	if (wanted) {
+		ep->sk->sk_state_change(ep->sk);
+		if (native)
+			circuit_put(c);
+	}
+}
+
+/**
+ * circuit_ep_fail - a call has come to nothing before it was one
+ * @ep: the endpoint, closed; its socket is owned
+ * @err: positive errno, which the socket gets as if the call had been refused
+ * @reason: enum circuit_reason
+ */
+void circuit_ep_fail(struct circuit_ep *ep, int err, u32 reason)
+{
+	circuit_ep_lock(ep);
+	ep_end(ep, err, reason);
+	circuit_ep_unlock(ep);
+}
+
+/**
  * circuit_ep_reset - a connection was cut off
  * @ep: its endpoint, valid under RCU
  * @c: the circuit
@@ -184,6 +236,12 @@ void circuit_ep_kill(struct circuit_ep *ep, struct circuit *c)
 void circuit_ep_unlistened(struct circuit_ep *ep)
 {
 	circuit_ep_lock(ep);
+	if (ep->overlay) {
+		ep->reason = CIRCUIT_REASON_LINE_DELETED;
+		WRITE_ONCE(ep->state, TCP_CLOSE);
+		circuit_ep_unlock(ep);
+		return;
+	}
 	ep_end(ep, ENETDOWN, CIRCUIT_REASON_LINE_DELETED);
 	circuit_ep_unlock(ep);
 	sk_error_report(ep->sk);
@@ -302,6 +360,8 @@ int circuit_ep_call(struct circuit_ep *ep, struct circuit_line *line,
 	sk->sk_shutdown = 0;
 	sk->sk_err = 0;
 	ep->reason = CIRCUIT_REASON_NONE;
+	reinit_completion(&ep->decided);
+	ep->native = false;
 	ep->call = circuit_get(c);
 	ep->state = TCP_SYN_SENT;
 	sk_reset_timer(sk, &ep->timer, jiffies + min(call_timeout, 86400u) * HZ);

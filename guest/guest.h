@@ -16,9 +16,9 @@
  *  listener	A published port and its accept queue. Referenced by its socket,
  *		by the line's table until the socket is closed, and while a
  *		message of its waits to be sent.
- *  endpoint	What makes a socket an end of circuits (ep.c); lives as long as the
- *		socket. Attention finds it through circuit->ep under RCU, so both are
- *		freed after a grace period.
+ *  endpoint	What makes a socket an end of circuits (ep.c). Referenced by its
+ *		socket until that is released, and references it. Attention finds it
+ *		through circuit->ep under RCU, so both are freed after a grace period.
  *
  * Contexts: the interrupt schedules the line's tasklet, which takes the marks,
  * receives signalling and wakes sockets. Everything else is process context.
@@ -41,6 +41,8 @@
 #ifndef _CIRCUIT_GUEST_H
 #define _CIRCUIT_GUEST_H
 
+#include <linux/completion.h>
+#include <linux/in6.h>
 #include <linux/interrupt.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -174,6 +176,10 @@ struct circuit_line {
  * @rx: the ring this end reads; ep->rx_mutex
  * @peer_port: the far end's port
  * @peer: the far end's line
+ * @local_port: this end's port
+ * @local: this end's IP address, if @ip
+ * @remote: the far end's, if @ip
+ * @ip: the call was to an IP address
  * @tx_flags: CIRCUIT_TX_* set so far; slock
  * @seen_tail: last tail that woke readers; the tasklet's
  * @seen_head: last head that woke writers; the tasklet's
@@ -198,6 +204,10 @@ struct circuit {
 	struct circuit_rx	rx;
 	u32			peer_port;
 	char			peer[CIRCUIT_NAME_SIZE];
+	u32			local_port;
+	struct in6_addr		local;
+	struct in6_addr		remote;
+	bool			ip;
 	u32			tx_flags;
 	u32			seen_tail;
 	u32			seen_head;
@@ -254,9 +264,14 @@ struct circuit_listener {
 
 /**
  * struct circuit_ep - what makes a socket an end of circuits
- * @sk: the socket
+ * @ref: held by the socket until it is released
+ * @free: called when nobody holds it any more
+ * @sk: the socket, referenced
  * @state: TCP_CLOSE, TCP_SYN_SENT, TCP_ESTABLISHED or TCP_LISTEN; changes under slock
  * @reason: enum circuit_reason of the last failure
+ * @decided: the operator has said what it makes of the call to an IP address
+ * @native: it was that the call is none of its
+ * @overlay: the socket is a TCP socket as well, which goes on without a line
  * @timer: gives up @call; holds a reference of the socket while it is pending
  * @call: the call in progress; slock
  * @lst: the listener; lock_sock() to change
@@ -266,9 +281,14 @@ struct circuit_listener {
  *	touched once its line is down: circuit_ep_rings()
  */
 struct circuit_ep {
+	refcount_t		ref;
+	void			(*free)(struct circuit_ep *ep);
 	struct sock		*sk;
 	int			state;
 	u32			reason;
+	struct completion	decided;
+	bool			native;
+	bool			overlay;
 	struct timer_list	timer;
 	struct circuit		*call;
 	struct circuit_listener	*lst;
@@ -334,11 +354,19 @@ static inline u32 circuit_ep_wish(const struct sock *sk, u32 lock, int buf)
 	return sk->sk_userlocks & lock ? max(buf / 2, 1) : 0;
 }
 
-void circuit_ep_init(struct circuit_ep *ep, struct sock *sk);
+static inline void circuit_ep_put(struct circuit_ep *ep)
+{
+	if (refcount_dec_and_test(&ep->ref))
+		ep->free(ep);
+}
+
+void circuit_ep_init(struct circuit_ep *ep, struct sock *sk, void (*free)(struct circuit_ep *ep));
 bool circuit_ep_connected(struct circuit_ep *ep, struct circuit *c);
 void circuit_ep_refused(struct circuit_ep *ep, struct circuit *c, int err, u32 reason);
 void circuit_ep_reset(struct circuit_ep *ep, struct circuit *c, int err, u32 reason);
 void circuit_ep_kill(struct circuit_ep *ep, struct circuit *c);
+void circuit_ep_verdict(struct circuit_ep *ep, struct circuit *c, bool native, u32 reason);
+void circuit_ep_fail(struct circuit_ep *ep, int err, u32 reason);
 void circuit_ep_unlistened(struct circuit_ep *ep);
 void circuit_ep_leave_rings(struct circuit_ep *ep);
 void circuit_ep_attention(struct circuit *c);
@@ -362,6 +390,15 @@ bool circuit_stream_drained(struct circuit_ep *ep);
 /* af_circuit.c */
 int circuit_family_init(void);
 void circuit_family_exit(void);
+
+/* inet.c */
+void circuit_inet_line_up(void);
+int circuit_inet_init(void);
+void circuit_inet_exit(void);
+
+/* redirect.c */
+int circuit_redirect_init(void);
+void circuit_redirect_exit(void);
 
 /* ivshmem.c */
 int circuit_ivshmem_init(void);

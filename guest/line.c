@@ -249,6 +249,28 @@ static void sig_refused(struct circuit_line *line, const struct circuit_sig *msg
 	circuit_put(c);
 }
 
+static void sig_native(struct circuit_line *line, const struct circuit_sig *msg)
+{
+	struct circuit *c = xa_erase_bh(&line->calls, msg->ref);
+
+	if (!c)
+		return;		/* cancelled meanwhile */
+	circuit_ep_verdict(c->ep, c, true, msg->status.reason);
+	circuit_put(c);
+}
+
+static void sig_proceeding(struct circuit_line *line, const struct circuit_sig *msg)
+{
+	struct circuit *c = xa_load(&line->calls, msg->ref);
+
+	if (!c)
+		return;
+	/* What getsockname() tells in the meantime, after the verdict. */
+	c->local_port = msg->circuit.local_port;
+	memcpy(&c->local, msg->circuit.local, sizeof(c->local));
+	circuit_ep_verdict(c->ep, c, false, CIRCUIT_REASON_NONE);
+}
+
 static void sig_listening(struct circuit_line *line, const struct circuit_sig *msg)
 {
 	struct circuit_listener *lst = xa_load(&line->listeners, msg->ref);
@@ -363,6 +385,12 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 		return sig_connected(line, msg);
 	case CIRCUIT_SIG_REFUSED:
 		sig_refused(line, msg);
+		return 0;
+	case CIRCUIT_SIG_NATIVE:
+		sig_native(line, msg);
+		return 0;
+	case CIRCUIT_SIG_PROCEEDING:
+		sig_proceeding(line, msg);
 		return 0;
 	case CIRCUIT_SIG_ALERT:
 		return sig_alert(line, msg);
@@ -604,6 +632,8 @@ int circuit_line_start(struct circuit_line *line)
 		 line->name, line->welcome.circuits_max, line->t->size >> 20);
 unlock:
 	mutex_unlock(&attach_lock);
+	if (!err)
+		circuit_inet_line_up();
 	return err;
 }
 
@@ -619,14 +649,12 @@ static void line_leave_rings(struct circuit_line *line)
 	rcu_read_lock();
 	xa_for_each(&line->circuits, i, c) {
 		struct circuit_ep *ep = READ_ONCE(c->ep);
-		struct sock *sk;
 
-		if (!ep || !refcount_inc_not_zero(&ep->sk->sk_refcnt))
+		if (!ep || !refcount_inc_not_zero(&ep->ref))
 			continue;
-		sk = ep->sk;
 		rcu_read_unlock();
 		circuit_ep_leave_rings(ep);
-		sock_put(sk);
+		circuit_ep_put(ep);
 		rcu_read_lock();
 	}
 	rcu_read_unlock();

@@ -12,15 +12,31 @@ static int __init circuit_guest_init(void)
 	err = circuit_family_init();
 	if (err)
 		return err;
+	err = circuit_inet_init();
+	if (err)
+		goto family;
+	err = circuit_redirect_init();
+	if (err)
+		goto inet;
 	err = circuit_ivshmem_init();
 	if (err)
-		circuit_family_exit();
+		goto redirect;
+	return 0;
+
+redirect:
+	circuit_redirect_exit();
+inet:
+	circuit_inet_exit();
+family:
+	circuit_family_exit();
 	return err;
 }
 
 static void __exit circuit_guest_exit(void)
 {
-	/* Sockets pin the module: none is left. */
+	/* Sockets that may be ends of circuits pin the module: none is left. */
+	circuit_redirect_exit();
+	circuit_inet_exit();
 	circuit_ivshmem_exit();
 	circuit_family_exit();
 }

@@ -306,7 +306,8 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	trace_circuit_call(c, req->line);
 
 	*reason = CIRCUIT_REASON_INVALID;
-	if (req->type != CIRCUIT_SIG_STREAM || !req->port)
+	/* To TCP, port 0 is one where nobody listens. */
+	if (req->type != CIRCUIT_SIG_STREAM || (!req->port && !(req->flags & CIRCUIT_SIG_IP)))
 		goto refused;
 	if (req->flags & CIRCUIT_SIG_IP && (req->port > U16_MAX || req->src_port > U16_MAX))
 		goto refused;
@@ -339,6 +340,10 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 
 refused:
 	verdict = CIRCUIT_VERDICT_REFUSED;
+	/* What lacks here is no reason for a program to go without a connection. */
+	if (req->flags & CIRCUIT_SIG_IP && *reason != CIRCUIT_REASON_TUPLE_IN_USE &&
+	    *reason != CIRCUIT_REASON_INVALID)
+		verdict = CIRCUIT_VERDICT_NATIVE;
 	call_refused(c, *reason);
 free:
 	circuit_free(c);

@@ -164,6 +164,21 @@ static void sig_send_setup(struct circuit_end *end)
 	sig_send(end->line, &msg);
 }
 
+static void sig_send_proceeding(struct circuit_line *line, const struct circuit *c)
+{
+	struct circuit_sig msg = {
+		.type = CIRCUIT_SIG_PROCEEDING,
+		.ref = c->ref,
+		.circuit.port = c->end[1].port,
+		.circuit.local_port = c->end[0].port,
+		.circuit.flags = CIRCUIT_SIG_IP,
+	};
+
+	memcpy(msg.circuit.local, &c->end[0].addr, sizeof(msg.circuit.local));
+	memcpy(msg.circuit.remote, &c->end[1].addr, sizeof(msg.circuit.remote));
+	sig_send(line, &msg);
+}
+
 static void sig_send_owed(struct circuit_end *end)
 {
 	u8 what = end->owe & -end->owe;
@@ -305,7 +320,7 @@ static int sig_call(struct circuit_line *line, const struct circuit_sig *msg)
 		return 0;
 	case CIRCUIT_VERDICT_WAITS:
 		if (msg->call.flags & CIRCUIT_SIG_IP)
-			sig_send_status(line, CIRCUIT_SIG_PROCEEDING, msg->ref, 0, reason, 0);
+			sig_send_proceeding(line, xa_load(&line->calls, msg->ref));
 		return 0;
 	case CIRCUIT_VERDICT_CONNECTED:
 		return 0;

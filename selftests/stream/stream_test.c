@@ -6,6 +6,7 @@
 #include <fnmatch.h>
 #include <getopt.h>
 #include <stdarg.h>
+#include <arpa/inet.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include "stream_test.h"
@@ -13,6 +14,8 @@
 #define TIMEOUT		20	/* s */
 
 bool use_tcp, quick;
+static struct in_addr target;	/* whom TCP calls */
+static int protocol;
 atomic_int signals;
 
 static struct test *tests, **tests_end = &tests;
@@ -82,7 +85,7 @@ long long now_ms(void)
 }
 
 /**
- * addr_set - address of a port on this machine
+ * addr_set - address at which a port can be called
  * @a: where to
  * @port: the port
  *
@@ -94,7 +97,7 @@ socklen_t addr_set(union addr *a, unsigned int port)
 	if (use_tcp) {
 		a->in.sin_family = AF_INET;
 		a->in.sin_port = htons(port);
-		a->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		a->in.sin_addr = target;
 		return sizeof(a->in);
 	}
 	a->cc.sc_family = AF_CIRCUIT;
@@ -127,7 +130,7 @@ unsigned int peer_port_of(int fd)
 
 int sock(void)
 {
-	return OK(socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	return OK(socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM | SOCK_CLOEXEC, protocol));
 }
 
 int sock_bind(int fd, unsigned int port)
@@ -135,6 +138,9 @@ int sock_bind(int fd, unsigned int port)
 	union addr a;
 	socklen_t len = addr_set(&a, port);
 
+	/* An address of the line's need not be one of the machine's. */
+	if (use_tcp && target.s_addr != htonl(INADDR_LOOPBACK))
+		a.in.sin_addr.s_addr = htonl(INADDR_ANY);
 	return bind(fd, &a.sa, len);
 }
 
@@ -676,11 +682,14 @@ static int run(const struct test *t, int nr, bool verbose)
 static _Noreturn void usage(int status)
 {
 	fprintf(status ? stderr : stdout,
-		"usage: stream_test [-l] [-v] [-t PATTERN]... [--tcp] [--quick]\n"
+		"usage: stream_test [-l] [-v] [-t PATTERN]... [--tcp | --inet ADDRESS] [--protocol N]\n"
+		"                   [--quick]\n"
 		"  -l          list the cases\n"
 		"  -v          say how long each took\n"
 		"  -t PATTERN  run only those whose name matches, or contains, PATTERN\n"
 		"  --tcp       over TCP on 127.0.0.1, to verify what is expected of circuits\n"
+		"  --inet ADDRESS  over TCP sockets, calling ADDRESS, which must lead back here\n"
+		"  --protocol N    make them with this protocol\n"
 		"  --quick     move less data\n");
 	exit(status);
 }
@@ -699,6 +708,8 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "tcp", no_argument, NULL, 'T' },
+		{ "inet", required_argument, NULL, 'I' },
+		{ "protocol", required_argument, NULL, 'P' },
 		{ "quick", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
@@ -722,6 +733,15 @@ int main(int argc, char **argv)
 			break;
 		case 'T':
 			use_tcp = true;
+			target.s_addr = htonl(INADDR_LOOPBACK);
+			break;
+		case 'I':
+			use_tcp = true;
+			if (inet_pton(AF_INET, optarg, &target) != 1)
+				usage(2);
+			break;
+		case 'P':
+			protocol = atoi(optarg);
 			break;
 		case 'q':
 			quick = true;
@@ -745,7 +765,7 @@ int main(int argc, char **argv)
 	runner = getpgrp();
 	verdict = mmap(NULL, sizeof(*verdict), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		       -1, 0);
-	fd = socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, 0);
+	fd = socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, protocol);
 	if (verdict == MAP_FAILED || fd < 0) {
 		perror(fd < 0 ? "socket" : "mmap");
 		return 2;

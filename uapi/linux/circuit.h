@@ -23,6 +23,14 @@
 #define PF_CIRCUIT		AF_CIRCUIT
 #endif
 
+/*
+ * The protocol of AF_INET and AF_INET6 stream sockets that are TCP sockets and become
+ * circuits where the operator connects them; the number is free in IANA's sense.
+ */
+#ifndef IPPROTO_CIRCUIT
+#define IPPROTO_CIRCUIT		261
+#endif
+
 /* Length of a line's name with its terminating NUL. */
 #define CIRCUIT_NAME_SIZE	32
 

@@ -257,7 +257,7 @@ struct circuit_sig_call {
 };
 
 /**
- * struct circuit_sig_circuit - body of CONNECTED and ALERT
+ * struct circuit_sig_circuit - body of CONNECTED, ALERT and PROCEEDING
  * @index: the circuit's number on this line
  * @end: which end this guest is
  * @size: sizes of ring 0 and ring 1
@@ -269,7 +269,8 @@ struct circuit_sig_call {
  * @remote: IP: the far end's address, otherwise zero
  * @flags: 0 or CIRCUIT_SIG_IP
  *
- * @ref of the header is the call's in CONNECTED, the listener's in ALERT.
+ * @ref of the header is the call's in CONNECTED and PROCEEDING, the listener's in ALERT.
+ * PROCEEDING has the addresses and ports, and zeroes for what there is not yet.
  */
 struct circuit_sig_circuit {
 	__u32	index;

@@ -1,0 +1,1150 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * IPPROTO_CIRCUIT: TCP sockets that become circuits.
+ *
+ * Such a socket is a TCP socket in every respect, made by TCP's own code from TCP's
+ * own slab; only its proto_ops are ours. What becomes of it is settled by connect()
+ * and listen():
+ *
+ *	undecided	nothing yet; every call goes to TCP
+ *	native		TCP's for good: sock->ops are TCP's, and the module forgotten
+ *	asking		connect() waits for the operator, the socket owned
+ *	circuit		connected, or about to be, by a circuit; TCP sees a closed
+ *			socket that nobody has bound or connected
+ *	listener	listens as TCP, and, if the operator agrees, on the exchange
+ *
+ * All but the first two have a struct circuit_inet, which hangs on the socket as an
+ * upper layer protocol, TCP's own way of attaching one: so nobody else attaches
+ * theirs. It comes in under lock_sock() and goes away only when the operator declines
+ * (nobody but connect() uses it then) or the socket is released. Those who do not own
+ * the socket look at it under RCU, and wait while it is being asked for.
+ *
+ * A socket that may become a circuit holds the module, through its ops, and so does
+ * every call that can outlive that while it sleeps.
+ */
+#include <linux/inetdevice.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/security.h>
+#include <net/addrconf.h>
+#include <net/inet_common.h>
+#include <net/ip6_route.h>
+#include <net/ipv6.h>
+#include <net/protocol.h>
+#include <net/route.h>
+#include <net/tcp.h>
+#include <asm/ioctls.h>
+#include "guest.h"
+
+#define ASK_TIMEOUT	HZ	/* for an answer to a call; then it is not for us */
+
+enum inet_mode {
+	INET_ASKING,
+	INET_CIRCUIT,
+	INET_LISTENER,
+	INET_IDLE,		/* was one of the above */
+};
+
+/**
+ * struct circuit_inet - what a TCP socket has as an end of circuits
+ * @ep: the endpoint
+ * @rcu: for those who do not own the socket
+ * @mode: &enum inet_mode; owned by the socket's owner
+ * @turn: whose turn it is to be accepted from: circuits or TCP
+ * @node: in listeners
+ */
+struct circuit_inet {
+	struct circuit_ep	ep;
+	struct rcu_head		rcu;
+	int			mode;
+	bool			turn;
+	struct list_head	node;
+};
+
+/* The two families: what is TCP's, and what is ours. */
+static struct inet_family {
+	const struct proto_ops	*tcp_ops;
+	struct proto		*tcp_prot;
+	struct proto_ops	ops;
+	struct proto		prot;
+	struct inet_protosw	protosw;
+} families[2];		/* IPv4, IPv6 */
+
+/* Listeners, to be published again when a line comes up. */
+static LIST_HEAD(listeners);
+static DEFINE_MUTEX(listeners_lock);
+
+/* By the socket, not by its ops, which somebody may be changing. */
+static struct inet_family *family_of(const struct socket *sock)
+{
+	return &families[READ_ONCE(sock->sk->sk_family) == AF_INET6];
+}
+
+/*
+ * Call TCP's method. While it sleeps, somebody else may make the socket native, and
+ * that lets go of the module.
+ */
+#define TCPS(sock, method, ...)							\
+({										\
+	typeof(family_of(sock)->tcp_ops->method(__VA_ARGS__)) _ret;		\
+										\
+	__module_get(THIS_MODULE);						\
+	_ret = family_of(sock)->tcp_ops->method(__VA_ARGS__);			\
+	module_put(THIS_MODULE);						\
+	_ret;									\
+})
+
+static void ulp_clone(const struct request_sock *req, struct sock *newsk, const gfp_t priority)
+{
+	/* A child of the TCP listener is TCP's. */
+	inet_csk(newsk)->icsk_ulp_ops = NULL;
+	RCU_INIT_POINTER(inet_csk(newsk)->icsk_ulp_data, NULL);
+}
+
+static struct tcp_ulp_ops circuit_ulp = {
+	.name = "circuit",
+	.clone = ulp_clone,
+};
+
+/* The socket's, for its owner, and under RCU for everybody else. */
+static struct circuit_inet *inet_get(const struct sock *sk)
+{
+	const struct inet_connection_sock *icsk = inet_csk(sk);
+
+	if (READ_ONCE(icsk->icsk_ulp_ops) != &circuit_ulp)
+		return NULL;
+	return rcu_dereference_check(icsk->icsk_ulp_data, lockdep_sock_is_held(sk));
+}
+
+static void inet_free_rcu(struct rcu_head *rcu)
+{
+	struct circuit_inet *in = container_of(rcu, struct circuit_inet, rcu);
+
+	sock_put(in->ep.sk);
+	kfree(in);
+}
+
+static void inet_free(struct circuit_ep *ep)
+{
+	struct circuit_inet *in = container_of(ep, struct circuit_inet, ep);
+
+	call_rcu(&in->rcu, inet_free_rcu);
+}
+
+/* Attach; the socket is owned, and has nothing attached. */
+static struct circuit_inet *inet_attach(struct sock *sk, enum inet_mode mode)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+	struct circuit_inet *in;
+
+	if (icsk->icsk_ulp_ops)
+		return NULL;
+	in = kzalloc(sizeof(*in), GFP_KERNEL);
+	if (!in)
+		return NULL;
+	sock_hold(sk);
+	circuit_ep_init(&in->ep, sk, inet_free);
+	in->ep.overlay = true;
+	in->mode = mode;
+	INIT_LIST_HEAD(&in->node);
+	rcu_assign_pointer(icsk->icsk_ulp_data, in);
+	smp_store_release(&icsk->icsk_ulp_ops, &circuit_ulp);
+	return in;
+}
+
+/* Detach; the socket is owned, and @in disconnected. */
+static void inet_detach(struct sock *sk, struct circuit_inet *in)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+
+	WRITE_ONCE(icsk->icsk_ulp_ops, NULL);
+	RCU_INIT_POINTER(icsk->icsk_ulp_data, NULL);
+	circuit_ep_put(&in->ep);
+}
+
+/*
+ * Leave the socket to TCP; it is owned. The caller holds the module while it may
+ * sleep; what it runs after that is waited for by synchronize_rcu_tasks().
+ */
+static void go_native(struct socket *sock, struct inet_family *f)
+{
+	WRITE_ONCE(sock->ops, f->tcp_ops);
+	module_put(THIS_MODULE);
+}
+
+/*
+ * The endpoint of a socket that is on a circuit, or NULL if TCP has to deal with the
+ * call. Sleeps while the operator is being asked, if @wait. It stays until the socket
+ * is released.
+ */
+static struct circuit_ep *on_circuit(struct sock *sk, bool wait)
+{
+	struct circuit_inet *in;
+	int mode;
+
+	for (;;) {
+		rcu_read_lock();
+		in = inet_get(sk);
+		mode = in ? smp_load_acquire(&in->mode) : INET_IDLE;
+		rcu_read_unlock();
+		if (mode == INET_CIRCUIT)
+			return &in->ep;
+		if (mode != INET_ASKING || !wait)
+			return NULL;
+		__module_get(THIS_MODULE);
+		lock_sock(sk);	/* connect() owns the socket meanwhile */
+		release_sock(sk);
+		module_put(THIS_MODULE);
+	}
+}
+
+static bool is_asking(struct sock *sk)
+{
+	struct circuit_inet *in;
+	bool ret;
+
+	rcu_read_lock();
+	in = inet_get(sk);
+	ret = in && READ_ONCE(in->mode) == INET_ASKING;
+	rcu_read_unlock();
+	return ret;
+}
+
+/* --- addresses ---------------------------------------------------------------------- */
+
+/* Where a connect() is to, IPv4 as IPv4-mapped. Returns false if TCP had better say. */
+static bool parse_dst(const struct sock *sk, const struct sockaddr *addr, int len,
+		      struct in6_addr *dst, u32 *port)
+{
+	if (addr->sa_family == AF_INET && sk->sk_family == AF_INET) {
+		const struct sockaddr_in *sin = (const struct sockaddr_in *)addr;
+
+		if (len < sizeof(*sin))
+			return false;
+		ipv6_addr_set_v4mapped(sin->sin_addr.s_addr, dst);
+		*port = ntohs(sin->sin_port);
+	} else if (addr->sa_family == AF_INET6 && sk->sk_family == AF_INET6) {
+		const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)addr;
+
+		if (len < SIN6_LEN_RFC2133)
+			return false;
+		*dst = sin6->sin6_addr;
+		if (ipv6_addr_v4mapped(dst) && ipv6_only_sock(sk))
+			return false;
+		*port = ntohs(sin6->sin6_port);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* Addresses that mean this machine, or many: never the operator's. */
+static bool addr_is_ours(struct net *net, const struct in6_addr *addr)
+{
+	if (ipv6_addr_v4mapped(addr)) {
+		__be32 v4 = addr->s6_addr32[3];
+
+		return ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
+		       ipv4_is_lbcast(v4) || inet_addr_type(net, v4) != RTN_UNICAST;
+	}
+	return !(ipv6_addr_type(addr) & IPV6_ADDR_UNICAST) ||
+	       ipv6_addr_type(addr) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL) ||
+	       ipv6_chk_addr(net, addr, NULL, 0);
+}
+
+/* The address the socket is bound to, :: or ::ffff:0.0.0.0 if to none. */
+static struct in6_addr bound_addr(const struct sock *sk)
+{
+	struct in6_addr addr = {};
+
+	if (sk->sk_family == AF_INET)
+		ipv6_addr_set_v4mapped(inet_sk(sk)->inet_rcv_saddr, &addr);
+#if IS_ENABLED(CONFIG_IPV6)
+	else
+		addr = sk->sk_v6_rcv_saddr;
+#endif
+	return addr;
+}
+
+static bool addr_is_any(const struct in6_addr *addr)
+{
+	return ipv6_addr_any(addr) || (ipv6_addr_v4mapped(addr) && !addr->s6_addr32[3]);
+}
+
+static int put_name(const struct sock *sk, struct sockaddr *uaddr, const struct in6_addr *addr,
+		    u32 port)
+{
+	if (sk->sk_family == AF_INET) {
+		struct sockaddr_in *sin = (struct sockaddr_in *)uaddr;
+
+		memset(sin, 0, sizeof(*sin));
+		sin->sin_family = AF_INET;
+		sin->sin_addr.s_addr = addr->s6_addr32[3];
+		sin->sin_port = htons(port);
+		return sizeof(*sin);
+	} else {
+		struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)uaddr;
+
+		memset(sin6, 0, sizeof(*sin6));
+		sin6->sin6_family = AF_INET6;
+		sin6->sin6_addr = *addr;
+		sin6->sin6_port = htons(port);
+		return sizeof(*sin6);
+	}
+}
+
+/* Options that mean something on a network, and nothing or something else on a circuit. */
+static bool options_ok(const struct sock *sk)
+{
+	return !sock_flag(sk, SOCK_ZEROCOPY) && !sock_flag(sk, SOCK_TXTIME) &&
+	       !sock_flag(sk, SOCK_RCVTSTAMP) && !sk->sk_bound_dev_if && !sk->sk_mark &&
+	       !rcu_access_pointer(sk->sk_filter) && !READ_ONCE(sk->sk_tsflags) &&
+	       sk->sk_max_pacing_rate == ~0UL && !tcp_sk(sk)->repair &&
+	       !tcp_sk(sk)->fastopen_connect;
+}
+
+/* Does TCP have a way there? */
+static bool has_route(const struct sock *sk, const struct in6_addr *dst)
+{
+	struct net *net = sock_net(sk);
+	struct dst_entry *entry;
+	bool ret;
+
+	if (ipv6_addr_v4mapped(dst)) {
+		struct flowi4 fl4 = {
+			.daddr = dst->s6_addr32[3],
+			.flowi4_proto = IPPROTO_TCP,
+			.flowi4_uid = sk->sk_uid,
+		};
+		struct rtable *rt = ip_route_output_key(net, &fl4);
+
+		if (IS_ERR(rt))
+			return false;
+		ip_rt_put(rt);
+		return true;
+	} else {
+		struct flowi6 fl6 = {
+			.daddr = *dst,
+			.flowi6_proto = IPPROTO_TCP,
+			.flowi6_uid = sk->sk_uid,
+		};
+
+		entry = ip6_route_output(net, NULL, &fl6);
+		ret = !entry->error;
+		dst_release(entry);
+		return ret;
+	}
+}
+
+/* --- connect ------------------------------------------------------------------------ */
+
+/*
+ * Ask the operator for a circuit. Returns 0 if the call is placed, -EHOSTUNREACH if it
+ * is none of its, or what connect() shall say. The socket is owned and closed.
+ */
+static int ask(struct sock *sk, const struct in6_addr *dst, u32 port)
+{
+	struct circuit_sig_call call = {
+		.type = CIRCUIT_SIG_STREAM,
+		.flags = CIRCUIT_SIG_IP,
+		.port = port,
+	};
+	struct circuit_inet *in = inet_get(sk);
+	struct in6_addr src = bound_addr(sk);
+	struct circuit_line *line;
+	long left;
+	int err;
+
+	line = circuit_line_get();
+	if (!line)
+		return -EHOSTUNREACH;
+	if (in)
+		smp_store_release(&in->mode, INET_ASKING);
+	else
+		in = inet_attach(sk, INET_ASKING);
+	err = -EHOSTUNREACH;
+	if (!in)
+		goto put_line;
+	memcpy(call.dst, dst, sizeof(call.dst));
+	if (!addr_is_any(&src))
+		memcpy(call.src, &src, sizeof(call.src));
+	call.src_port = inet_sk(sk)->inet_num;
+
+	err = circuit_ep_call(&in->ep, line, &call);
+	if (!err) {
+		left = wait_for_completion_killable_timeout(&in->ep.decided, ASK_TIMEOUT);
+		if (left < 0)
+			err = -EINTR;
+		else if (left && in->ep.native && in->ep.reason == CIRCUIT_REASON_NO_LISTENER &&
+			 !has_route(sk, dst))
+			/* The exchange knows the host, and knows that nobody listens there. */
+			circuit_ep_fail(&in->ep, ECONNREFUSED, in->ep.reason);
+		else if (!left || in->ep.native)
+			err = -EHOSTUNREACH;
+		else if (READ_ONCE(in->ep.state) == TCP_CLOSE)
+			err = sock_error(sk) ?: -ECONNREFUSED;
+	}
+	if (err == -ENETDOWN || err == -ENOMEM)
+		err = -EHOSTUNREACH;	/* no line any more, or no way to ask */
+	if (!err) {
+		smp_store_release(&in->mode, INET_CIRCUIT);
+	} else {
+		circuit_ep_disconnect(&in->ep, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+		WRITE_ONCE(sk->sk_err, 0);
+		WRITE_ONCE(sk->sk_shutdown, 0);
+		smp_store_release(&in->mode, INET_IDLE);
+	}
+put_line:
+	circuit_line_put(line);
+	return err;
+}
+
+/* connect() to an address; the socket is owned. As inet_stream_connect() from there on. */
+static int connect_circuit(struct socket *sock, struct circuit_ep *ep, int flags)
+{
+	struct sock *sk = sock->sk;
+	bool first = sock->state == SS_UNCONNECTED;
+	long timeo;
+	int err;
+
+	switch (sock->state) {
+	case SS_UNCONNECTED:
+		sock->state = SS_CONNECTING;
+		err = -EINPROGRESS;
+		break;
+	case SS_CONNECTING:
+		err = -EALREADY;
+		break;
+	case SS_CONNECTED:
+		return -EISCONN;
+	default:
+		return -EINVAL;
+	}
+	timeo = sock_sndtimeo(sk, flags & O_NONBLOCK);
+	/* Programs expect no other answer the first time, however soon there is one. */
+	if (!timeo && (first || READ_ONCE(ep->state) == TCP_SYN_SENT))
+		return err;
+	if (READ_ONCE(ep->state) == TCP_SYN_SENT) {
+		timeo = circuit_ep_wait(ep, timeo);
+		if (READ_ONCE(ep->state) == TCP_SYN_SENT)
+			return signal_pending(current) ? sock_intr_errno(timeo) : err;
+	}
+	if (smp_load_acquire(&ep->state) == TCP_CLOSE) {
+		sock->state = SS_UNCONNECTED;
+		return sock_error(sk) ?: -ECONNABORTED;
+	}
+	sock->state = SS_CONNECTED;
+	return 0;
+}
+
+static void disconnect(struct socket *sock, struct circuit_inet *in)
+{
+	mutex_lock(&listeners_lock);
+	list_del_init(&in->node);
+	mutex_unlock(&listeners_lock);
+	circuit_ep_unlisten(&in->ep);
+	/* As tcp_disconnect() has it. */
+	if (in->mode == INET_CIRCUIT && in->ep.state != TCP_CLOSE)
+		WRITE_ONCE(sock->sk->sk_err, ECONNRESET);
+	circuit_ep_disconnect(&in->ep, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+	sock->sk->sk_shutdown = 0;
+	smp_store_release(&in->mode, INET_IDLE);
+}
+
+static int circuit_inet_connect(struct socket *sock, struct compat_sockaddr *uaddr, int len,
+				int flags)
+{
+	const struct sockaddr *addr = (const struct sockaddr *)uaddr;
+	struct inet_family *f = family_of(sock);
+	struct sock *sk = sock->sk;
+	struct circuit_inet *in;
+	struct in6_addr dst;
+	bool native = true;
+	int err = 0;
+	u32 port;
+
+	if (len < sizeof(addr->sa_family))
+		return -EINVAL;
+	__module_get(THIS_MODULE);
+	lock_sock(sk);
+	in = inet_get(sk);
+	if (READ_ONCE(sock->ops) != &f->ops)
+		goto unlock;	/* somebody was here before us */
+	if (addr->sa_family == AF_UNSPEC) {
+		if (in)
+			disconnect(sock, in);
+		goto unlock;
+	}
+	if (in && in->mode == INET_CIRCUIT &&
+	    (sock->state != SS_UNCONNECTED || in->ep.state != TCP_CLOSE)) {
+		err = sock->state == SS_UNCONNECTED ? -EISCONN :
+			connect_circuit(sock, &in->ep, flags);
+		native = false;
+		goto unlock;
+	}
+	if (sock->state != SS_UNCONNECTED || sk->sk_state != TCP_CLOSE ||
+	    !parse_dst(sk, addr, len, &dst, &port))
+		goto unlock;	/* TCP will say what is wrong */
+	err = -EHOSTUNREACH;
+	if (options_ok(sk) && !addr_is_ours(sock_net(sk), &dst))
+		err = ask(sk, &dst, port);
+	in = inet_get(sk);
+	if (err == -EHOSTUNREACH) {
+		if (in)
+			inet_detach(sk, in);
+		go_native(sock, f);
+		goto unlock;
+	}
+	native = false;
+	if (!err)
+		err = connect_circuit(sock, &in->ep, flags);
+unlock:
+	release_sock(sk);
+	if (native)
+		err = f->tcp_ops->connect(sock, uaddr, len, flags);
+	module_put(THIS_MODULE);
+	return err;
+}
+
+/* --- listen and accept -------------------------------------------------------------- */
+
+/* Publish a listener; the socket is owned. Whatever fails, TCP's listener remains. */
+static void publish(struct sock *sk, struct circuit_inet *in)
+{
+	struct circuit_ep *ep = &in->ep;
+	struct circuit_sig_listen what = {
+		.type = CIRCUIT_SIG_STREAM,
+		.flags = CIRCUIT_SIG_IP,
+		.port = inet_sk(sk)->inet_num,
+	};
+	struct in6_addr addr = bound_addr(sk);
+	u32 backlog = READ_ONCE(sk->sk_max_ack_backlog) + 1;
+	struct circuit_listener *lst;
+	struct circuit_line *line;
+
+	if (ep->lst && ep->state == TCP_LISTEN) {
+		circuit_listener_publish(ep->lst, backlog);
+		return;
+	}
+	if (!options_ok(sk) || (!addr_is_any(&addr) && ipv6_addr_v4mapped(&addr) &&
+				ipv4_is_loopback(addr.s6_addr32[3])) ||
+	    ipv6_addr_loopback(&addr) || ipv6_addr_type(&addr) & IPV6_ADDR_LINKLOCAL)
+		return;
+	line = circuit_line_get();
+	if (!line)
+		return;
+	circuit_ep_unlisten(ep);	/* that of a line that went */
+	memcpy(what.addr, &addr, sizeof(what.addr));
+	if (sk->sk_family == AF_INET6 && ipv6_only_sock(sk))
+		what.flags |= CIRCUIT_SIG_V6ONLY;
+	if (sk->sk_reuseport)
+		what.flags |= CIRCUIT_SIG_REUSEPORT;
+	lst = circuit_listener_create(line, ep, &what);
+	if (!lst)
+		goto put_line;
+	WRITE_ONCE(ep->lst, lst);
+	if (circuit_listener_publish(lst, backlog)) {
+		ep->reason = lst->reason;
+		circuit_ep_unlisten(ep);
+		goto put_line;
+	}
+	circuit_ep_lock(ep);
+	if (circuit_line_up(line))
+		smp_store_release(&ep->state, TCP_LISTEN);
+	circuit_ep_unlock(ep);
+	sk->sk_data_ready(sk);	/* calls may have been faster */
+put_line:
+	circuit_line_put(line);
+}
+
+static void publish_all(struct work_struct *work)
+{
+	struct circuit_inet *in;
+	LIST_HEAD(todo);
+
+	mutex_lock(&listeners_lock);
+	list_splice_init(&listeners, &todo);
+	while ((in = list_first_entry_or_null(&todo, struct circuit_inet, node))) {
+		struct sock *sk = in->ep.sk;
+
+		list_move_tail(&in->node, &listeners);
+		sock_hold(sk);
+		refcount_inc(&in->ep.ref);
+		mutex_unlock(&listeners_lock);
+		lock_sock(sk);
+		if (sk->sk_state == TCP_LISTEN && inet_get(sk) == in)
+			publish(sk, in);
+		release_sock(sk);
+		circuit_ep_put(&in->ep);
+		sock_put(sk);
+		mutex_lock(&listeners_lock);
+	}
+	mutex_unlock(&listeners_lock);
+}
+static DECLARE_WORK(publish_work, publish_all);
+
+/**
+ * circuit_inet_line_up - a line has come up: publish the listeners there are
+ *
+ * Context: any.
+ */
+void circuit_inet_line_up(void)
+{
+	schedule_work(&publish_work);
+}
+
+static int circuit_inet_listen(struct socket *sock, int backlog)
+{
+	struct inet_family *f = family_of(sock);
+	struct sock *sk = sock->sk;
+	struct circuit_inet *in;
+	int err;
+
+	/* A listener keeps our ops, so the socket keeps the module. */
+	lock_sock(sk);
+	in = inet_get(sk);
+	if (in && in->mode == INET_CIRCUIT && in->ep.state != TCP_CLOSE) {
+		release_sock(sk);
+		return -EINVAL;
+	}
+	release_sock(sk);
+	err = f->tcp_ops->listen(sock, backlog);
+	if (err)
+		return err;
+	lock_sock(sk);
+	if (sk->sk_state == TCP_LISTEN && READ_ONCE(sock->ops) == &f->ops) {
+		in = inet_get(sk) ?: inet_attach(sk, INET_LISTENER);
+		if (in) {
+			smp_store_release(&in->mode, INET_LISTENER);
+			mutex_lock(&listeners_lock);
+			if (list_empty(&in->node))
+				list_add_tail(&in->node, &listeners);
+			mutex_unlock(&listeners_lock);
+			publish(sk, in);
+		}
+	}
+	release_sock(sk);
+	return 0;
+}
+
+/* What a socket that is accepted has from the listener, as sk_clone_lock() has it. */
+static void inherit(const struct sock *sk, struct sock *newsk)
+{
+	const unsigned long flags = BIT(SOCK_KEEPOPEN) | BIT(SOCK_LINGER) | BIT(SOCK_URGINLINE) |
+				    BIT(SOCK_DBG) | BIT(SOCK_LOCALROUTE) | BIT(SOCK_BROADCAST);
+	const struct tcp_sock *tp = tcp_sk(sk);
+	struct tcp_sock *newtp = tcp_sk(newsk);
+
+	newsk->sk_flags |= sk->sk_flags & flags;
+	newsk->sk_lingertime = sk->sk_lingertime;
+	newsk->sk_rcvtimeo = sk->sk_rcvtimeo;
+	newsk->sk_sndtimeo = sk->sk_sndtimeo;
+	newsk->sk_rcvlowat = sk->sk_rcvlowat;
+	newsk->sk_priority = sk->sk_priority;
+	newsk->sk_reuse = sk->sk_reuse;
+	newsk->sk_reuseport = sk->sk_reuseport;
+	newsk->sk_userlocks = sk->sk_userlocks & (SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK);
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	newsk->sk_ll_usec = sk->sk_ll_usec;
+#endif
+	newtp->nonagle = tp->nonagle;
+	newtp->keepalive_time = tp->keepalive_time;
+	newtp->keepalive_intvl = tp->keepalive_intvl;
+	newtp->keepalive_probes = tp->keepalive_probes;
+	newtp->linger2 = tp->linger2;
+	newtp->notsent_lowat = tp->notsent_lowat;
+	inet_csk(newsk)->icsk_user_timeout = inet_csk(sk)->icsk_user_timeout;
+	inet_csk(newsk)->icsk_syn_retries = inet_csk(sk)->icsk_syn_retries;
+	inet_sk(newsk)->tos = inet_sk(sk)->tos;
+	inet_sk(newsk)->uc_ttl = inet_sk(sk)->uc_ttl;
+	if (sk->sk_family == AF_INET6)
+		newsk->sk_ipv6only = sk->sk_ipv6only;
+}
+
+/*
+ * Make a TCP socket of a circuit that waited to be accepted; on success the queue's
+ * reference to the circuit is consumed.
+ */
+static int accept_circuit(struct socket *sock, struct socket *newsock, struct circuit *c)
+{
+	struct sock *sk = sock->sk, *newsk;
+	struct circuit_inet *in;
+	struct socket *tmp;
+	int err;
+
+	/* TCP's own code makes it, not for a program as yet. */
+	err = sock_create_kern(sock_net(sk), sk->sk_family, SOCK_STREAM, IPPROTO_TCP, &tmp);
+	if (err)
+		return err;
+	newsk = tmp->sk;
+	lock_sock(newsk);
+	in = inet_attach(newsk, INET_CIRCUIT);
+	if (!in) {
+		release_sock(newsk);
+		sock_release(tmp);
+		return -ENOMEM;
+	}
+	tmp->sk = NULL;
+	compat_net_refcnt_upgrade(newsk);
+	security_sk_clone(sk, newsk);
+	inherit(sk, newsk);
+	sock_graft(newsk, newsock);
+	newsock->state = SS_CONNECTED;
+	release_sock(newsk);
+	sock_release(tmp);
+	circuit_ep_adopt(&in->ep, c);
+	return 0;
+}
+
+static int accept_native(struct inet_family *f, struct socket *sock, struct socket *newsock,
+			 COMPAT_ACCEPT_ARGS)
+{
+	int err = compat_accept_nonblock(f->tcp_ops, sock, newsock, COMPAT_ACCEPT_PASS);
+
+	if (!err)
+		go_native(newsock, f);	/* do_accept() has taken the module for it */
+	return err;
+}
+
+static int circuit_inet_accept(struct socket *sock, struct socket *newsock, COMPAT_ACCEPT_ARGS)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct inet_family *f = family_of(sock);
+	struct sock *sk = sock->sk;
+	struct circuit_inet *in;
+	struct circuit *c;
+	bool circuits;
+	long timeo;
+	int i, err;
+
+	__module_get(THIS_MODULE);
+	timeo = sock_rcvtimeo(sk, compat_accept_flags & O_NONBLOCK);
+	wait.flags |= WQ_FLAG_EXCLUSIVE;
+	add_wait_queue_exclusive(sk_sleep(sk), &wait);
+	for (;;) {
+		err = -EAGAIN;
+		for (i = 0; i < 2 && err == -EAGAIN; i++) {
+			c = NULL;
+			circuits = false;
+			lock_sock(sk);
+			in = inet_get(sk);
+			if (in) {
+				/* Each in turn, so that neither waits for the other to end. */
+				circuits = in->turn = !in->turn;
+				if (circuits && in->ep.lst)
+					c = circuit_listener_pop(in->ep.lst);
+			} else {
+				i = 1;
+			}
+			release_sock(sk);
+			if (c) {
+				err = accept_circuit(sock, newsock, c);
+				if (err) {	/* nobody will ever have it */
+					circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+					circuit_put(c);
+				}
+			} else if (!circuits) {
+				err = accept_native(f, sock, newsock, COMPAT_ACCEPT_PASS);
+			}
+		}
+		if (err != -EAGAIN || !timeo)
+			break;
+		err = sock_intr_errno(timeo);
+		if (signal_pending(current))
+			break;
+		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	module_put(THIS_MODULE);
+	return err;
+}
+
+/* --- the rest ----------------------------------------------------------------------- */
+
+static int circuit_inet_release(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_inet *in;
+
+	if (!sk)
+		return 0;
+	lock_sock(sk);
+	in = inet_get(sk);
+	if (in) {
+		mutex_lock(&listeners_lock);
+		list_del_init(&in->node);
+		mutex_unlock(&listeners_lock);
+		circuit_ep_close(&in->ep);
+		inet_detach(sk, in);
+	}
+	release_sock(sk);
+	/* The caller puts the module, by the ops that were there before this. */
+	return family_of(sock)->tcp_ops->release(sock);
+}
+
+static int circuit_inet_bind(struct socket *sock, struct compat_sockaddr *uaddr, int len)
+{
+	struct circuit_ep *ep = on_circuit(sock->sk, true);
+
+	if (ep && READ_ONCE(ep->state) != TCP_CLOSE)
+		return -EINVAL;
+	return TCPS(sock, bind, sock, uaddr, len);
+}
+
+static int circuit_inet_getname(struct socket *sock, struct sockaddr *uaddr, int peer)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_ep *ep = on_circuit(sk, true);
+	struct circuit *c;
+	int err = -ENOTCONN;
+
+	if (!ep)
+		return TCPS(sock, getname, sock, uaddr, peer);
+	lock_sock(sk);
+	circuit_ep_lock(ep);
+	c = ep->c ?: ep->call;
+	/* 2 is accept() asking, which wants to know even of those who have gone. */
+	if (ep->c && peer && (peer == 2 || ep->state == TCP_ESTABLISHED))
+		err = put_name(sk, uaddr, &c->remote, c->peer_port);
+	else if (c && !peer)
+		err = put_name(sk, uaddr, &c->local, c->local_port);
+	circuit_ep_unlock(ep);
+	release_sock(sk);
+	return err == -ENOTCONN && !peer ? TCPS(sock, getname, sock, uaddr, peer) : err;
+}
+
+static __poll_t circuit_inet_poll(struct file *file, struct socket *sock, poll_table *wait)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_listener *lst;
+	struct circuit_ep *ep;
+	struct circuit_inet *in;
+	__poll_t mask;
+
+	ep = on_circuit(sk, false);
+	if (ep) {
+		sock_poll_wait(file, sock, wait);
+		return circuit_stream_poll(ep, poll_requested_events(wait));
+	}
+	if (is_asking(sk)) {
+		sock_poll_wait(file, sock, wait);
+		return 0;
+	}
+	mask = TCPS(sock, poll, file, sock, wait);
+	if (sk->sk_state == TCP_LISTEN) {
+		rcu_read_lock();
+		in = inet_get(sk);
+		lst = in ? READ_ONCE(in->ep.lst) : NULL;
+		if (lst && READ_ONCE(lst->queued))
+			mask |= EPOLLIN | EPOLLRDNORM;
+		rcu_read_unlock();
+	}
+	return mask;
+}
+
+static int circuit_inet_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
+{
+	struct circuit_ep *ep = on_circuit(sock->sk, true);
+	int val;
+
+	if (!ep)
+		return TCPS(sock, ioctl, sock, cmd, arg);
+	if (cmd == SIOCATMARK)
+		val = 0;	/* no urgent data, so never at the mark */
+	else if (cmd == SIOCINQ)
+		val = circuit_stream_unread(ep);
+	else if (cmd == SIOCOUTQ || cmd == SIOCOUTQNSD)
+		val = circuit_stream_unsent(ep);
+	else
+		return TCPS(sock, ioctl, sock, cmd, arg);
+	return put_user(val, (int __user *)arg);
+}
+
+static int circuit_inet_shutdown(struct socket *sock, int how)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_ep *ep = on_circuit(sk, true);
+	struct circuit_inet *in;
+	int err = 0;
+
+	if (!ep) {
+		__module_get(THIS_MODULE);
+		err = family_of(sock)->tcp_ops->shutdown(sock, how);
+		lock_sock(sk);
+		in = inet_get(sk);
+		if (in && sk->sk_state != TCP_LISTEN) {
+			mutex_lock(&listeners_lock);
+			list_del_init(&in->node);
+			mutex_unlock(&listeners_lock);
+			circuit_ep_unlisten(&in->ep);
+		}
+		release_sock(sk);
+		module_put(THIS_MODULE);
+		return err;
+	}
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	lock_sock(sk);
+	if (sock->state == SS_CONNECTING)
+		sock->state = ep->state == TCP_ESTABLISHED ? SS_CONNECTED : SS_UNCONNECTED;
+	if (ep->state == TCP_SYN_SENT) {
+		circuit_ep_disconnect(ep, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+	} else {
+		if (ep->state == TCP_CLOSE)
+			err = -ENOTCONN;
+		circuit_ep_shutdown(ep, how + 1);	/* SHUT_* become *_SHUTDOWN */
+	}
+	sk->sk_state_change(sk);
+	release_sock(sk);
+	return err;
+}
+
+/* Options that make a TCP connection something else. */
+static bool option_is_tcps(int level, int optname)
+{
+	if (level == SOL_TCP)
+		return optname == TCP_ULP || optname == TCP_REPAIR ||
+		       optname == TCP_FASTOPEN_CONNECT || optname == TCP_MD5SIG ||
+		       optname == TCP_MD5SIG_EXT;
+	return level == SOL_IPV6 && optname == IPV6_ADDRFORM;
+}
+
+static int circuit_inet_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,
+				   unsigned int optlen)
+{
+	struct inet_family *f = family_of(sock);
+	struct sock *sk = sock->sk;
+	struct circuit_inet *in;
+	int err;
+
+	if (!option_is_tcps(level, optname))
+		return TCPS(sock, setsockopt, sock, level, optname, optval, optlen);
+	__module_get(THIS_MODULE);
+	lock_sock(sk);
+	in = inet_get(sk);
+	err = in && in->mode == INET_CIRCUIT ? -EOPNOTSUPP : 0;
+	/* A listener goes on; what it accepts over TCP has the option. */
+	if (!err && READ_ONCE(sock->ops) == &f->ops && sk->sk_state != TCP_LISTEN) {
+		if (in)
+			inet_detach(sk, in);
+		go_native(sock, f);
+	}
+	release_sock(sk);
+	if (!err)
+		err = f->tcp_ops->setsockopt(sock, level, optname, optval, optlen);
+	module_put(THIS_MODULE);
+	return err;
+}
+
+/* What can be said of a circuit in TCP's terms. */
+static int get_tcp_info(struct sock *sk, struct circuit_ep *ep, char __user *optval,
+			int __user *optlen)
+{
+	struct tcp_info info;
+	int len;
+
+	if (get_user(len, optlen))
+		return -EFAULT;
+	if (len < 0)
+		return -EINVAL;
+	tcp_get_info(sk, &info);
+	lock_sock(sk);
+	info.tcpi_state = ep->state;
+	if (ep->state == TCP_ESTABLISHED && sk->sk_shutdown & RCV_SHUTDOWN)
+		info.tcpi_state = TCP_CLOSE_WAIT;
+	if (ep->c) {
+		info.tcpi_bytes_acked = READ_ONCE(ep->c->tx.bytes);
+		info.tcpi_bytes_received = READ_ONCE(ep->c->rx.bytes);
+	}
+	release_sock(sk);
+	len = min_t(unsigned int, len, sizeof(info));
+	if (put_user(len, optlen) || copy_to_user(optval, &info, len))
+		return -EFAULT;
+	return 0;
+}
+
+static int circuit_inet_getsockopt(struct socket *sock, int level, int optname,
+				   char __user *optval, int __user *optlen)
+{
+	struct circuit_ep *ep = on_circuit(sock->sk, true);
+
+	if (ep && level == SOL_TCP && optname == TCP_INFO)
+		return get_tcp_info(sock->sk, ep, optval, optlen);
+	if (ep && level == SOL_TCP && optname == TCP_ZEROCOPY_RECEIVE)
+		return -EOPNOTSUPP;
+	return TCPS(sock, getsockopt, sock, level, optname, optval, optlen);
+}
+
+static int circuit_inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	struct inet_family *f = family_of(sock);
+	struct sock *sk = sock->sk;
+	struct circuit_ep *ep = on_circuit(sk, true);
+	int err;
+
+	if (likely(ep))
+		return circuit_stream_sendmsg(ep, msg, len);
+	__module_get(THIS_MODULE);
+	if (msg->msg_flags & MSG_FASTOPEN) {
+		lock_sock(sk);
+		if (READ_ONCE(sock->ops) == &f->ops && sk->sk_state != TCP_LISTEN) {
+			if (inet_get(sk))
+				inet_detach(sk, inet_get(sk));
+			go_native(sock, f);
+		}
+		release_sock(sk);
+	}
+	err = f->tcp_ops->sendmsg(sock, msg, len);
+	module_put(THIS_MODULE);
+	return err;
+}
+
+static int circuit_inet_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	struct circuit_ep *ep = on_circuit(sock->sk, true);
+
+	if (likely(ep))
+		return circuit_stream_recvmsg(ep, msg, len, flags);
+	return TCPS(sock, recvmsg, sock, msg, len, flags);
+}
+
+static ssize_t circuit_inet_splice_read(struct socket *sock, loff_t *ppos,
+					struct pipe_inode_info *pipe, size_t len,
+					unsigned int flags)
+{
+	if (on_circuit(sock->sk, true))
+		return compat_splice_read(sock->file, ppos, pipe, len, flags);
+	return TCPS(sock, splice_read, sock, ppos, pipe, len, flags);
+}
+
+static int circuit_inet_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma)
+{
+	if (on_circuit(sock->sk, true))
+		return -ENODEV;
+	return TCPS(sock, mmap, file, sock, vma);
+}
+
+static int circuit_inet_set_rcvlowat(struct sock *sk, int val)
+{
+	if (!on_circuit(sk, true))
+		return tcp_set_rcvlowat(sk, val);
+	WRITE_ONCE(sk->sk_rcvlowat, val ?: 1);
+	sk->sk_data_ready(sk);
+	return 0;
+}
+
+#ifdef COMPAT_SENDPAGE
+static ssize_t circuit_inet_sendpage(struct socket *sock, struct page *page, int offset,
+				     size_t size, int flags)
+{
+	if (on_circuit(sock->sk, true))
+		return sock_no_sendpage(sock, page, offset, size, flags);
+	return TCPS(sock, sendpage, sock, page, offset, size, flags);
+}
+#endif
+
+/* --- registration ------------------------------------------------------------------- */
+
+/* A socket is made by TCP, under our number; from then on it is TCP's as well. */
+static int inet_init_sock(struct sock *sk, struct inet_family *f)
+{
+	sk->sk_protocol = IPPROTO_TCP;
+	sk->sk_prot_creator = f->tcp_prot;
+	WRITE_ONCE(sk->sk_prot, f->tcp_prot);
+	return f->tcp_prot->init(sk);
+}
+
+static int init_sock4(struct sock *sk)
+{
+	return inet_init_sock(sk, &families[0]);
+}
+
+static int init_sock6(struct sock *sk)
+{
+	return inet_init_sock(sk, &families[1]);
+}
+
+/* Not all of TCP's methods are exported: a socket has them. */
+static int family_learn(struct inet_family *f, int family, int (*init)(struct sock *sk))
+{
+	struct socket *sock;
+	int err;
+
+	err = sock_create_kern(&init_net, family, SOCK_STREAM, IPPROTO_TCP, &sock);
+	if (err)
+		return err;
+	f->tcp_ops = sock->ops;
+	f->tcp_prot = sock->sk->sk_prot;
+	sock_release(sock);
+
+	f->prot = *f->tcp_prot;
+	f->prot.init = init;
+	f->ops = *f->tcp_ops;
+	f->ops.owner = THIS_MODULE;
+	f->ops.release = circuit_inet_release;
+	f->ops.bind = circuit_inet_bind;
+	f->ops.connect = circuit_inet_connect;
+	f->ops.listen = circuit_inet_listen;
+	f->ops.accept = circuit_inet_accept;
+	f->ops.getname = circuit_inet_getname;
+	f->ops.poll = circuit_inet_poll;
+	f->ops.ioctl = circuit_inet_ioctl;
+	f->ops.shutdown = circuit_inet_shutdown;
+	f->ops.setsockopt = circuit_inet_setsockopt;
+	f->ops.getsockopt = circuit_inet_getsockopt;
+	f->ops.sendmsg = circuit_inet_sendmsg;
+	f->ops.recvmsg = circuit_inet_recvmsg;
+	f->ops.splice_read = circuit_inet_splice_read;
+	f->ops.set_rcvlowat = circuit_inet_set_rcvlowat;
+	if (f->ops.mmap)
+		f->ops.mmap = circuit_inet_mmap;
+#ifdef COMPAT_SENDPAGE
+	f->ops.sendpage = circuit_inet_sendpage;
+#endif
+	f->protosw.type = SOCK_STREAM;
+	f->protosw.protocol = IPPROTO_CIRCUIT;
+	f->protosw.prot = &f->prot;
+	f->protosw.ops = &f->ops;
+	f->protosw.flags = INET_PROTOSW_ICSK;
+	return 0;
+}
+
+/**
+ * circuit_inet_init - register the protocol with both families
+ *
+ * Return: 0 or a negative errno. A machine without IPv6 has none of it here either.
+ */
+int circuit_inet_init(void)
+{
+	int err;
+
+	err = family_learn(&families[0], AF_INET, init_sock4);
+	if (err)
+		return err;
+	inet_register_protosw(&families[0].protosw);
+	if (family_learn(&families[1], AF_INET6, init_sock6))
+		return 0;
+	err = inet6_register_protosw(&families[1].protosw);
+	if (err) {
+		inet_unregister_protosw(&families[0].protosw);
+		synchronize_rcu_tasks();
+	}
+	return err;
+}
+
+/**
+ * circuit_inet_exit - undo circuit_inet_init(); no socket has our methods any more
+ */
+void circuit_inet_exit(void)
+{
+	if (families[1].tcp_ops)
+		inet6_unregister_protosw(&families[1].protosw);
+	inet_unregister_protosw(&families[0].protosw);
+	cancel_work_sync(&publish_work);
+	/* Whoever has put the module away may not have left it yet. */
+	synchronize_rcu_tasks();
+	rcu_barrier();
+}
+
+MODULE_ALIAS_NET_PF_PROTO_TYPE(PF_INET, 261, 1);
+MODULE_ALIAS_NET_PF_PROTO_TYPE(PF_INET6, 261, 1);
