@@ -15,9 +15,11 @@
  *
  * All but the first two have a struct circuit_inet, which hangs on the socket as an
  * upper layer protocol, TCP's own way of attaching one: so nobody else attaches
- * theirs. It comes in under lock_sock() and goes away only when the operator declines
- * (nobody but connect() uses it then) or the socket is released. Those who do not own
- * the socket look at it under RCU, and wait while it is being asked for.
+ * theirs. It comes in under lock_sock(). It goes away when the operator declines the
+ * very first call, since then nobody but connect() has used it, or when the socket is
+ * released: a socket that has once been a circuit or a listener keeps it, and our ops,
+ * even if it is TCP's later on. Those who do not own the socket look at it under RCU,
+ * and wait while the operator is being asked.
  *
  * A socket that may become a circuit holds the module, through its ops, and so does
  * every call that can outlive that while it sleeps.
@@ -50,6 +52,7 @@ enum inet_mode {
  * @ep: the endpoint
  * @rcu: for those who do not own the socket
  * @mode: &enum inet_mode; owned by the socket's owner
+ * @used: has been a circuit or a listener, so that others may be using it
  * @turn: whose turn it is to be accepted from: circuits or TCP
  * @node: in listeners
  */
@@ -57,6 +60,7 @@ struct circuit_inet {
 	struct circuit_ep	ep;
 	struct rcu_head		rcu;
 	int			mode;
+	bool			used;
 	bool			turn;
 	struct list_head	node;
 };
@@ -162,14 +166,33 @@ static void inet_detach(struct sock *sk, struct circuit_inet *in)
 	circuit_ep_put(&in->ep);
 }
 
+static void set_mode(struct circuit_inet *in, enum inet_mode mode)
+{
+	if (mode == INET_CIRCUIT || mode == INET_LISTENER)
+		in->used = true;
+	smp_store_release(&in->mode, mode);
+}
+
 /*
- * Leave the socket to TCP; it is owned. The caller holds the module while it may
- * sleep; what it runs after that is waited for by synchronize_rcu_tasks().
+ * TCP's methods for good. The caller holds the module while it may sleep; what it runs
+ * after that is waited for by synchronize_rcu_tasks().
  */
-static void go_native(struct socket *sock, struct inet_family *f)
+static void set_tcp_ops(struct socket *sock, struct inet_family *f)
 {
 	WRITE_ONCE(sock->ops, f->tcp_ops);
 	module_put(THIS_MODULE);
+}
+
+/* Leave the socket, which is owned, to TCP, as far as that is possible. */
+static void go_native(struct socket *sock, struct inet_family *f)
+{
+	struct circuit_inet *in = inet_get(sock->sk);
+
+	if (READ_ONCE(sock->ops) != &f->ops || (in && in->used))
+		return;
+	if (in)
+		inet_detach(sock->sk, in);
+	set_tcp_ops(sock, f);
 }
 
 /*
@@ -359,7 +382,7 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port)
 	if (!line)
 		return -EHOSTUNREACH;
 	if (in)
-		smp_store_release(&in->mode, INET_ASKING);
+		set_mode(in, INET_ASKING);
 	else
 		in = inet_attach(sk, INET_ASKING);
 	err = -EHOSTUNREACH;
@@ -387,12 +410,14 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port)
 	if (err == -ENETDOWN || err == -ENOMEM)
 		err = -EHOSTUNREACH;	/* no line any more, or no way to ask */
 	if (!err) {
-		smp_store_release(&in->mode, INET_CIRCUIT);
+		set_mode(in, INET_CIRCUIT);
+		/* Who polled meanwhile was told nothing. */
+		sk->sk_state_change(sk);
 	} else {
 		circuit_ep_disconnect(&in->ep, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 		WRITE_ONCE(sk->sk_err, 0);
 		WRITE_ONCE(sk->sk_shutdown, 0);
-		smp_store_release(&in->mode, INET_IDLE);
+		set_mode(in, INET_IDLE);
 	}
 put_line:
 	circuit_line_put(line);
@@ -448,7 +473,7 @@ static void disconnect(struct socket *sock, struct circuit_inet *in)
 		WRITE_ONCE(sock->sk->sk_err, ECONNRESET);
 	circuit_ep_disconnect(&in->ep, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 	sock->sk->sk_shutdown = 0;
-	smp_store_release(&in->mode, INET_IDLE);
+	set_mode(in, INET_IDLE);
 }
 
 static int circuit_inet_connect(struct socket *sock, struct compat_sockaddr *uaddr, int len,
@@ -488,16 +513,13 @@ static int circuit_inet_connect(struct socket *sock, struct compat_sockaddr *uad
 	err = -EHOSTUNREACH;
 	if (options_ok(sk) && !addr_is_ours(sock_net(sk), &dst))
 		err = ask(sk, &dst, port);
-	in = inet_get(sk);
 	if (err == -EHOSTUNREACH) {
-		if (in)
-			inet_detach(sk, in);
 		go_native(sock, f);
 		goto unlock;
 	}
 	native = false;
 	if (!err)
-		err = connect_circuit(sock, &in->ep, flags);
+		err = connect_circuit(sock, &inet_get(sk)->ep, flags);
 unlock:
 	release_sock(sk);
 	if (native)
@@ -615,7 +637,7 @@ static int circuit_inet_listen(struct socket *sock, int backlog)
 	if (sk->sk_state == TCP_LISTEN && READ_ONCE(sock->ops) == &f->ops) {
 		in = inet_get(sk) ?: inet_attach(sk, INET_LISTENER);
 		if (in) {
-			smp_store_release(&in->mode, INET_LISTENER);
+			set_mode(in, INET_LISTENER);
 			mutex_lock(&listeners_lock);
 			if (list_empty(&in->node))
 				list_add_tail(&in->node, &listeners);
@@ -661,15 +683,12 @@ static void inherit(const struct sock *sk, struct sock *newsk)
 		newsk->sk_ipv6only = sk->sk_ipv6only;
 }
 
-/*
- * Make a TCP socket of a circuit that waited to be accepted; on success the queue's
- * reference to the circuit is consumed.
- */
-static int accept_circuit(struct socket *sock, struct socket *newsock, struct circuit *c)
+/* Make a TCP socket of a circuit, for which the queue's reference is consumed. */
+static int make_child(const struct sock *sk, struct socket *newsock, struct circuit *c)
 {
-	struct sock *sk = sock->sk, *newsk;
 	struct circuit_inet *in;
 	struct socket *tmp;
+	struct sock *newsk;
 	int err;
 
 	/* TCP's own code makes it, not for a program as yet. */
@@ -678,12 +697,13 @@ static int accept_circuit(struct socket *sock, struct socket *newsock, struct ci
 		return err;
 	newsk = tmp->sk;
 	lock_sock(newsk);
-	in = inet_attach(newsk, INET_CIRCUIT);
+	in = inet_attach(newsk, INET_IDLE);
 	if (!in) {
 		release_sock(newsk);
 		sock_release(tmp);
 		return -ENOMEM;
 	}
+	set_mode(in, INET_CIRCUIT);
 	tmp->sk = NULL;
 	compat_net_refcnt_upgrade(newsk);
 	security_sk_clone(sk, newsk);
@@ -696,13 +716,35 @@ static int accept_circuit(struct socket *sock, struct socket *newsock, struct ci
 	return 0;
 }
 
+static int accept_circuit(struct socket *sock, struct socket *newsock)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_inet *in;
+	struct circuit *c = NULL;
+	int err;
+
+	lock_sock(sk);
+	in = inet_get(sk);
+	if (in && in->ep.lst)
+		c = circuit_listener_pop(in->ep.lst);
+	release_sock(sk);
+	if (!c)
+		return -EAGAIN;
+	err = make_child(sk, newsock, c);
+	if (err) {	/* nobody will ever have it */
+		circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+		circuit_put(c);
+	}
+	return err;
+}
+
 static int accept_native(struct inet_family *f, struct socket *sock, struct socket *newsock,
 			 COMPAT_ACCEPT_ARGS)
 {
 	int err = compat_accept_nonblock(f->tcp_ops, sock, newsock, COMPAT_ACCEPT_PASS);
 
 	if (!err)
-		go_native(newsock, f);	/* do_accept() has taken the module for it */
+		set_tcp_ops(newsock, f);	/* do_accept() has taken the module for it */
 	return err;
 }
 
@@ -712,7 +754,6 @@ static int circuit_inet_accept(struct socket *sock, struct socket *newsock, COMP
 	struct inet_family *f = family_of(sock);
 	struct sock *sk = sock->sk;
 	struct circuit_inet *in;
-	struct circuit *c;
 	bool circuits;
 	long timeo;
 	int i, err;
@@ -722,31 +763,15 @@ static int circuit_inet_accept(struct socket *sock, struct socket *newsock, COMP
 	wait.flags |= WQ_FLAG_EXCLUSIVE;
 	add_wait_queue_exclusive(sk_sleep(sk), &wait);
 	for (;;) {
+		/* Each in turn comes first, so that neither waits for the other to end. */
+		lock_sock(sk);
+		in = inet_get(sk);
+		circuits = in && (in->turn = !in->turn);
+		release_sock(sk);
 		err = -EAGAIN;
-		for (i = 0; i < 2 && err == -EAGAIN; i++) {
-			c = NULL;
-			circuits = false;
-			lock_sock(sk);
-			in = inet_get(sk);
-			if (in) {
-				/* Each in turn, so that neither waits for the other to end. */
-				circuits = in->turn = !in->turn;
-				if (circuits && in->ep.lst)
-					c = circuit_listener_pop(in->ep.lst);
-			} else {
-				i = 1;
-			}
-			release_sock(sk);
-			if (c) {
-				err = accept_circuit(sock, newsock, c);
-				if (err) {	/* nobody will ever have it */
-					circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
-					circuit_put(c);
-				}
-			} else if (!circuits) {
-				err = accept_native(f, sock, newsock, COMPAT_ACCEPT_PASS);
-			}
-		}
+		for (i = 0; i < 2 && err == -EAGAIN; i++, circuits = !circuits)
+			err = circuits ? accept_circuit(sock, newsock) :
+				accept_native(f, sock, newsock, COMPAT_ACCEPT_PASS);
 		if (err != -EAGAIN || !timeo)
 			break;
 		err = sock_intr_errno(timeo);
@@ -924,11 +949,8 @@ static int circuit_inet_setsockopt(struct socket *sock, int level, int optname, 
 	in = inet_get(sk);
 	err = in && in->mode == INET_CIRCUIT ? -EOPNOTSUPP : 0;
 	/* A listener goes on; what it accepts over TCP has the option. */
-	if (!err && READ_ONCE(sock->ops) == &f->ops && sk->sk_state != TCP_LISTEN) {
-		if (in)
-			inet_detach(sk, in);
+	if (!err && sk->sk_state != TCP_LISTEN)
 		go_native(sock, f);
-	}
 	release_sock(sk);
 	if (!err)
 		err = f->tcp_ops->setsockopt(sock, level, optname, optval, optlen);
@@ -987,11 +1009,8 @@ static int circuit_inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t 
 	__module_get(THIS_MODULE);
 	if (msg->msg_flags & MSG_FASTOPEN) {
 		lock_sock(sk);
-		if (READ_ONCE(sock->ops) == &f->ops && sk->sk_state != TCP_LISTEN) {
-			if (inet_get(sk))
-				inet_detach(sk, inet_get(sk));
+		if (sk->sk_state != TCP_LISTEN)
 			go_native(sock, f);
-		}
 		release_sock(sk);
 	}
 	err = f->tcp_ops->sendmsg(sock, msg, len);

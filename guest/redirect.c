@@ -8,10 +8,13 @@
  * said per network namespace, by the sysctl net.circuit.redirect, which is off.
  *
  * The probes are armed while any namespace wants them, and a little longer: arming
- * takes a while.
+ * takes a while. Meanwhile they hold the module, since a socket that has been asked
+ * for under our number must find us.
  */
 #include <linux/kprobes.h>
+#include <linux/module.h>
 #include <linux/net.h>
+#include <linux/rcupdate.h>
 #include <linux/socket.h>
 #include <linux/sysctl.h>
 #include <linux/workqueue.h>
@@ -65,16 +68,19 @@ static int probes_arm(void)
 	unsigned int i;
 	int err;
 
+	if (!try_module_get(THIS_MODULE))
+		return -EBUSY;
 	for (i = 0; i < ARRAY_SIZE(probes); i++) {
 		probes[i].addr = NULL;
 		probes[i].flags = 0;
 		err = register_kprobe(&probes[i]);
 		/* A kernel may be without IPv6. */
 		if (err && !(err == -ENOENT && i)) {
+			pr_warn_ratelimited("circuit: cannot redirect, no kprobe on %s (%d)\n",
+					    probes[i].symbol_name, err);
 			while (i--)
 				unregister_kprobe(&probes[i]);
-			pr_warn_ratelimited("circuit: cannot redirect, no kprobe on %s (%d)\n",
-					    probes[i + 1].symbol_name, err);
+			module_put(THIS_MODULE);
 			return err;
 		}
 	}
@@ -91,6 +97,9 @@ static void probes_disarm(struct work_struct *work)
 			if (probes[i].addr)
 				unregister_kprobe(&probes[i]);
 		armed = false;
+		/* Those who were redirected last have their socket then, and hold us by it. */
+		synchronize_rcu_tasks();
+		module_put(THIS_MODULE);
 	}
 	mutex_unlock(&redirect_lock);
 }
@@ -198,6 +207,5 @@ int circuit_redirect_init(void)
 void circuit_redirect_exit(void)
 {
 	unregister_pernet_subsys(&redirect_net_ops);
-	cancel_delayed_work_sync(&disarm);
-	probes_disarm(NULL);
+	cancel_delayed_work_sync(&disarm);	/* which has just put the module */
 }

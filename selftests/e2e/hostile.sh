@@ -13,11 +13,22 @@ setup() {
 	# The third has no honest module at all.
 	"$CIRCUIT" line add evil circuits 100 memory 16M
 	guest_start evil --line evil --nomod
+	# Known by address, too, and with a program that is called by it.
+	"$CIRCUIT" line set evil addr 10.77.0.9
+	"$CIRCUIT" line set g1 addr 10.77.0.1
+	"$CIRCUIT" line set g2 addr 10.77.0.2 addr fd00:77::2
+	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
+	guest_exec g2 "echo 1 >/proc/sys/net/circuit/redirect"
+	guest_bg g2 web "mkdir /tmp/www; echo works >/tmp/www/x; httpd -f -p 7 -h /tmp/www"
+	wait_for 10 guest_exec g1 "wget -q -O - http://10.77.0.2:7/x"
 	guest_bg g2 victim "peer echo 7"
 	guest_bg g2 bystander "peer echo 8"
 	others_ok
 }
-others_ok() { guest_exec -t 50 g1 "peer calls g2 8 20 2"; }
+others_ok() {
+	guest_exec -t 50 g1 "peer calls g2 8 20 2"
+	expect works "$(guest_exec -t 50 g1 "wget -q -O - http://10.77.0.2:7/x")"
+}
 
 attack() { # NAME
 	local before after ret seconds=3
@@ -46,6 +57,7 @@ gone() {
 	others_ok
 	guest_bg_kill g2 victim
 	guest_bg_kill g2 bystander
+	guest_bg_kill g2 web
 	wait_for 20 line_idle g1
 	wait_for 20 line_idle g2
 	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')"

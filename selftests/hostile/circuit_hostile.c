@@ -173,6 +173,24 @@ static int attack_garbage(struct hostile *h, unsigned long end)
 }
 
 /* Well-formed messages about things that do not exist, with absurd values. */
+/* An address: nobody's, anybody's, our own (see hostile.sh), the victim's, or noise. */
+static void random_addr(u8 *addr)
+{
+	static const u8 some[][16] = {
+		{},
+		{ [10] = 0xff, 0xff },
+		{ [10] = 0xff, 0xff, 10, 77, 0, 9 },
+		{ [10] = 0xff, 0xff, 10, 77, 0, 2 },
+		{ 0xfd, 0, 0, 0x77, [15] = 2 },
+	};
+	u32 i = get_random_u32() % (ARRAY_SIZE(some) + 1);
+
+	if (i < ARRAY_SIZE(some))
+		memcpy(addr, some[i], 16);
+	else
+		get_random_bytes(addr, 16);
+}
+
 static int attack_lies(struct hostile *h, unsigned long end)
 {
 	static const u8 types[] = { CIRCUIT_SIG_LISTEN, CIRCUIT_SIG_UNLISTEN, CIRCUIT_SIG_CALL,
@@ -195,6 +213,12 @@ static int attack_lies(struct hostile *h, unsigned long end)
 				msg.listen.backlog = get_random_u32();
 				msg.listen.tx_size = get_random_u32();
 				msg.listen.rx_size = get_random_u32();
+				if (get_random_u32() & 1)
+					break;
+				/* seldom a flag too many, which ends the round */
+				msg.listen.flags = CIRCUIT_SIG_IP |
+					get_random_u32() % (get_random_u32() % 16 ? 8 : 16);
+				random_addr(msg.listen.addr);
 				break;
 			case CIRCUIT_SIG_CALL:
 				make_call(h, &msg);
@@ -204,6 +228,13 @@ static int attack_lies(struct hostile *h, unsigned long end)
 				msg.call.rx_size = get_random_u32();
 				if (get_random_u32() & 1)
 					memset(msg.call.line, 0, CIRCUIT_NAME_SIZE);
+				if (get_random_u32() & 1)
+					break;
+				memset(msg.call.line, 0, CIRCUIT_NAME_SIZE);
+				msg.call.flags = CIRCUIT_SIG_IP;
+				msg.call.src_port = get_random_u32() % 4 * 0x5555;
+				random_addr(msg.call.dst);
+				random_addr(msg.call.src);
 				break;
 			case CIRCUIT_SIG_ANSWER:
 				msg.answer.count = get_random_u32() % 4;
