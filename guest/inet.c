@@ -1046,7 +1046,7 @@ static int circuit_inet_mmap(struct file *file, struct socket *sock, struct vm_a
 static int circuit_inet_set_rcvlowat(struct sock *sk, int val)
 {
 	if (!on_circuit(sk, true))
-		return tcp_set_rcvlowat(sk, val);
+		return families[sk->sk_family == AF_INET6].tcp_ops->set_rcvlowat(sk, val);
 	WRITE_ONCE(sk->sk_rcvlowat, val ?: 1);
 	sk->sk_data_ready(sk);
 	return 0;
