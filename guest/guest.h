@@ -26,6 +26,7 @@
  * Locks, outermost first
  *
  *  lock_sock()		system calls that change what a socket is
+ *  listeners_lock	(inet.c) the list of TCP listeners
  *  ep->tx_mutex, ep->rx_mutex
  *			one direction of a circuit each: the private indices, and
  *			ep->c itself, which changes only under both
@@ -397,6 +398,7 @@ int circuit_inet_init(void);
 void circuit_inet_exit(void);
 
 /* redirect.c */
+bool circuit_net_allowed(struct net *net);
 int circuit_redirect_init(void);
 void circuit_redirect_exit(void);
 

@@ -316,10 +316,14 @@ static int put_name(const struct sock *sk, struct sockaddr *uaddr, const struct 
 	}
 }
 
-/* Options that mean something on a network, and nothing or something else on a circuit. */
-static bool options_ok(const struct sock *sk)
+/*
+ * May the socket be a circuit? Not with options that mean something on a network, and
+ * nothing or something else here.
+ */
+static bool eligible(const struct sock *sk)
 {
-	return !sock_flag(sk, SOCK_ZEROCOPY) && !sock_flag(sk, SOCK_TXTIME) &&
+	return circuit_net_allowed(sock_net(sk)) &&
+	       !sock_flag(sk, SOCK_ZEROCOPY) && !sock_flag(sk, SOCK_TXTIME) &&
 	       !sock_flag(sk, SOCK_RCVTSTAMP) && !sk->sk_bound_dev_if && !sk->sk_mark &&
 	       !rcu_access_pointer(sk->sk_filter) && !READ_ONCE(sk->sk_tsflags) &&
 	       sk->sk_max_pacing_rate == ~0UL && !tcp_sk(sk)->repair &&
@@ -462,11 +466,16 @@ static int connect_circuit(struct socket *sock, struct circuit_ep *ep, int flags
 	return 0;
 }
 
-static void disconnect(struct socket *sock, struct circuit_inet *in)
+static void unlist(struct circuit_inet *in)
 {
 	mutex_lock(&listeners_lock);
 	list_del_init(&in->node);
 	mutex_unlock(&listeners_lock);
+}
+
+static void disconnect(struct socket *sock, struct circuit_inet *in)
+{
+	unlist(in);
 	circuit_ep_unlisten(&in->ep);
 	/* As tcp_disconnect() has it. */
 	if (in->mode == INET_CIRCUIT && in->ep.state != TCP_CLOSE)
@@ -511,7 +520,7 @@ static int circuit_inet_connect(struct socket *sock, struct compat_sockaddr *uad
 	    !parse_dst(sk, addr, len, &dst, &port))
 		goto unlock;	/* TCP will say what is wrong */
 	err = -EHOSTUNREACH;
-	if (options_ok(sk) && !addr_is_ours(sock_net(sk), &dst))
+	if (eligible(sk) && !addr_is_ours(sock_net(sk), &dst))
 		err = ask(sk, &dst, port);
 	if (err == -EHOSTUNREACH) {
 		go_native(sock, f);
@@ -548,7 +557,7 @@ static void publish(struct sock *sk, struct circuit_inet *in)
 		circuit_listener_publish(ep->lst, backlog);
 		return;
 	}
-	if (!options_ok(sk) || (!addr_is_any(&addr) && ipv6_addr_v4mapped(&addr) &&
+	if (!eligible(sk) || (!addr_is_any(&addr) && ipv6_addr_v4mapped(&addr) &&
 				ipv4_is_loopback(addr.s6_addr32[3])) ||
 	    ipv6_addr_loopback(&addr) || ipv6_addr_type(&addr) & IPV6_ADDR_LINKLOCAL)
 		return;
@@ -796,9 +805,7 @@ static int circuit_inet_release(struct socket *sock)
 	lock_sock(sk);
 	in = inet_get(sk);
 	if (in) {
-		mutex_lock(&listeners_lock);
-		list_del_init(&in->node);
-		mutex_unlock(&listeners_lock);
+		unlist(in);
 		circuit_ep_close(&in->ep);
 		inet_detach(sk, in);
 	}
@@ -898,9 +905,7 @@ static int circuit_inet_shutdown(struct socket *sock, int how)
 		lock_sock(sk);
 		in = inet_get(sk);
 		if (in && sk->sk_state != TCP_LISTEN) {
-			mutex_lock(&listeners_lock);
-			list_del_init(&in->node);
-			mutex_unlock(&listeners_lock);
+			unlist(in);
 			circuit_ep_unlisten(&in->ep);
 		}
 		release_sock(sk);

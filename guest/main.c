@@ -35,9 +35,9 @@ family:
 static void __exit circuit_guest_exit(void)
 {
 	/* Sockets that may be ends of circuits pin the module: none is left. */
+	circuit_ivshmem_exit();		/* no line comes up any more */
 	circuit_redirect_exit();
 	circuit_inet_exit();
-	circuit_ivshmem_exit();
 	circuit_family_exit();
 }
 

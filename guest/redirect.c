@@ -5,12 +5,15 @@
  * A kprobe where inet_create() and inet6_create() begin changes the protocol that is
  * asked for, so that everything above (LSMs, seccomp, BPF) still sees TCP, and io_uring
  * is caught as well. The kernel's own sockets are left alone. What is redirected is
- * said per network namespace, by the sysctl net.circuit.redirect, which is off.
+ * said per network namespace, by the sysctl net.circuit.redirect, which is off. The line
+ * is the machine's: it takes the machine's administrator to let another namespace than
+ * the first use it, whoever may configure that namespace otherwise.
  *
  * The probes are armed while any namespace wants them, and a little longer: arming
  * takes a while. Meanwhile they hold the module, since a socket that has been asked
  * for under our number must find us.
  */
+#include <linux/capability.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/net.h>
@@ -34,9 +37,9 @@ struct redirect_net {
 	struct ctl_table_header	*header;
 };
 
-static unsigned int redirect_net_id;
 #define DISARM_DELAY	(2 * HZ)
 
+static unsigned int redirect_net_id;
 static DEFINE_MUTEX(redirect_lock);
 static unsigned int redirecting;	/* how many namespaces do */
 static bool armed;
@@ -138,6 +141,8 @@ static int redirect_sysctl(compat_ctl_table *table, int write, void *buffer, siz
 	};
 	int err;
 
+	if (write && !capable(CAP_NET_ADMIN))
+		return -EPERM;
 	mutex_lock(&redirect_lock);
 	on = rn->on;
 	err = proc_dou8vec_minmax(&tmp, write, buffer, lenp, ppos);
@@ -190,6 +195,17 @@ static struct pernet_operations redirect_net_ops = {
 	.id = &redirect_net_id,
 	.size = sizeof(struct redirect_net),
 };
+
+/**
+ * circuit_net_allowed - may sockets of a namespace become circuits?
+ * @net: the namespace
+ */
+bool circuit_net_allowed(struct net *net)
+{
+	const struct redirect_net *rn = net_generic(net, redirect_net_id);
+
+	return net_eq(net, &init_net) || READ_ONCE(rn->on);
+}
 
 /**
  * circuit_redirect_init - make redirection available

@@ -159,8 +159,8 @@ static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_lis
 }
 
 /*
- * The caller's address: one of its line's, which must be that which it claims, if it
- * claims any.
+ * The caller's address: one of its line's, of the family it calls, and that which it
+ * claims, if it claims any. A far end of IPv4 would read another out of one of IPv6.
  */
 static bool call_source(struct circuit *c, const struct in6_addr *src, const struct in6_addr *dst)
 {
@@ -168,9 +168,8 @@ static bool call_source(struct circuit *c, const struct in6_addr *src, const str
 	struct circuit_addr *addr;
 
 	list_for_each_entry(addr, &line->addrs, list)
-		if (ipv6_addr_any(src) ?
-		    ipv6_addr_v4mapped(&addr->addr) == ipv6_addr_v4mapped(dst) :
-		    ipv6_addr_equal(&addr->addr, src)) {
+		if (ipv6_addr_v4mapped(&addr->addr) == ipv6_addr_v4mapped(dst) &&
+		    (ipv6_addr_any(src) || ipv6_addr_equal(&addr->addr, src))) {
 			c->end[0].addr = addr->addr;
 			return true;
 		}

@@ -140,54 +140,49 @@ int circuit_line_set_addrs(struct circuit_line *line, const struct in6_addr *add
 			   unsigned int n, unsigned int *bad)
 {
 	struct circuit_exchange *ex = line->ex;
-	struct circuit_addr *addr, *next;
+	struct circuit_addr *addr;
 	LIST_HEAD(old);
 	LIST_HEAD(new);
-	unsigned int i;
-	int err = 0;
+	unsigned int i, j;
+	int err;
 
 	lockdep_assert_held(&ex->lock);
-	/* Those that stay must not count as taken, nor be missing for a moment. */
-	for (i = 0; i < n && !err; i++) {
-		bool kept = false;
-
-		list_for_each_entry(addr, &line->addrs, list)
-			if (ipv6_addr_equal(&addr->addr, &addrs[i])) {
-				list_move_tail(&addr->list, &old);
-				kept = true;
-				break;
-			}
-		if (kept)
-			continue;
+	for (i = 0; i < n; i++) {
 		*bad = i;
+		err = -EEXIST;
+		for (j = 0; j < i; j++)
+			if (ipv6_addr_equal(&addrs[j], &addrs[i]))
+				goto undo;
+		if (circuit_directory_addr(ex, &addrs[i]) == line)
+			continue;
+		err = -ENOMEM;
 		addr = kzalloc(sizeof(*addr), GFP_KERNEL_ACCOUNT);
-		if (!addr) {
-			err = -ENOMEM;
-			break;
-		}
+		if (!addr)
+			goto undo;
 		addr->addr = addrs[i];
 		addr->line = line;
 		err = circuit_directory_add_addr(ex, addr);
-		if (err)
+		if (err) {
 			kfree(addr);
-		else
-			list_add_tail(&addr->list, &new);
+			goto undo;
+		}
+		list_add_tail(&addr->list, &new);
 	}
-	if (err) {
-		line_drop_addrs(ex, &new);
-		list_splice(&old, &line->addrs);
-		return err;
-	}
-	line_drop_addrs(ex, &line->addrs);
-	INIT_LIST_HEAD(&line->addrs);
 	/* In the order given: the first of a family is where calls come from. */
-	for (i = 0; i < n; i++) {
-		list_splice_tail_init(&new, &old);
-		list_for_each_entry_safe(addr, next, &old, list)
-			if (ipv6_addr_equal(&addr->addr, &addrs[i]))
+	list_splice_init(&line->addrs, &old);
+	list_splice_init(&new, &old);
+	for (i = 0; i < n; i++)
+		list_for_each_entry(addr, &old, list)
+			if (ipv6_addr_equal(&addr->addr, &addrs[i])) {
 				list_move_tail(&addr->list, &line->addrs);
-	}
+				break;
+			}
+	line_drop_addrs(ex, &old);
 	return 0;
+
+undo:
+	line_drop_addrs(ex, &new);
+	return err;
 }
 
 /**

@@ -637,6 +637,8 @@ static void addresses(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, circuit_directory_addr(ex, &addr[0]), a);
 	KUNIT_EXPECT_PTR_EQ(test, circuit_directory_addr(ex, &addr[1]), a);
 	KUNIT_EXPECT_PTR_EQ(test, circuit_directory_addr(ex, &addr[2]), b);
+	KUNIT_EXPECT_TRUE(test, ipv6_addr_equal(&list_first_entry(&a->addrs, struct circuit_addr,
+								  list)->addr, &addr[1]));
 	/* The order is the one asked for. */
 	KUNIT_EXPECT_EQ(test, circuit_line_set_addrs(a, addr, 2, &bad), 0);
 	KUNIT_EXPECT_TRUE(test, ipv6_addr_equal(&list_first_entry(&a->addrs, struct circuit_addr,
