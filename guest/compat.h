@@ -6,6 +6,7 @@
 #ifndef _CIRCUIT_GUEST_COMPAT_H
 #define _CIRCUIT_GUEST_COMPAT_H
 
+#include <linux/cgroup.h>
 #include <linux/fs.h>
 #include <linux/net.h>
 #include <linux/ptrace.h>
@@ -104,6 +105,16 @@ static inline void compat_custom_sockopt(struct socket *sock)
 #else
 #define compat_register_net_sysctl(net, path, table, n)	register_net_sysctl(net, path, table)
 #endif
+
+/* Not every kernel keeps a socket's cgroup. */
+static inline struct cgroup *compat_sock_cgroup(struct sock *sk)
+{
+#ifdef CONFIG_SOCK_CGROUP_DATA
+	return sock_cgroup_ptr(&sk->sk_cgrp_data);
+#else
+	return NULL;
+#endif
+}
 
 /* The third argument of a function at whose beginning a kprobe has stopped. */
 static inline void compat_set_argument2(struct pt_regs *regs, unsigned long value)

@@ -16,6 +16,7 @@
 #include <linux/sched/signal.h>
 #include <net/tcp_states.h>
 #include "guest.h"
+#include "trace.h"
 
 static unsigned int call_timeout = 127;
 module_param(call_timeout, uint, 0644);
@@ -64,6 +65,7 @@ void circuit_ep_init(struct circuit_ep *ep, struct sock *sk, void (*free)(struct
 static void ep_end(struct circuit_ep *ep, int err, u32 reason)
 {
 	ep->reason = reason;
+	trace_circuit_sock_ended(ep->sk, err, reason);
 	WRITE_ONCE(ep->sk->sk_err, err);
 	WRITE_ONCE(ep->sk->sk_shutdown, SHUTDOWN_MASK);
 	/* As in tcp_reset(): the error is there before the state says so. */
@@ -74,6 +76,7 @@ static void ep_end(struct circuit_ep *ep, int err, u32 reason)
 /* Rings are what buffers are to TCP, and SO_*BUF tells the size as it does there. */
 static void ep_established(struct circuit_ep *ep, struct circuit *c)
 {
+	trace_circuit_sock_connected(ep->sk, c);
 	ep->sk->sk_sndbuf = 2 * c->tx.size;
 	ep->sk->sk_rcvbuf = 2 * c->rx.size;
 	smp_store_release(&ep->c, c);

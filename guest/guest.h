@@ -393,14 +393,32 @@ int circuit_family_init(void);
 void circuit_family_exit(void);
 
 /* inet.c */
+int circuit_inet_for_listeners(int (*fn)(struct sock *sk, struct circuit_ep *ep, void *arg),
+			       void *arg);
 void circuit_inet_line_up(void);
 int circuit_inet_init(void);
 void circuit_inet_exit(void);
 
+/* path.c */
+void circuit_path_native(struct socket *sock, u32 reason);
+void circuit_path_count(const struct sock *sk, bool out);
+int circuit_path_for_natives(struct net *net, unsigned long *pos,
+			     int (*fn)(u32 ino, u32 reason, void *arg), void *arg);
+u64 circuit_path_calls(struct net *net, bool out);
+u64 circuit_path_natives(struct net *net, u32 reason);
+int circuit_path_init(void);
+void circuit_path_exit(void);
+
 /* redirect.c */
-bool circuit_net_allowed(struct net *net);
+int circuit_redirect_cgroup(u64 id, bool on);
+int circuit_redirect_for_cgroups(unsigned long *pos, int (*fn)(u64 id, void *arg), void *arg);
+bool circuit_redirect_allowed(struct sock *sk);
 int circuit_redirect_init(void);
 void circuit_redirect_exit(void);
+
+/* netlink.c */
+int circuit_guest_netlink_init(void);
+void circuit_guest_netlink_exit(void);
 
 /* ivshmem.c */
 int circuit_ivshmem_init(void);

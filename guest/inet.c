@@ -184,11 +184,14 @@ static void set_tcp_ops(struct socket *sock, struct inet_family *f)
 }
 
 /* Leave the socket, which is owned, to TCP, as far as that is possible. */
-static void go_native(struct socket *sock, struct inet_family *f)
+static void go_native(struct socket *sock, struct inet_family *f, u32 reason)
 {
 	struct circuit_inet *in = inet_get(sock->sk);
 
-	if (READ_ONCE(sock->ops) != &f->ops || (in && in->used))
+	if (READ_ONCE(sock->ops) != &f->ops)
+		return;
+	circuit_path_native(sock, reason);
+	if (in && in->used)
 		return;
 	if (in)
 		inet_detach(sock->sk, in);
@@ -268,7 +271,7 @@ static bool addr_is_ours(struct net *net, const struct in6_addr *addr)
 		__be32 v4 = addr->s6_addr32[3];
 
 		return ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
-		       ipv4_is_lbcast(v4) || inet_addr_type(net, v4) != RTN_UNICAST;
+		       ipv4_is_lbcast(v4) || inet_addr_type(net, v4) == RTN_LOCAL;
 	}
 	return !(ipv6_addr_type(addr) & IPV6_ADDR_UNICAST) ||
 	       ipv6_addr_type(addr) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL) ||
@@ -316,18 +319,24 @@ static int put_name(const struct sock *sk, struct sockaddr *uaddr, const struct 
 	}
 }
 
-/*
- * May the socket be a circuit? Not with options that mean something on a network, and
- * nothing or something else here.
- */
-static bool eligible(const struct sock *sk)
+/* Has the socket an option that means something on a network, and nothing here? */
+static bool has_option(const struct sock *sk)
 {
-	return circuit_net_allowed(sock_net(sk)) &&
-	       !sock_flag(sk, SOCK_ZEROCOPY) && !sock_flag(sk, SOCK_TXTIME) &&
-	       !sock_flag(sk, SOCK_RCVTSTAMP) && !sk->sk_bound_dev_if && !sk->sk_mark &&
-	       !rcu_access_pointer(sk->sk_filter) && !READ_ONCE(sk->sk_tsflags) &&
-	       sk->sk_max_pacing_rate == ~0UL && !tcp_sk(sk)->repair &&
-	       !tcp_sk(sk)->fastopen_connect;
+	return sock_flag(sk, SOCK_ZEROCOPY) || sock_flag(sk, SOCK_TXTIME) ||
+	       sock_flag(sk, SOCK_RCVTSTAMP) || sk->sk_bound_dev_if || sk->sk_mark ||
+	       rcu_access_pointer(sk->sk_filter) || READ_ONCE(sk->sk_tsflags) ||
+	       sk->sk_max_pacing_rate != ~0UL || tcp_sk(sk)->repair ||
+	       tcp_sk(sk)->fastopen_connect;
+}
+
+/* Why the socket may not be a circuit, or listen for some, at an address. */
+static enum circuit_reason why_native(struct sock *sk, bool ours)
+{
+	if (!circuit_redirect_allowed(sk))
+		return CIRCUIT_REASON_NAMESPACE;
+	if (ours)
+		return CIRCUIT_REASON_THIS_MACHINE;
+	return has_option(sk) ? CIRCUIT_REASON_OPTION : CIRCUIT_REASON_NONE;
 }
 
 /* Does TCP have a way there? */
@@ -366,10 +375,10 @@ static bool has_route(const struct sock *sk, const struct in6_addr *dst)
 /* --- connect ------------------------------------------------------------------------ */
 
 /*
- * Ask the operator for a circuit. Returns 0 if the call is placed, -EHOSTUNREACH if it
- * is none of its, or what connect() shall say. The socket is owned and closed.
+ * Ask the operator for a circuit. Returns 0 if the call is placed, -EHOSTUNREACH and a
+ * reason if it is none of its, or what connect() shall say. The socket is owned and closed.
  */
-static int ask(struct sock *sk, const struct in6_addr *dst, u32 port)
+static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reason)
 {
 	struct circuit_sig_call call = {
 		.type = CIRCUIT_SIG_STREAM,
@@ -382,6 +391,7 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port)
 	long left;
 	int err;
 
+	*reason = CIRCUIT_REASON_NO_OPERATOR;
 	line = circuit_line_get();
 	if (!line)
 		return -EHOSTUNREACH;
@@ -390,6 +400,7 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port)
 	else
 		in = inet_attach(sk, INET_ASKING);
 	err = -EHOSTUNREACH;
+	*reason = inet_csk(sk)->icsk_ulp_ops ? CIRCUIT_REASON_OPTION : CIRCUIT_REASON_NO_MEMORY;
 	if (!in)
 		goto put_line;
 	memcpy(call.dst, dst, sizeof(call.dst));
@@ -398,6 +409,7 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port)
 	call.src_port = inet_sk(sk)->inet_num;
 
 	err = circuit_ep_call(&in->ep, line, &call);
+	*reason = err == -ENOMEM ? CIRCUIT_REASON_NO_MEMORY : CIRCUIT_REASON_LINE_DOWN;
 	if (!err) {
 		left = wait_for_completion_killable_timeout(&in->ep.decided, ASK_TIMEOUT);
 		if (left < 0)
@@ -410,11 +422,13 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port)
 			err = -EHOSTUNREACH;
 		else if (READ_ONCE(in->ep.state) == TCP_CLOSE)
 			err = sock_error(sk) ?: -ECONNREFUSED;
+		*reason = left ? in->ep.reason : CIRCUIT_REASON_TIMEOUT;
 	}
 	if (err == -ENETDOWN || err == -ENOMEM)
 		err = -EHOSTUNREACH;	/* no line any more, or no way to ask */
 	if (!err) {
 		set_mode(in, INET_CIRCUIT);
+		circuit_path_count(sk, true);
 		/* Who polled meanwhile was told nothing. */
 		sk->sk_state_change(sk);
 	} else {
@@ -494,8 +508,8 @@ static int circuit_inet_connect(struct socket *sock, struct compat_sockaddr *uad
 	struct circuit_inet *in;
 	struct in6_addr dst;
 	bool native = true;
+	u32 port, reason;
 	int err = 0;
-	u32 port;
 
 	if (len < sizeof(addr->sa_family))
 		return -EINVAL;
@@ -520,10 +534,11 @@ static int circuit_inet_connect(struct socket *sock, struct compat_sockaddr *uad
 	    !parse_dst(sk, addr, len, &dst, &port))
 		goto unlock;	/* TCP will say what is wrong */
 	err = -EHOSTUNREACH;
-	if (eligible(sk) && !addr_is_ours(sock_net(sk), &dst))
-		err = ask(sk, &dst, port);
+	reason = why_native(sk, addr_is_ours(sock_net(sk), &dst));
+	if (!reason)
+		err = ask(sk, &dst, port, &reason);
 	if (err == -EHOSTUNREACH) {
-		go_native(sock, f);
+		go_native(sock, f, reason);
 		goto unlock;
 	}
 	native = false;
@@ -557,10 +572,13 @@ static void publish(struct sock *sk, struct circuit_inet *in)
 		circuit_listener_publish(ep->lst, backlog);
 		return;
 	}
-	if (!eligible(sk) || (!addr_is_any(&addr) && ipv6_addr_v4mapped(&addr) &&
-				ipv4_is_loopback(addr.s6_addr32[3])) ||
-	    ipv6_addr_loopback(&addr) || ipv6_addr_type(&addr) & IPV6_ADDR_LINKLOCAL)
+	ep->reason = why_native(sk, (ipv6_addr_v4mapped(&addr) &&
+				     ipv4_is_loopback(addr.s6_addr32[3])) ||
+				    ipv6_addr_loopback(&addr) ||
+				    ipv6_addr_type(&addr) & IPV6_ADDR_LINKLOCAL);
+	if (ep->reason)
 		return;
+	ep->reason = CIRCUIT_REASON_NO_OPERATOR;
 	line = circuit_line_get();
 	if (!line)
 		return;
@@ -570,6 +588,7 @@ static void publish(struct sock *sk, struct circuit_inet *in)
 		what.flags |= CIRCUIT_SIG_V6ONLY;
 	if (sk->sk_reuseport)
 		what.flags |= CIRCUIT_SIG_REUSEPORT;
+	ep->reason = CIRCUIT_REASON_NO_MEMORY;
 	lst = circuit_listener_create(line, ep, &what);
 	if (!lst)
 		goto put_line;
@@ -580,8 +599,11 @@ static void publish(struct sock *sk, struct circuit_inet *in)
 		goto put_line;
 	}
 	circuit_ep_lock(ep);
-	if (circuit_line_up(line))
+	ep->reason = CIRCUIT_REASON_LINE_DELETED;
+	if (circuit_line_up(line)) {
+		ep->reason = CIRCUIT_REASON_NONE;
 		smp_store_release(&ep->state, TCP_LISTEN);
+	}
 	circuit_ep_unlock(ep);
 	sk->sk_data_ready(sk);	/* calls may have been faster */
 put_line:
@@ -613,6 +635,34 @@ static void publish_all(struct work_struct *work)
 	mutex_unlock(&listeners_lock);
 }
 static DECLARE_WORK(publish_work, publish_all);
+
+/**
+ * circuit_inet_for_listeners - go through the TCP listeners that may be published
+ * @fn: called with each one's socket and endpoint, until it returns other than 0; may
+ *	not sleep, nor let go of them
+ * @arg: for @fn
+ *
+ * Context: process.
+ *
+ * Return: 0, or what @fn returned.
+ */
+int circuit_inet_for_listeners(int (*fn)(struct sock *sk, struct circuit_ep *ep, void *arg),
+			       void *arg)
+{
+	struct circuit_inet *in;
+	int ret = 0;
+
+	mutex_lock(&listeners_lock);
+	rcu_read_lock();
+	list_for_each_entry(in, &listeners, node) {
+		ret = fn(in->ep.sk, &in->ep, arg);
+		if (ret)
+			break;
+	}
+	rcu_read_unlock();
+	mutex_unlock(&listeners_lock);
+	return ret;
+}
 
 /**
  * circuit_inet_line_up - a line has come up: publish the listeners there are
@@ -652,6 +702,8 @@ static int circuit_inet_listen(struct socket *sock, int backlog)
 				list_add_tail(&in->node, &listeners);
 			mutex_unlock(&listeners_lock);
 			publish(sk, in);
+		} else {
+			circuit_path_native(sock, CIRCUIT_REASON_OPTION);
 		}
 	}
 	release_sock(sk);
@@ -721,6 +773,7 @@ static int make_child(const struct sock *sk, struct socket *newsock, struct circ
 	newsock->state = SS_CONNECTED;
 	release_sock(newsk);
 	sock_release(tmp);
+	circuit_path_count(newsk, false);
 	circuit_ep_adopt(&in->ep, c);
 	return 0;
 }
@@ -955,7 +1008,7 @@ static int circuit_inet_setsockopt(struct socket *sock, int level, int optname, 
 	err = in && in->mode == INET_CIRCUIT ? -EOPNOTSUPP : 0;
 	/* A listener goes on; what it accepts over TCP has the option. */
 	if (!err && sk->sk_state != TCP_LISTEN)
-		go_native(sock, f);
+		go_native(sock, f, CIRCUIT_REASON_OPTION);
 	release_sock(sk);
 	if (!err)
 		err = f->tcp_ops->setsockopt(sock, level, optname, optval, optlen);
@@ -1015,7 +1068,7 @@ static int circuit_inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t 
 	if (msg->msg_flags & MSG_FASTOPEN) {
 		lock_sock(sk);
 		if (sk->sk_state != TCP_LISTEN)
-			go_native(sock, f);
+			go_native(sock, f, CIRCUIT_REASON_OPTION);
 		release_sock(sk);
 	}
 	err = f->tcp_ops->sendmsg(sock, msg, len);

@@ -5,15 +5,17 @@
  * A kprobe where inet_create() and inet6_create() begin changes the protocol that is
  * asked for, so that everything above (LSMs, seccomp, BPF) still sees TCP, and io_uring
  * is caught as well. The kernel's own sockets are left alone. What is redirected is
- * said per network namespace, by the sysctl net.circuit.redirect, which is off. The line
- * is the machine's: it takes the machine's administrator to let another namespace than
- * the first use it, whoever may configure that namespace otherwise.
+ * said per network namespace, by the sysctl net.circuit.redirect, which is off, and per
+ * cgroup, by netlink. The line is the machine's: it takes the machine's administrator
+ * to let another namespace than the first use it, whoever may configure that namespace
+ * otherwise.
  *
- * The probes are armed while any namespace wants them, and a little longer: arming
+ * The probes are armed while anybody wants them, and a little longer: arming
  * takes a while. Meanwhile they hold the module, since a socket that has been asked
  * for under our number must find us.
  */
 #include <linux/capability.h>
+#include <linux/cgroup.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/net.h>
@@ -21,6 +23,7 @@
 #include <linux/socket.h>
 #include <linux/sysctl.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 #include "guest.h"
@@ -38,11 +41,40 @@ struct redirect_net {
 };
 
 #define DISARM_DELAY	(2 * HZ)
+#define CGROUPS_MAX	4096
 
 static unsigned int redirect_net_id;
 static DEFINE_MUTEX(redirect_lock);
-static unsigned int redirecting;	/* how many namespaces do */
+static unsigned int redirecting;	/* how many namespaces and cgroups are redirected */
 static bool armed;
+
+/*
+ * Cgroups by number. Numbers are not used again, so one whose cgroup has gone is only
+ * of no use; nobody holds the cgroup for it.
+ */
+static DEFINE_XARRAY(cgroups);
+static unsigned int nr_cgroups;
+
+/* Is a cgroup, or one that it is in, redirected? Under RCU. */
+static bool cgroup_redirected(struct cgroup *cgrp)
+{
+	for (; cgrp; cgrp = cgroup_parent(cgrp))
+		if (xa_load(&cgroups, cgroup_id(cgrp)))
+			return true;
+	return false;
+}
+
+static bool task_redirected(void)
+{
+	bool ret;
+
+	if (likely(xa_empty(&cgroups)))
+		return false;
+	rcu_read_lock();
+	ret = cgroup_redirected(task_dfl_cgroup(current));
+	rcu_read_unlock();
+	return ret;
+}
 
 /* inet_create(net, sock, protocol, kern), with preemption off. */
 static int redirect(struct kprobe *probe, struct pt_regs *regs)
@@ -56,7 +88,7 @@ static int redirect(struct kprobe *probe, struct pt_regs *regs)
 	if (kern || sock->type != SOCK_STREAM || (protocol && protocol != IPPROTO_TCP))
 		return 0;
 	rn = net_generic(net, redirect_net_id);
-	if (READ_ONCE(rn->on))
+	if (READ_ONCE(rn->on) || task_redirected())
 		compat_set_argument2(regs, IPPROTO_CIRCUIT);
 	return 0;
 }
@@ -108,6 +140,29 @@ static void probes_disarm(struct work_struct *work)
 }
 static DECLARE_DELAYED_WORK(disarm, probes_disarm);
 
+/* One more wants the probes. */
+static int redirecting_get(void)
+{
+	int err;
+
+	lockdep_assert_held(&redirect_lock);
+	if (!armed) {
+		err = probes_arm();
+		if (err)
+			return err;
+		armed = true;
+	}
+	redirecting++;
+	return 0;
+}
+
+static void redirecting_put(void)
+{
+	lockdep_assert_held(&redirect_lock);
+	if (!--redirecting)
+		schedule_delayed_work(&disarm, DISARM_DELAY);
+}
+
 static int redirect_set(struct redirect_net *rn, bool on)
 {
 	int err;
@@ -115,16 +170,111 @@ static int redirect_set(struct redirect_net *rn, bool on)
 	lockdep_assert_held(&redirect_lock);
 	if (on == rn->on)
 		return 0;
-	if (on && !armed) {
-		err = probes_arm();
+	if (on) {
+		err = redirecting_get();
 		if (err)
 			return err;
-		armed = true;
 	}
-	redirecting += on ? 1 : -1;
 	WRITE_ONCE(rn->on, on);
-	if (!redirecting)
-		schedule_delayed_work(&disarm, DISARM_DELAY);
+	if (!on)
+		redirecting_put();
+	return 0;
+}
+
+/* Those that have gone make room. */
+static void prune_cgroups(void)
+{
+	unsigned long id;
+	void *entry;
+
+	lockdep_assert_held(&redirect_lock);
+	xa_for_each(&cgroups, id, entry) {
+		struct cgroup *cgrp = cgroup_get_from_id(id);
+
+		if (!IS_ERR(cgrp)) {
+			cgroup_put(cgrp);
+			continue;
+		}
+		xa_erase(&cgroups, id);
+		nr_cgroups--;
+		redirecting_put();
+	}
+}
+
+static int add_cgroup(u64 id)
+{
+	struct cgroup *cgrp;
+	int err;
+
+	lockdep_assert_held(&redirect_lock);
+	cgrp = cgroup_get_from_id(id);
+	if (IS_ERR(cgrp))
+		return -ENOENT;
+	cgroup_put(cgrp);
+	if (nr_cgroups >= CGROUPS_MAX)
+		return -ENOSPC;
+	err = xa_insert(&cgroups, id, xa_mk_value(1), GFP_KERNEL);
+	if (err)
+		return err == -EBUSY ? -EEXIST : err;
+	err = redirecting_get();
+	if (err) {
+		xa_erase(&cgroups, id);
+		return err;
+	}
+	nr_cgroups++;
+	return 0;
+}
+
+static int del_cgroup(u64 id)
+{
+	lockdep_assert_held(&redirect_lock);
+	if (!xa_erase(&cgroups, id))
+		return -ENOENT;
+	nr_cgroups--;
+	redirecting_put();
+	return 0;
+}
+
+/**
+ * circuit_redirect_cgroup - redirect the sockets that a cgroup makes, or no longer
+ * @id: number of the cgroup; those in it are meant as well
+ * @on: redirect
+ *
+ * Return: 0, -ENOENT if there is no such cgroup or it is not redirected, -EEXIST if it
+ * is already, -ENOSPC, -ENOMEM, or what arming the probes says.
+ */
+int circuit_redirect_cgroup(u64 id, bool on)
+{
+	int err;
+
+	mutex_lock(&redirect_lock);
+	prune_cgroups();
+	err = on ? add_cgroup(id) : del_cgroup(id);
+	mutex_unlock(&redirect_lock);
+	return err;
+}
+
+/**
+ * circuit_redirect_for_cgroups - go through the cgroups that are redirected
+ * @pos: where to begin; left where @fn did not return 0
+ * @fn: called with each one's number
+ * @arg: for @fn
+ *
+ * Return: 0, or what @fn returned.
+ */
+int circuit_redirect_for_cgroups(unsigned long *pos, int (*fn)(u64 id, void *arg), void *arg)
+{
+	unsigned long id;
+	void *entry;
+	int ret;
+
+	xa_for_each_start(&cgroups, id, entry, *pos) {
+		*pos = id;
+		ret = fn(id, arg);
+		if (ret)
+			return ret;
+	}
+	*pos = ULONG_MAX;
 	return 0;
 }
 
@@ -197,14 +347,24 @@ static struct pernet_operations redirect_net_ops = {
 };
 
 /**
- * circuit_net_allowed - may sockets of a namespace become circuits?
- * @net: the namespace
+ * circuit_redirect_allowed - may a socket become a circuit?
+ * @sk: the socket
+ *
+ * One of the first network namespace may; in others, what is redirected, that is, the
+ * namespace or the cgroup in which the socket was made.
  */
-bool circuit_net_allowed(struct net *net)
+bool circuit_redirect_allowed(struct sock *sk)
 {
-	const struct redirect_net *rn = net_generic(net, redirect_net_id);
+	const struct redirect_net *rn = net_generic(sock_net(sk), redirect_net_id);
+	bool ret;
 
-	return net_eq(net, &init_net) || READ_ONCE(rn->on);
+	if (net_eq(sock_net(sk), &init_net) || READ_ONCE(rn->on))
+		return true;
+	rcu_read_lock();
+	ret = !xa_empty(&cgroups) &&
+	      cgroup_redirected(compat_sock_cgroup(sk));
+	rcu_read_unlock();
+	return ret;
 }
 
 /**
@@ -224,4 +384,5 @@ void circuit_redirect_exit(void)
 {
 	unregister_pernet_subsys(&redirect_net_ops);
 	cancel_delayed_work_sync(&disarm);	/* which has just put the module */
+	xa_destroy(&cgroups);
 }

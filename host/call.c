@@ -79,6 +79,14 @@ static void call_refused(struct circuit *c, enum circuit_reason reason)
 	circuit_event_call(c, CIRCUIT_EVENT_REFUSED, reason);
 }
 
+/* A call that the exchange has nothing to do with, or no room for. */
+static void call_native(struct circuit *c, enum circuit_reason reason)
+{
+	circuit_line_count(c->end[0].line, calls_native);
+	trace_circuit_native(c, reason);
+	circuit_event_call(c, CIRCUIT_EVENT_NATIVE, reason);
+}
+
 /* A call that had to wait is refused after all. */
 static void circuit_refuse(struct circuit *c, enum circuit_reason reason)
 {
@@ -209,13 +217,9 @@ static enum circuit_reason call_tuple(struct circuit *c)
 	return err == -EEXIST ? CIRCUIT_REASON_TUPLE_IN_USE : CIRCUIT_REASON_NO_MEMORY;
 }
 
-/*
- * Find whom a call to an IP address is for. What the exchange does not know is not an
- * error: the guest has other ways.
- */
-static enum circuit_verdict call_by_addr(struct circuit *c, const struct circuit_sig_call *req,
-					 struct circuit_listener **lst,
-					 enum circuit_reason *reason)
+/* Find whom a call to an IP address is for. */
+static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_sig_call *req,
+					struct circuit_listener **lst)
 {
 	struct circuit_exchange *ex = c->end[0].line->ex;
 	struct in6_addr src, dst;
@@ -225,23 +229,18 @@ static enum circuit_verdict call_by_addr(struct circuit *c, const struct circuit
 	memcpy(&dst, req->dst, sizeof(dst));
 	c->ip = true;
 	c->end[1].addr = dst;
-	*reason = CIRCUIT_REASON_NO_ADDRESS;
 	line = circuit_directory_addr(ex, &dst);
 	if (!line)
-		return CIRCUIT_VERDICT_NATIVE;
-	*reason = CIRCUIT_REASON_NOT_YOURS;
+		return CIRCUIT_REASON_NO_ADDRESS;
 	if (!call_source(c, &src, &dst))
-		return CIRCUIT_VERDICT_NATIVE;
-	*reason = CIRCUIT_REASON_LINE_DOWN;
+		return CIRCUIT_REASON_NOT_YOURS;
 	if (!line->ready)
-		return CIRCUIT_VERDICT_NATIVE;
-	*reason = CIRCUIT_REASON_NO_LISTENER;
+		return CIRCUIT_REASON_LINE_DOWN;
 	*lst = circuit_directory_listener(ex, line, req->port, &dst,
 					  jhash2((u32 *)&c->end[0].addr, 4, (u32)c->id));
 	if (!*lst)
-		return CIRCUIT_VERDICT_NATIVE;
-	*reason = call_tuple(c);
-	return *reason ? CIRCUIT_VERDICT_REFUSED : CIRCUIT_VERDICT_CONNECTED;
+		return CIRCUIT_REASON_NO_LISTENER;
+	return call_tuple(c);
 }
 
 static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_sig_call *req,
@@ -275,9 +274,9 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_call *req,
 		 enum circuit_reason *reason)
 {
-	enum circuit_verdict verdict = CIRCUIT_VERDICT_REFUSED;
 	struct circuit_exchange *ex = line->ex;
 	struct circuit_listener *lst = NULL;
+	bool ip = req->flags & CIRCUIT_SIG_IP;
 	struct circuit *c;
 
 	if (xa_load(&line->calls, ref))
@@ -300,23 +299,19 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	c->end[1].hungup = true;
 	INIT_LIST_HEAD(&c->end[0].owed);
 	INIT_LIST_HEAD(&c->end[1].owed);
-	if (xa_insert(&ex->circuits, c->id, c, GFP_KERNEL_ACCOUNT))
-		goto free;
+	if (xa_insert(&ex->circuits, c->id, c, GFP_KERNEL_ACCOUNT)) {
+		circuit_free(c);
+		return CIRCUIT_VERDICT_REFUSED;
+	}
 	trace_circuit_call(c, req->line);
 
 	*reason = CIRCUIT_REASON_INVALID;
 	/* To TCP, port 0 is one where nobody listens. */
-	if (req->type != CIRCUIT_SIG_STREAM || (!req->port && !(req->flags & CIRCUIT_SIG_IP)))
+	if (req->type != CIRCUIT_SIG_STREAM || (!req->port && !ip))
 		goto refused;
-	if (req->flags & CIRCUIT_SIG_IP && (req->port > U16_MAX || req->src_port > U16_MAX))
+	if (ip && (req->port > U16_MAX || req->src_port > U16_MAX))
 		goto refused;
-	if (req->flags & CIRCUIT_SIG_IP) {
-		verdict = call_by_addr(c, req, &lst, reason);
-		if (verdict == CIRCUIT_VERDICT_NATIVE)
-			goto free;
-	} else {
-		*reason = call_by_name(c, req, &lst);
-	}
+	*reason = ip ? call_by_addr(c, req, &lst) : call_by_name(c, req, &lst);
 	if (*reason)
 		goto refused;
 
@@ -338,15 +333,14 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	return CIRCUIT_VERDICT_WAITS;
 
 refused:
-	verdict = CIRCUIT_VERDICT_REFUSED;
-	/* What lacks here is no reason for a program to go without a connection. */
-	if (req->flags & CIRCUIT_SIG_IP && *reason != CIRCUIT_REASON_TUPLE_IN_USE &&
-	    *reason != CIRCUIT_REASON_INVALID)
-		verdict = CIRCUIT_VERDICT_NATIVE;
-	call_refused(c, *reason);
-free:
+	/* What the exchange lacks is no reason for a program to go without a connection. */
+	ip = ip && *reason != CIRCUIT_REASON_TUPLE_IN_USE && *reason != CIRCUIT_REASON_INVALID;
+	if (ip)
+		call_native(c, *reason);
+	else
+		call_refused(c, *reason);
 	circuit_free(c);
-	return verdict;
+	return ip ? CIRCUIT_VERDICT_NATIVE : CIRCUIT_VERDICT_REFUSED;
 }
 
 /**

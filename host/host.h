@@ -121,6 +121,7 @@ struct circuit_line_stats {
 	u64	calls_out;
 	u64	calls_in;
 	u64	calls_refused;
+	u64	calls_native;
 	u64	resets;
 	u64	violations;
 	u64	doorbells;

@@ -253,6 +253,7 @@ void circuit_line_stats(const struct circuit_line *line, struct circuit_line_sta
 		sum->calls_out += READ_ONCE(s->calls_out);
 		sum->calls_in += READ_ONCE(s->calls_in);
 		sum->calls_refused += READ_ONCE(s->calls_refused);
+		sum->calls_native += READ_ONCE(s->calls_native);
 		sum->resets += READ_ONCE(s->resets);
 		sum->violations += READ_ONCE(s->violations);
 		sum->doorbells += READ_ONCE(s->doorbells);

@@ -337,6 +337,8 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_IN, sum.calls_in, CIRCUIT_A_LINE_PAD) ||
 	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_REFUSED, sum.calls_refused,
 			      CIRCUIT_A_LINE_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_NATIVE, sum.calls_native,
+			      CIRCUIT_A_LINE_PAD) ||
 	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_RESETS, sum.resets, CIRCUIT_A_LINE_PAD) ||
 	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_VIOLATIONS, sum.violations,
 			      CIRCUIT_A_LINE_PAD) ||
@@ -546,8 +548,10 @@ static struct genl_family circuit_family __ro_after_init = {
 };
 
 static void event_send(struct circuit_exchange *ex, enum circuit_event type, const char *line,
-		       const char *peer, u32 port, u64 circuit, enum circuit_reason reason)
+		       const struct circuit *c, enum circuit_reason reason)
 {
+	const char *peer = c ? called_name(c) : NULL;
+	u32 port = c ? c->end[1].port : 0;
 	struct sk_buff *skb;
 	void *hdr;
 
@@ -564,8 +568,8 @@ static void event_send(struct circuit_exchange *ex, enum circuit_event type, con
 	    nla_put_string(skb, CIRCUIT_A_EVENT_LINE, line) ||
 	    (peer && nla_put_string(skb, CIRCUIT_A_EVENT_PEER, peer)) ||
 	    (port && nla_put_u32(skb, CIRCUIT_A_EVENT_PORT, port)) ||
-	    (circuit && nla_put_u64_64bit(skb, CIRCUIT_A_EVENT_CIRCUIT, circuit,
-					  CIRCUIT_A_EVENT_PAD)) ||
+	    (c && nla_put_u64_64bit(skb, CIRCUIT_A_EVENT_CIRCUIT, c->id, CIRCUIT_A_EVENT_PAD)) ||
+	    (c && c->ip && put_addr(skb, CIRCUIT_A_EVENT_ADDR, &c->end[1].addr)) ||
 	    nla_put_u32(skb, CIRCUIT_A_EVENT_REASON, reason)) {
 		nlmsg_free(skb);
 		return;
@@ -584,7 +588,7 @@ void circuit_event_line(const struct circuit_line *line, enum circuit_event type
 			enum circuit_reason reason)
 {
 	if (line->ex)
-		event_send(line->ex, type, line->name, NULL, 0, 0, reason);
+		event_send(line->ex, type, line->name, NULL, reason);
 }
 
 /**
@@ -596,8 +600,7 @@ void circuit_event_line(const struct circuit_line *line, enum circuit_event type
 void circuit_event_call(const struct circuit *c, enum circuit_event type,
 			enum circuit_reason reason)
 {
-	event_send(c->end[0].line->ex, type, c->end[0].line->name, called_name(c),
-		   c->end[1].port, c->id, reason);
+	event_send(c->end[0].line->ex, type, c->end[0].line->name, c, reason);
 }
 
 /**

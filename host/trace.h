@@ -119,7 +119,7 @@ DEFINE_EVENT(circuit_id, circuit_cancel,
 	TP_ARGS(c)
 );
 
-TRACE_EVENT(circuit_refused,
+DECLARE_EVENT_CLASS(circuit_verdict,
 	TP_PROTO(const struct circuit *c, u32 reason),
 	TP_ARGS(c, reason),
 	TP_STRUCT__entry(
@@ -131,6 +131,16 @@ TRACE_EVENT(circuit_refused,
 		__entry->reason = reason;
 	),
 	TP_printk("circuit=%llu reason=%u", __entry->id, __entry->reason)
+);
+
+DEFINE_EVENT(circuit_verdict, circuit_refused,
+	TP_PROTO(const struct circuit *c, u32 reason),
+	TP_ARGS(c, reason)
+);
+
+DEFINE_EVENT(circuit_verdict, circuit_native,
+	TP_PROTO(const struct circuit *c, u32 reason),
+	TP_ARGS(c, reason)
 );
 
 TRACE_EVENT(circuit_hangup,

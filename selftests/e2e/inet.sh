@@ -87,6 +87,99 @@ local_native() {
 	expect "$sum 0" "$(fetch g2 "http://$(guest_ip g2):8001/file")" "own address"
 }
 
+# What circuit(8) says in a guest of one socket: "path reason" of those whose far end this is.
+socks_to() { # GUEST ADDRESS PORT
+	guest_exec "$1" "circuit -j socks" | python3 -c '
+import json, sys
+for s in json.load(sys.stdin):
+	far = s.get("remote", {})
+	if far.get("addr") == sys.argv[1] and far["port"] == int(sys.argv[2]):
+		print(s["state"], s["path"], s.get("reason", "-"))' "$2" "$3"
+}
+socks_listening() { # GUEST PORT
+	guest_exec "$1" "circuit -j socks" | python3 -c '
+import json, sys
+for s in json.load(sys.stdin):
+	if s.get("state") == "listen" and s["local"]["port"] == int(sys.argv[1]):
+		print(s["path"], s.get("reason", "-"))' "$2"
+}
+natives() { # GUEST REASON: how many sockets stayed TCP's for it
+	guest_exec "$1" "circuit -j -s socks" | python3 -c '
+import json, sys
+print(json.load(sys.stdin)[-1]["native"].get(sys.argv[1], 0))' "$2"
+}
+connected_to() { socks_to "$1" "$2" "$3" | grep -q estab; }
+
+# Each socket says which path it took, and why.
+why() {
+	local before remote
+	guest_bg g1 circuit "tail -f /dev/null | nc 10.77.0.2 8001"
+	guest_bg g1 native "tail -f /dev/null | nc $(guest_ip g2) 8000"
+	wait_for 10 connected_to g1 10.77.0.2 8001
+	wait_for 10 connected_to g1 "$(guest_ip g2)" 8000
+	expect "estab circuit -" "$(socks_to g1 10.77.0.2 8001)"
+	expect "estab native no-listener" "$(socks_to g1 "$(guest_ip g2)" 8000)"
+	remote=$(guest_exec g1 "circuit -j socks" | python3 -c '
+import json, sys
+print(*(s["local"]["port"] for s in json.load(sys.stdin) if s["path"] == "circuit"))')
+	expect "estab circuit -" "$(socks_to g2 ::ffff:10.77.0.1 "$remote")" "the far end"
+	expect "both -" "$(socks_listening g2 8001)"
+	guest_bg_kill g1 circuit
+	guest_bg_kill g1 native
+	before=$(natives g1 this-machine)
+	guest_exec g1 "nc 127.0.0.1 1 </dev/null; true"
+	expect $((before + 1)) "$(natives g1 this-machine)"
+	before=$(natives g1 no-address)
+	guest_exec g1 "nc 10.99.0.1 1 </dev/null; true"
+	expect $((before + 1)) "$(natives g1 no-address)"
+	guest_exec g1 "circuit -s socks"
+	[ "$(line_get g1 calls-native)" -gt 0 ]
+}
+
+# One service only, with all below it, in whatever network namespace.
+one_cgroup() {
+	local sum cg=/sys/fs/cgroup/service url=http://10.77.0.2:8001/file
+	sum=$(sum_of g2)
+	redirect g1 off
+	guest_exec g1 "grep -q cgroup2 /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup; mkdir -p $cg/worker"
+	in_cgroup() { # COMMAND
+		guest_exec g1 "echo 0 >$cg/worker/cgroup.procs; $1 | sha256sum"
+	}
+	expect "$(sha256sum </dev/null)" "$(in_cgroup "wget -q -O - $url 2>/dev/null")" "not yet"
+	guest_exec g1 "circuit redirect add cgroup service"
+	fails guest_exec g1 "circuit redirect add cgroup $cg"
+	expect "$sum  -" "$(in_cgroup "wget -q -O - $url")" "in a cgroup below"
+	expect "$sum  -" "$(in_cgroup "unshare -n wget -q -O - $url")" "in a network namespace"
+	fails guest_exec g1 "wget -q -O /dev/null $url" # elsewhere there is no way to that address
+	guest_exec g1 "circuit redirect show" | grep -qx 'cgroup /service'
+	guest_exec g1 "circuit redirect del cgroup service"
+	fails guest_exec g1 "circuit redirect del cgroup service"
+	fails guest_exec g1 "circuit redirect add cgroup /tmp"
+	expect "network namespace off" "$(guest_exec g1 "circuit redirect show")"
+	# One that goes takes what was said of it along.
+	guest_exec g1 "mkdir $cg/gone; circuit redirect add cgroup service/gone; rmdir $cg/gone"
+	expect "network namespace off" "$(guest_exec g1 "circuit redirect show")"
+}
+
+# One program only: by a cgroup, or by a library where that may not be.
+one_program() {
+	local sum url=http://10.77.0.2:8001/file
+	sum=$(sum_of g2)
+	expect "$sum  -" "$(guest_exec g1 "circuit exec -- sh -c 'wget -q -O - $url | sha256sum'")"
+	fails guest_exec g1 "wget -q -O /dev/null $url"
+	expect 3 "$(guest_exec g1 "circuit exec -- sh -c 'exit 3'; echo \$?")" "its exit code"
+	expect 127 "$(guest_exec g1 "circuit exec /nowhere 2>/dev/null; echo \$?")" "no such program"
+	guest_exec g1 "circuit redirect del cgroup circuit-exec"
+	guest_bg g2 echo "bench serve tcp 7010"
+	wait_for 10 guest_exec g2 "netstat -ltn | grep -q ':7010 '"
+	fails guest_exec g1 "bench_dynamic rtt tcp 10.77.0.2 7010 5"
+	guest_exec g1 "circuit exec --preload -- bench_dynamic rtt tcp 10.77.0.2 7010 5"
+	guest_exec g1 "su nobody -s /bin/sh -c 'circuit exec -- bench_dynamic rtt tcp 10.77.0.2 7010 5'" \
+		2>&1 | grep 'static programs'
+	guest_bg_kill g2 echo
+	redirect g1 on
+}
+
 # What TCP promises, of TCP sockets on circuits: to an address of this very line that the guest
 # does not know to be its own.
 semantics_redirected() {
@@ -143,6 +236,9 @@ t_run "both redirected: circuits" both_redirected
 t_run "server not redirected: TCP" server_native
 t_run "client not redirected: TCP" client_native
 t_run "loopback and own addresses: TCP" local_native
+t_run "each socket says which path it took, and why" why
+t_run "redirected: a cgroup" one_cgroup
+t_run "redirected: a program" one_program
 t_run -t 200 "TCP's semantics on circuits" semantics_redirected
 t_run -t 120 "a line goes and comes back" line_comes_back
 t_run -t 120 "switched on and off 1000 times under load" switching

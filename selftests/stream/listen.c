@@ -159,6 +159,7 @@ TEST(accept_flags)
 	s = OK(accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 	CHECK(fcntl(s, F_GETFL) & O_NONBLOCK);
 	CHECK(fcntl(s, F_GETFD) & FD_CLOEXEC);
+	wait_for(l, POLLIN);
 	s = answer(l);		/* nothing is handed down */
 	CHECK(!(fcntl(s, F_GETFL) & O_NONBLOCK));
 	CHECK(!(fcntl(s, F_GETFD) & FD_CLOEXEC));

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <libmnl/libmnl.h>
 #include <linux/circuit.h>
+#include <linux/circuit_guest_netlink.h>
 #include <linux/circuit_netlink.h>
 
 /* Exit codes, as circuit(8) documents them. */
@@ -33,8 +34,17 @@ int dispatch(const struct command *cmds, const char *what, int argc, char **argv
 int parse_size(const char *text, uint64_t *value);
 
 /* nl.c */
-struct nlmsghdr *nl_request(uint8_t cmd, uint16_t flags);
+struct nl_family {
+	const char *name;
+	uint8_t version;
+	const char *missing;	/* what to say if it is not there */
+	uint16_t id;
+};
+extern struct nl_family nl_operator, nl_guest;
+struct nlmsghdr *nl_request(struct nl_family *family, uint8_t cmd, uint16_t flags);
 int nl_talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data);
+int nl_try(struct nlmsghdr *nlh, mnl_cb_t cb, void *data);
+bool nl_there(struct nl_family *family);
 int nl_listen(const char *group, mnl_cb_t cb, void *data);
 const char *nl_addr(const struct nlattr *a, char *text);
 void nl_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, int max);
@@ -71,5 +81,10 @@ int do_line(int argc, char **argv);
 int do_line_run(int argc, char **argv);
 int do_show(int argc, char **argv);
 int do_monitor(int argc, char **argv);
+int do_socks(int argc, char **argv);
+int do_redirect(int argc, char **argv);
+int redirect_cgroup(uint8_t cmd, const char *path, bool quiet);
+const char *cgroup_mount(void);
+int do_exec(int argc, char **argv);
 
 #endif

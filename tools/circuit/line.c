@@ -68,7 +68,7 @@ static int line_request(uint8_t cmd, int argc, char **argv)
 		if ((strcmp(argv[n], "addr") ? parse_setting(argc - n, argv + n, &value) :
 		     parse_addr(argc - n, argv + n, &addr)) < 0)
 			return EXIT_USAGE;
-	nlh = nl_request(cmd, NLM_F_ACK);
+	nlh = nl_request(&nl_operator, cmd, NLM_F_ACK);
 	mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_NAME, argv[0]);
 	for (n = 1; n < argc; n += 2) {
 		if (!strcmp(argv[n], "addr")) {
@@ -156,6 +156,7 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 		out_u64("calls-out", "out", nl_u64(tb[CIRCUIT_A_LINE_CALLS_OUT]));
 		out_u64("calls-in", "in", nl_u64(tb[CIRCUIT_A_LINE_CALLS_IN]));
 		out_u64("calls-refused", "refused", nl_u64(tb[CIRCUIT_A_LINE_CALLS_REFUSED]));
+		out_u64("calls-native", "native", nl_u64(tb[CIRCUIT_A_LINE_CALLS_NATIVE]));
 		out_u64("resets", "resets", nl_u64(tb[CIRCUIT_A_LINE_RESETS]));
 		out_u64("violations", "violations", nl_u64(tb[CIRCUIT_A_LINE_VIOLATIONS]));
 		out_newline();
@@ -175,7 +176,7 @@ static int line_show(int argc, char **argv)
 
 	if (argc > 1)
 		return usage_error("line show: one line, or all of them");
-	nlh = nl_request(CIRCUIT_CMD_LINE_GET, argc ? NLM_F_ACK : NLM_F_DUMP);
+	nlh = nl_request(&nl_operator, CIRCUIT_CMD_LINE_GET, argc ? NLM_F_ACK : NLM_F_DUMP);
 	if (argc)
 		mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_NAME, argv[0]);
 	out_begin();

@@ -32,6 +32,13 @@ static const char help[] =
 "  show [ line NAME ]                     circuits and their two ends\n"
 "  monitor                                what happens, as it happens\n"
 "\n"
+"in a guest:\n"
+"  socks                                  its sockets: circuits, and why others are not\n"
+"  redirect [ show ]                      whose TCP sockets may become circuits\n"
+"  redirect { on | off }                  those of this network namespace\n"
+"  redirect { add | del } cgroup PATH     those of a cgroup\n"
+"  exec [ --preload ] -- PROGRAM [ ARG ]...   those of one program\n"
+"\n"
 "  SETTING := window | memory | circuits | pending | listeners | ring | ring-default\n"
 "  VALUE   := a number, with k, M or G for binary multiples\n"
 "  OPTIONS := -j json | -p pretty | -s statistics | -o one line each | -t timestamps\n"
@@ -135,6 +142,9 @@ static const struct command commands[] = {
 	{ "line", do_line },
 	{ "show", do_show },
 	{ "monitor", do_monitor },
+	{ "socks", do_socks },
+	{ "redirect", do_redirect },
+	{ "exec", do_exec },
 	{}
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* circuit monitor */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <time.h>
 #include "circuit.h"
@@ -7,6 +8,7 @@
 static int print_event(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *tb[CIRCUIT_A_EVENT_MAX + 1];
+	char addr[INET6_ADDRSTRLEN];
 	uint64_t ns;
 	uint32_t reason;
 
@@ -31,6 +33,8 @@ static int print_event(const struct nlmsghdr *nlh, void *data)
 	out_str("line", "line", nl_str(tb[CIRCUIT_A_EVENT_LINE]));
 	if (tb[CIRCUIT_A_EVENT_PEER])
 		out_str("peer", "peer", nl_str(tb[CIRCUIT_A_EVENT_PEER]));
+	if (tb[CIRCUIT_A_EVENT_ADDR])
+		out_str("addr", "addr", nl_addr(tb[CIRCUIT_A_EVENT_ADDR], addr));
 	if (tb[CIRCUIT_A_EVENT_PORT])
 		out_u64("port", "port", nl_u32(tb[CIRCUIT_A_EVENT_PORT]));
 	if (tb[CIRCUIT_A_EVENT_CIRCUIT])

@@ -11,8 +11,18 @@
 
 static char buf[32768];
 static struct mnl_socket *sock;
-static uint16_t family;
 static uint32_t seq;
+
+struct nl_family nl_operator = {
+	.name = CIRCUIT_FAMILY_NAME,
+	.version = CIRCUIT_FAMILY_VERSION,
+	.missing = "no operator here: is the module circuit_host loaded?",
+};
+struct nl_family nl_guest = {
+	.name = CIRCUIT_GUEST_FAMILY_NAME,
+	.version = CIRCUIT_GUEST_FAMILY_VERSION,
+	.missing = "this is no guest of an operator: is the module circuit_guest loaded?",
+};
 
 struct family_info {
 	uint16_t id;
@@ -131,12 +141,12 @@ fail:
 	return EXIT_KERNEL;
 }
 
-static int nl_open(struct family_info *info)
+static int open_socket(void)
 {
-	struct genlmsghdr *g;
-	struct nlmsghdr *nlh;
 	int one = 1;
 
+	if (sock)
+		return EXIT_OK;
 	sock = mnl_socket_open(NETLINK_GENERIC);
 	if (!sock || mnl_socket_bind(sock, 0, MNL_SOCKET_AUTOPID) < 0) {
 		fprintf(stderr, "circuit: netlink: %s\n", strerror(errno));
@@ -146,41 +156,62 @@ static int nl_open(struct family_info *info)
 	mnl_socket_setsockopt(sock, NETLINK_CAP_ACK, &one, sizeof(one));
 	mnl_socket_setsockopt(sock, NETLINK_GET_STRICT_CHK, &one, sizeof(one));
 	seq = time(NULL);
+	return EXIT_OK;
+}
+
+static int find_family(const struct nl_family *family, struct family_info *info)
+{
+	struct genlmsghdr *g;
+	struct nlmsghdr *nlh;
+
+	if (open_socket())
+		return EXIT_KERNEL;
 	nlh = mnl_nlmsg_put_header(buf);
 	nlh->nlmsg_type = GENL_ID_CTRL;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
 	g = mnl_nlmsg_put_extra_header(nlh, sizeof(*g));
 	g->cmd = CTRL_CMD_GETFAMILY;
 	g->version = 1;
-	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, CIRCUIT_FAMILY_NAME);
-	if (talk(nlh, family_cb, info, true)) {
-		if (errno == ENOENT)
-			fputs("circuit: no operator here: is the module circuit_host loaded?\n",
-			      stderr);
-		else
-			fprintf(stderr, "circuit: netlink: %s\n", strerror(errno));
-		return EXIT_KERNEL;
-	}
-	return EXIT_OK;
+	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, family->name);
+	return talk(nlh, family_cb, info, true);
 }
 
-struct nlmsghdr *nl_request(uint8_t cmd, uint16_t flags)
+static int nl_open(const struct nl_family *family, struct family_info *info)
+{
+	if (!find_family(family, info))
+		return EXIT_OK;
+	if (errno == ENOENT)
+		fprintf(stderr, "circuit: %s\n", family->missing);
+	else
+		fprintf(stderr, "circuit: netlink: %s\n", strerror(errno));
+	return EXIT_KERNEL;
+}
+
+/* Is the module loaded? */
+bool nl_there(struct nl_family *family)
+{
+	struct family_info info = {};
+
+	return !find_family(family, &info);
+}
+
+struct nlmsghdr *nl_request(struct nl_family *family, uint8_t cmd, uint16_t flags)
 {
 	struct family_info info = {};
 	struct genlmsghdr *g;
 	struct nlmsghdr *nlh;
 
-	if (!family) {
-		if (nl_open(&info))
+	if (!family->id) {
+		if (nl_open(family, &info))
 			exit(EXIT_KERNEL);
-		family = info.id;
+		family->id = info.id;
 	}
 	nlh = mnl_nlmsg_put_header(buf);
-	nlh->nlmsg_type = family;
+	nlh->nlmsg_type = family->id;
 	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
 	g = mnl_nlmsg_put_extra_header(nlh, sizeof(*g));
 	g->cmd = cmd;
-	g->version = CIRCUIT_FAMILY_VERSION;
+	g->version = family->version;
 	return nlh;
 }
 
@@ -189,12 +220,18 @@ int nl_talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
 	return talk(nlh, cb, data, false);
 }
 
+/* Likewise, but what went wrong is only in errno. */
+int nl_try(struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
+{
+	return talk(nlh, cb, data, true);
+}
+
 /* Follow a multicast group for ever; @cb gets NULL when events were lost. */
 int nl_listen(const char *group, mnl_cb_t cb, void *data)
 {
 	struct family_info info = { .want = group };
 
-	if (nl_open(&info))
+	if (nl_open(&nl_operator, &info))
 		return EXIT_KERNEL;
 	if (mnl_socket_setsockopt(sock, NETLINK_ADD_MEMBERSHIP, &info.group,
 				  sizeof(info.group)) < 0) {

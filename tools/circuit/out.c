@@ -262,6 +262,7 @@ const char *event_name(uint32_t event)
 	static const char *const names[] = {
 		"line-new", "line-set", "line-del", "line-attach", "line-up", "line-down",
 		"line-detach", "line-fault", "connected", "refused", "reset", "released",
+		"native",
 	};
 
 	return NAME(names, event);
@@ -269,7 +270,7 @@ const char *event_name(uint32_t event)
 
 const char *reason_name(uint32_t reason)
 {
-	static const char *const names[CIRCUIT_REASON_MAX] = {
+	static const char *const names[CIRCUIT_REASON_GUEST_MAX] = {
 		[CIRCUIT_REASON_NONE] = "none",
 		[CIRCUIT_REASON_NO_LINE] = "no-line",
 		[CIRCUIT_REASON_LINE_DOWN] = "line-down",
@@ -289,6 +290,10 @@ const char *reason_name(uint32_t reason)
 		[CIRCUIT_REASON_NO_ADDRESS] = "no-address",
 		[CIRCUIT_REASON_NOT_YOURS] = "not-yours",
 		[CIRCUIT_REASON_TUPLE_IN_USE] = "tuple-in-use",
+		[CIRCUIT_REASON_NO_OPERATOR] = "no-operator",
+		[CIRCUIT_REASON_THIS_MACHINE] = "this-machine",
+		[CIRCUIT_REASON_OPTION] = "option",
+		[CIRCUIT_REASON_NAMESPACE] = "namespace",
 	};
 
 	return NAME(names, reason);

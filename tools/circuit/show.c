@@ -80,7 +80,7 @@ int do_show(int argc, char **argv)
 
 	if (argc && (argc != 2 || strcmp(argv[0], "line")))
 		return usage_error("show: 'line NAME', or nothing");
-	nlh = nl_request(CIRCUIT_CMD_CIRCUIT_GET, NLM_F_DUMP);
+	nlh = nl_request(&nl_operator, CIRCUIT_CMD_CIRCUIT_GET, NLM_F_DUMP);
 	if (argc)
 		mnl_attr_put_strz(nlh, CIRCUIT_A_CIRCUIT_LINE, argv[1]);
 	out_begin();

@@ -364,6 +364,7 @@ static int send_line(void *arg, const char *line)
 
 static void serve_one(int sock)
 {
+	struct pollfd p = { .fd = sock, .events = POLLIN };
 	static struct frame f;
 	uint32_t ok = 0;
 
@@ -386,6 +387,9 @@ static void serve_one(int sock)
 	case 'R':
 		send_frame(sock, 'S', &ok, 4);
 		sync();
+		/* What is sent leaves in a work of the kernel's: who asked closes when it is there. */
+		if (poll(&p, 1, 5000) == 1)
+			recv(sock, &ok, sizeof(ok), 0);
 		reboot(f.type == 'P' ? RB_POWER_OFF : RB_AUTOBOOT);
 		break;
 	}

@@ -95,7 +95,15 @@ struct sockaddr_circuit {
  *	its line has none of that family (EADDRNOTAVAIL)
  * @CIRCUIT_REASON_TUPLE_IN_USE: there is a circuit between these two addresses and
  *	ports, or no port is left to be given (EADDRNOTAVAIL)
- * @CIRCUIT_REASON_MAX: not a reason; the number of them
+ * @CIRCUIT_REASON_MAX: not a reason; the number of those that the operator gives
+ * @CIRCUIT_REASON_NO_OPERATOR: this machine has no line, or none that is up
+ * @CIRCUIT_REASON_THIS_MACHINE: the address is one of this machine's, or none of a
+ *	single machine's
+ * @CIRCUIT_REASON_OPTION: the socket has an option that a circuit cannot honour
+ * @CIRCUIT_REASON_NAMESPACE: the socket's network namespace may not use the line
+ *
+ * Those after CIRCUIT_REASON_MAX are a guest's own, and why a socket stayed TCP's;
+ * they are in no message.
  */
 enum circuit_reason {
 	CIRCUIT_REASON_NONE,
@@ -118,6 +126,12 @@ enum circuit_reason {
 	CIRCUIT_REASON_NOT_YOURS,
 	CIRCUIT_REASON_TUPLE_IN_USE,
 	CIRCUIT_REASON_MAX,
+
+	CIRCUIT_REASON_NO_OPERATOR = 64,
+	CIRCUIT_REASON_THIS_MACHINE,
+	CIRCUIT_REASON_OPTION,
+	CIRCUIT_REASON_NAMESPACE,
+	CIRCUIT_REASON_GUEST_MAX,
 };
 
 /**

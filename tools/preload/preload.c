@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * libcircuit-preload: TCP sockets that may become circuits, for a program that does not
+ * know of them and on a kernel that does not let anybody else see to it.
+ *
+ *	LD_PRELOAD=libcircuit-preload.so PROGRAM
+ *
+ * It has no effect on programs that are static or make system calls of their own, and
+ * none where there are no circuits: the program then gets what it asked for.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/circuit.h>
+
+#define TYPE_MASK	0xf	/* the rest are SOCK_CLOEXEC and SOCK_NONBLOCK */
+
+static int next_socket(int domain, int type, int protocol)
+{
+	static int (*next)(int, int, int);
+
+	if (!next)
+		next = (int (*)(int, int, int))dlsym(RTLD_NEXT, "socket");
+	return next ? next(domain, type, protocol) : syscall(SYS_socket, domain, type, protocol);
+}
+
+__attribute__((visibility("default")))
+int socket(int domain, int type, int protocol)
+{
+	int saved = errno, fd;
+
+	if ((domain != AF_INET && domain != AF_INET6) || (type & TYPE_MASK) != SOCK_STREAM ||
+	    (protocol && protocol != IPPROTO_TCP))
+		return next_socket(domain, type, protocol);
+	fd = next_socket(domain, type, IPPROTO_CIRCUIT);
+	if (fd >= 0 || (errno != EPROTONOSUPPORT && errno != EINVAL && errno != EPERM &&
+			errno != EACCES))
+		return fd;
+	errno = saved;
+	return next_socket(domain, type, protocol);
+}
