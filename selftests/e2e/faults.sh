@@ -20,8 +20,7 @@ echo 0 > /sys/kernel/debug/fail_page_alloc/verbose
 
 setup() {
 	[ "$HOST_KIND" = debug ] && [ "$GUEST_KIND" = debug ] || t_skip "needs the debug kernel"
-	host_up
-	start_two g1 g2
+	guests_up g1 g2
 	guest_exec g1 "mount -t debugfs d /sys/kernel/debug 2>/dev/null; $NTH" || true
 	sh -c "$NTH"
 	guest_bg g2 echo "peer echo 6000"

@@ -8,13 +8,12 @@
 . "$TOP/selftests/e2e/common.sh"
 
 setup() {
-	host_up
-	start_two g1 g2
-	# The third has no honest module at all.
-	"$CIRCUIT" line add evil circuits 100 memory 16M
-	guest_start evil --line evil --nomod
-	# Known by address, too, and with a program that is called by it.
-	"$CIRCUIT" line set evil addr 10.77.0.9
+	guests_up g1 g2 g3
+	# The third has no honest module any more. Known by address, too, and with a program that is
+	# called by it.
+	wait_for 10 guest_exec g3 "rmmod circuit_guest"
+	wait_for 10 line_is g3 attached
+	"$CIRCUIT" line set g3 circuits 100 memory 16M addr 10.77.0.9
 	"$CIRCUIT" line set g1 addr 10.77.0.1
 	"$CIRCUIT" line set g2 addr 10.77.0.2 addr fd00:77::2
 	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
@@ -33,27 +32,27 @@ others_ok() {
 attack() { # NAME
 	local before after ret seconds=3
 	[ "$HOST_KIND" = stock ] || seconds=1
-	before=$(line_get evil violations)
-	guest_bg evil "$1" "insmod /lib/circuit_hostile.ko attack=$1 seconds=$seconds victim=g2 port=7"
+	before=$(line_get g3 violations)
+	guest_bg g3 "$1" "insmod /lib/circuit_hostile.ko attack=$1 seconds=$seconds victim=g2 port=7"
 	while :; do
 		ret=0
-		guest_wait evil "$1" 0 || ret=$?
+		guest_wait g3 "$1" 0 || ret=$?
 		[ "$ret" -eq 124 ] || break	# still at it
 		others_ok
 	done
 	expect 0 "$ret" "insmod"
-	guest_exec evil "dmesg | grep 'circuit_hostile: $1:' | tail -1; rmmod circuit_hostile"
-	after=$(line_get evil violations)
+	guest_exec g3 "dmesg | grep 'circuit_hostile: $1:' | tail -1; rmmod circuit_hostile"
+	after=$(line_get g3 violations)
 	t_note "$1: $((after - before)) violations"
-	guest_exec evil "dmesg | grep -q 'circuit_hostile: $1: .*result 0'"
+	guest_exec g3 "dmesg | grep -q 'circuit_hostile: $1: .*result 0'"
 	others_ok
 }
 
 gone() {
-	guest_kill9 evil
-	wait_for 20 line_is evil detached
-	expect 0/0/0 "$(line_usage evil)"
-	expect 0 "$(line_get evil memory)"
+	guest_kill9 g3
+	wait_for 20 line_is g3 detached
+	expect 0/0/0 "$(line_usage g3)"
+	expect 0 "$(line_get g3 memory)"
 	others_ok
 	guest_bg_kill g2 victim
 	guest_bg_kill g2 bystander
@@ -65,10 +64,10 @@ gone() {
 
 # A line that was put out of service comes back with an honest guest.
 honest_again() {
-	guest_start evil --line evil
-	wait_for 20 line_is evil up
-	transfer evil g2 100000
-	transfer g1 evil 100000
+	guest_start g3 --line g3 --net
+	wait_for 20 line_is g3 up
+	transfer g3 g2 100000
+	transfer g1 g3 100000
 }
 
 t_run -t 120 "two guests and an evil one" setup

@@ -11,17 +11,11 @@
 # cards, and one more each that only the exchange knows.
 setup() {
 	local g
-	host_up
+	guests_up g1 g2
 	for g in g1 g2; do
-		"$CIRCUIT" line add "$g" circuits 12000
-		guest_start "$g" --line "$g" --net --no-wait
-	done
-	for g in g1 g2; do
-		guest_ready "$g"
-		wait_for 20 line_is "$g" up
 		"$CIRCUIT" line set "$g" addr "10.77.0.${g#g}" addr "$(guest_ip "$g")" addr "fd00:77::${g#g}"
 		# Where only the exchange leads, TCP had better know that it does not.
-		guest_exec "$g" "ip route add unreachable 10.77.0.0/24"
+		guest_exec "$g" "ip route add unreachable 10.77.0.0/24 2>/dev/null; true"
 		guest_exec "$g" "mkdir /tmp/www; head -c 3000000 /dev/urandom >/tmp/www/file"
 	done
 }
@@ -87,43 +81,33 @@ local_native() {
 	expect "$sum 0" "$(fetch g2 "http://$(guest_ip g2):8001/file")" "own address"
 }
 
-# What circuit(8) says in a guest of one socket: "path reason" of those whose far end this is.
-socks_to() { # GUEST ADDRESS PORT
-	guest_exec "$1" "circuit -j socks" | python3 -c '
-import json, sys
-for s in json.load(sys.stdin):
-	far = s.get("remote", {})
-	if far.get("addr") == sys.argv[1] and far["port"] == int(sys.argv[2]):
-		print(s["state"], s["path"], s.get("reason", "-"))' "$2" "$3"
+# What circuit(8) says in a guest of sockets: state, path and reason.
+socks_to() { # GUEST ADDRESS:PORT
+	guest_exec "$1" "circuit -o socks" | sed -n "s/ [^ ]* -> ${2//[/\\[} .*//p"
 }
 socks_listening() { # GUEST PORT
-	guest_exec "$1" "circuit -j socks" | python3 -c '
-import json, sys
-for s in json.load(sys.stdin):
-	if s.get("state") == "listen" and s["local"]["port"] == int(sys.argv[1]):
-		print(s["path"], s.get("reason", "-"))' "$2"
+	guest_exec "$1" "circuit -o socks" | sed -n "s/ [^ ]*:$2 recv-q .*//p" | grep '^listen'
 }
 natives() { # GUEST REASON: how many sockets stayed TCP's for it
-	guest_exec "$1" "circuit -j -s socks" | python3 -c '
-import json, sys
-print(json.load(sys.stdin)[-1]["native"].get(sys.argv[1], 0))' "$2"
+	local out
+	out=$(guest_exec "$1" "circuit -o -s socks")
+	[[ $out =~ native\ $2\ ([0-9]+) ]] || { echo 0; return; }
+	echo "${BASH_REMATCH[1]}"
 }
-connected_to() { socks_to "$1" "$2" "$3" | grep -q estab; }
+connected_to() { socks_to "$1" "$2" | grep -q estab; }
 
 # Each socket says which path it took, and why.
 why() {
 	local before remote
 	guest_bg g1 circuit "tail -f /dev/null | nc 10.77.0.2 8001"
 	guest_bg g1 native "tail -f /dev/null | nc $(guest_ip g2) 8000"
-	wait_for 10 connected_to g1 10.77.0.2 8001
-	wait_for 10 connected_to g1 "$(guest_ip g2)" 8000
-	expect "estab circuit -" "$(socks_to g1 10.77.0.2 8001)"
-	expect "estab native no-listener" "$(socks_to g1 "$(guest_ip g2)" 8000)"
-	remote=$(guest_exec g1 "circuit -j socks" | python3 -c '
-import json, sys
-print(*(s["local"]["port"] for s in json.load(sys.stdin) if s["path"] == "circuit"))')
-	expect "estab circuit -" "$(socks_to g2 ::ffff:10.77.0.1 "$remote")" "the far end"
-	expect "both -" "$(socks_listening g2 8001)"
+	wait_for 10 connected_to g1 10.77.0.2:8001
+	wait_for 10 connected_to g1 "$(guest_ip g2):8000"
+	expect "estab circuit" "$(socks_to g1 10.77.0.2:8001)"
+	expect "estab native reason no-listener" "$(socks_to g1 "$(guest_ip g2):8000")"
+	remote=$(guest_exec g1 "circuit -o socks" | sed -n 's/.* 10.77.0.1:\([0-9]*\) -> .*/\1/p')
+	expect "estab circuit" "$(socks_to g2 "[::ffff:10.77.0.1]:$remote")" "the far end"
+	expect "listen both" "$(socks_listening g2 8001)"
 	guest_bg_kill g1 circuit
 	guest_bg_kill g1 native
 	before=$(natives g1 this-machine)
@@ -180,15 +164,26 @@ one_program() {
 	redirect g1 on
 }
 
-# What TCP promises, of TCP sockets on circuits: to an address of this very line that the guest
-# does not know to be its own.
-semantics_redirected() {
-	local log=/out/stream_test.inet.$GUEST_KIND before
+# What programs see of TCP sockets on circuits is what TCP has them see: to an address of this
+# very line that the guest does not know to be its own.
+semantics() { # HOW ADDRESS
+	local log=/out/stream_test.$1.$GUEST_KIND before
 	before=$(line_get g1 calls-out)
-	guest_exec -t 190 g1 "stream_test --inet 10.77.0.1 --quick" | tee "$log" | grep -E '^(not ok|#)' || true
+	guest_exec -t 190 g1 "stream_test --inet $2 --quick" >"$log" || true
 	t_note "$(($(line_get g1 calls-out) - before)) calls, $(tail -1 "$log")"
-	[ "$(line_get g1 calls-out)" -gt $((before + 100)) ]
+	grep '^not ok' "$log" || true
 	grep -q '# passed [0-9]* failed 0 ' "$log"
+	echo $(($(line_get g1 calls-out) - before)) >"$LAB_RUN/calls"
+}
+semantics_redirected() { # HOW ADDRESS
+	semantics "$1" "$2"
+	[ "$(<"$LAB_RUN/calls")" -gt 100 ]
+}
+# The same kernel's TCP, case by case.
+semantics_native() {
+	semantics native 127.0.0.1
+	expect 0 "$(<"$LAB_RUN/calls")" "calls"
+	diff "/out/stream_test.native.$GUEST_KIND" "/out/stream_test.v4.$GUEST_KIND"
 }
 
 # A line that goes takes its circuits; who listens goes on as TCP, and is published again.
@@ -239,7 +234,13 @@ t_run "loopback and own addresses: TCP" local_native
 t_run "each socket says which path it took, and why" why
 t_run "redirected: a cgroup" one_cgroup
 t_run "redirected: a program" one_program
-t_run -t 200 "TCP's semantics on circuits" semantics_redirected
+t_run -t 200 "TCP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1
+# What differs between these is decided in a few places: once is enough on slow kernels.
+if [ "$HOST_KIND$GUEST_KIND" = stockstock ]; then
+	t_run -t 200 "the same of TCP itself" semantics_native
+	t_run -t 200 "TCP's semantics on circuits: IPv6" semantics_redirected v6 fd00:77::1
+	t_run -t 200 "TCP's semantics on circuits: IPv4-mapped IPv6" semantics_redirected mapped ::ffff:10.77.0.1
+fi
 t_run -t 120 "a line goes and comes back" line_comes_back
 t_run -t 120 "switched on and off 1000 times under load" switching
 t_run "the module goes when no socket needs it" module_goes

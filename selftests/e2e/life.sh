@@ -5,14 +5,14 @@
 # everybody else goes on.
 #
 # lab: --timeout 1200
+# lab: takes guests down
 . "$TOP/selftests/e2e/common.sh"
 
 # A bystander: two lines' worth of calls that must never notice anything.
 bystander_ok() { guest_exec -t 50 g3 "peer calls g3 4000 20 1"; }
 
 setup() {
-	host_up
-	start_two g1 g2 g3
+	guests_up g1 g2 g3
 	guest_bg g3 bystander "peer echo 4000"
 	bystander_ok
 }
@@ -83,7 +83,7 @@ vmm_killed() {
 	wait_for 20 line_is g2 detached
 	expect 0 "$(line_get g2 memory)" "memory of the dead"
 	refused_as g1 g2 'No route to host'
-	guest_start g2 --line g2
+	guest_start g2 --line g2 --net
 	wait_for 20 line_is g2 up
 	transfer g1 g2 1000000
 	bystander_ok
@@ -93,7 +93,7 @@ vmm_of_writer_killed() {
 	guest_kill9 g1
 	ended_with g2 drain5004 'end' 'Connection reset by peer'
 	wait_for 20 line_idle g2
-	guest_start g1 --line g1
+	guest_start g1 --line g1 --net
 	wait_for 20 line_is g1 up
 	transfer g1 g2 1000000
 }
@@ -162,7 +162,7 @@ line_deleted() {
 	bystander_ok
 	guest_stop g2
 	"$CIRCUIT" line add g2 circuits 12000
-	guest_start g2 --line g2
+	guest_start g2 --line g2 --net
 	wait_for 20 line_is g2 up
 	transfer g1 g2 100000
 }
@@ -223,8 +223,7 @@ host_unload() {
 		guest_stop "$g"
 	done
 	wait_for 20 rmmod circuit_host
-	host_up
-	start_two g1 g2
+	guests_up g1 g2
 	transfer g1 g2 100000
 }
 

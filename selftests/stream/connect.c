@@ -7,14 +7,13 @@
 
 TEST(socket_type_unknown)
 {
-	ERR(socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_RDM, 0), ESOCKTNOSUPPORT);
-	ERR(socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, 200), EPROTONOSUPPORT);
+	ERR(socket(family, SOCK_RDM, 0), ESOCKTNOSUPPORT);
+	ERR(socket(family, SOCK_STREAM, 200), EPROTONOSUPPORT);
 }
 
 TEST(socket_flags)
 {
-	int fd = OK(socket(use_tcp ? AF_INET : AF_CIRCUIT,
-			   SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+	int fd = OK(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 
 	CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
@@ -24,7 +23,7 @@ TEST(socketpair_refused)
 {
 	int fd[2];
 
-	ERR(socketpair(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, 0, fd), EOPNOTSUPP);
+	ERR(socketpair(family, SOCK_STREAM, 0, fd), EOPNOTSUPP);
 }
 
 TEST(bind_ephemeral)
@@ -94,8 +93,7 @@ TEST(bind_short)
 	socklen_t len = addr_set(&a, 0);
 	int fd = sock();
 
-	/* struct sockaddr_in ends with padding that TCP does without */
-	ERR(bind(fd, &a.sa, use_tcp ? 8 : len - 1), EINVAL);
+	ERR(bind(fd, &a.sa, addr_too_short()), EINVAL);
 	ERR(bind(fd, &a.sa, 2), EINVAL);
 	ERR(bind(fd, &a.sa, 0), EINVAL);
 	ERR(bind(fd, &a.sa, -1), EINVAL);
@@ -120,10 +118,7 @@ TEST(bind_foreign)
 	socklen_t len = addr_set(&a, 0);
 	int fd = sock();
 
-	if (use_tcp)
-		a.in.sin_addr.s_addr = htonl(0xc0000201);	/* 192.0.2.1 */
-	else
-		strcpy(a.cc.sc_line, "no-such-line");
+	addr_set_foreign(&a);
 	ERR(bind(fd, &a.sa, len), EADDRNOTAVAIL);
 }
 
@@ -222,8 +217,8 @@ TEST(getsockname_fresh)
 	int fd = sock();
 
 	OK(getsockname(fd, &a.sa, &len));
-	EQ(len, use_tcp ? sizeof(a.in) : sizeof(a.cc));
-	EQ(a.sa.sa_family, use_tcp ? AF_INET : AF_CIRCUIT);
+	EQ(len, addr_len());
+	EQ(a.sa.sa_family, family);
 	EQ(addr_port(&a), 0);
 }
 
@@ -236,7 +231,7 @@ TEST(getsockname_truncated)
 	OK(sock_bind(fd, 0));
 	memset(&a, 0x5a, sizeof(a));
 	OK(getsockname(fd, &a.sa, &len));
-	EQ(len, use_tcp ? sizeof(a.in) : sizeof(a.cc));		/* what there is */
+	EQ(len, addr_len());		/* what there is */
 	memset(&b, 0x5a, sizeof(b));
 	CHECK(!memcmp(a.bytes + 4, b.bytes + 4, sizeof(a) - 4));
 	len = -1;
@@ -346,10 +341,10 @@ TEST(connect_port_zero)
 TEST(connect_short)
 {
 	union addr a;
-	socklen_t len = addr_set(&a, dead_port());
 	int fd = sock();
 
-	ERR(connect(fd, &a.sa, use_tcp ? 8 : len - 1), EINVAL);
+	addr_set(&a, dead_port());
+	ERR(connect(fd, &a.sa, addr_too_short()), EINVAL);
 	ERR(connect(fd, &a.sa, 1), EINVAL);
 	ERR(connect(fd, &a.sa, 0), EINVAL);
 }

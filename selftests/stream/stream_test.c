@@ -13,8 +13,9 @@
 
 #define TIMEOUT		20	/* s */
 
+int family = AF_CIRCUIT;
 bool use_tcp, quick;
-static struct in_addr target;	/* whom TCP calls */
+static struct in6_addr target;	/* whom TCP calls; IPv4 in its last four bytes */
 static int protocol;
 atomic_int signals;
 
@@ -94,20 +95,57 @@ long long now_ms(void)
 socklen_t addr_set(union addr *a, unsigned int port)
 {
 	memset(a, 0, sizeof(*a));
-	if (use_tcp) {
-		a->in.sin_family = AF_INET;
+	a->sa.sa_family = family;
+	switch (family) {
+	case AF_INET:
 		a->in.sin_port = htons(port);
-		a->in.sin_addr = target;
-		return sizeof(a->in);
+		a->in.sin_addr.s_addr = target.s6_addr32[3];
+		break;
+	case AF_INET6:
+		a->in6.sin6_port = htons(port);
+		a->in6.sin6_addr = target;
+		break;
+	default:
+		a->cc.sc_port = port;
 	}
-	a->cc.sc_family = AF_CIRCUIT;
-	a->cc.sc_port = port;
-	return sizeof(a->cc);
+	return addr_len();
+}
+
+socklen_t addr_len(void)
+{
+	union addr *a;
+
+	return family == AF_INET ? sizeof(a->in) : family == AF_INET6 ? sizeof(a->in6) :
+		sizeof(a->cc);
+}
+
+/* What no call takes: the last fields of TCP's structures it can do without. */
+socklen_t addr_too_short(void)
+{
+	return family == AF_INET ? 8 : family == AF_INET6 ? 23 : addr_len() - 1;
+}
+
+/* An address that is nobody's here. */
+void addr_set_foreign(union addr *a)
+{
+	if (family == AF_INET)
+		inet_pton(AF_INET, "192.0.2.1", &a->in.sin_addr);
+	else if (family == AF_INET6)
+		inet_pton(AF_INET6, "2001:db8::1", &a->in6.sin6_addr);
+	else
+		strcpy(a->cc.sc_line, "no-such-line");
 }
 
 unsigned int addr_port(const union addr *a)
 {
-	return use_tcp ? ntohs(a->in.sin_port) : a->cc.sc_port;
+	return family == AF_INET ? ntohs(a->in.sin_port) :
+	       family == AF_INET6 ? ntohs(a->in6.sin6_port) : a->cc.sc_port;
+}
+
+static bool target_is_loopback(void)
+{
+	return family == AF_INET ? target.s6_addr32[3] == htonl(INADDR_LOOPBACK) :
+		IN6_IS_ADDR_LOOPBACK(&target);
 }
 
 unsigned int port_of(int fd)
@@ -130,7 +168,7 @@ unsigned int peer_port_of(int fd)
 
 int sock(void)
 {
-	return OK(socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM | SOCK_CLOEXEC, protocol));
+	return OK(socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol));
 }
 
 int sock_bind(int fd, unsigned int port)
@@ -139,8 +177,10 @@ int sock_bind(int fd, unsigned int port)
 	socklen_t len = addr_set(&a, port);
 
 	/* An address of the line's need not be one of the machine's. */
-	if (use_tcp && target.s_addr != htonl(INADDR_LOOPBACK))
+	if (family == AF_INET && !target_is_loopback())
 		a.in.sin_addr.s_addr = htonl(INADDR_ANY);
+	else if (family == AF_INET6 && !target_is_loopback())
+		a.in6.sin6_addr = in6addr_any;
 	return bind(fd, &a.sa, len);
 }
 
@@ -688,7 +728,8 @@ static _Noreturn void usage(int status)
 		"  -v          say how long each took\n"
 		"  -t PATTERN  run only those whose name matches, or contains, PATTERN\n"
 		"  --tcp       over TCP on 127.0.0.1, to verify what is expected of circuits\n"
-		"  --inet ADDRESS  over TCP sockets, calling ADDRESS, which must lead back here\n"
+		"  --inet ADDRESS  over TCP sockets of AF_INET or AF_INET6, calling ADDRESS, which\n"
+		"              must lead back here\n"
 		"  --protocol N    make them with this protocol\n"
 		"  --quick     move less data\n");
 	exit(status);
@@ -733,11 +774,16 @@ int main(int argc, char **argv)
 			break;
 		case 'T':
 			use_tcp = true;
-			target.s_addr = htonl(INADDR_LOOPBACK);
+			family = AF_INET;
+			target.s6_addr32[3] = htonl(INADDR_LOOPBACK);
 			break;
 		case 'I':
 			use_tcp = true;
-			if (inet_pton(AF_INET, optarg, &target) != 1)
+			if (inet_pton(AF_INET, optarg, &target.s6_addr32[3]) == 1)
+				family = AF_INET;
+			else if (inet_pton(AF_INET6, optarg, &target) == 1)
+				family = AF_INET6;
+			else
 				usage(2);
 			break;
 		case 'P':
@@ -765,7 +811,7 @@ int main(int argc, char **argv)
 	runner = getpgrp();
 	verdict = mmap(NULL, sizeof(*verdict), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		       -1, 0);
-	fd = socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, protocol);
+	fd = socket(family, SOCK_STREAM, protocol);
 	if (verdict == MAP_FAILED || fd < 0) {
 		perror(fd < 0 ? "socket" : "mmap");
 		return 2;

@@ -5,7 +5,7 @@
  * A case is a function that runs in a process, and a process group, of its own.
  * It ends well by returning, and badly by fail(), from whatever thread or child;
  * both put an end to the whole group. Its sockets are of AF_CIRCUIT with both
- * ends on this VM's line or, with --tcp, of AF_INET on 127.0.0.1: what a case
+ * ends on this VM's line or, with --tcp, of TCP on 127.0.0.1: what a case
  * expects of circuits is what TCP does, so every case that is not marked
  * .circuits_only must pass over TCP as well.
  *
@@ -71,7 +71,8 @@ struct test {
 
 void test_register(struct test *t);
 
-extern bool use_tcp;	/* --tcp */
+extern int family;	/* AF_CIRCUIT, AF_INET or AF_INET6 */
+extern bool use_tcp;	/* --tcp, --inet */
 extern bool quick;	/* --quick */
 
 _Noreturn __attribute__((format(printf, 3, 4)))
@@ -119,11 +120,15 @@ const char *errname(int err);
 union addr {
 	struct sockaddr		sa;
 	struct sockaddr_in	in;
+	struct sockaddr_in6	in6;
 	struct sockaddr_circuit	cc;
 	char			bytes[128];
 };
 
 socklen_t addr_set(union addr *a, unsigned int port);
+socklen_t addr_len(void);
+socklen_t addr_too_short(void);
+void addr_set_foreign(union addr *a);
 unsigned int addr_port(const union addr *a);
 unsigned int port_of(int fd);
 unsigned int peer_port_of(int fd);

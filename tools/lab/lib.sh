@@ -38,10 +38,11 @@
 #   splat_forget                    ignore what has been logged up to now
 #   splat_scan                      print new splats of the host and all guests; fails if there are
 #
-# host-init calls lab_scenario for each scenario: its exit code, kmemleak of every guest that is
-# alive at its end, and then guests, lines and our module on the host are taken down for the next;
-# lab_finish in the end: kmemleak of the host, last splats, the verdict.
-# A scenario should leave guests running that it wants leak-checked.
+# host-init calls lab_scenario for each scenario; lab_finish in the end: kmemleak of guests and host,
+# last splats, the verdict. Booting is what takes longest here, so a scenario leaves its guests,
+# lines and our module on the host to the next (but not what it started with guest_bg), and takes
+# what it finds; one that takes guests down says so, in a line "# lab: takes guests down", and the
+# lab looks for leaks before. When a scenario has failed, the next finds nothing.
 
 LAB_RUN=/run/lab
 LAB_GUESTS=$LAB_RUN/guest
@@ -577,7 +578,18 @@ splat_test() { # WHEN: a splat outside of all tests counts as a failed one
 
 lab_count() { grep -c "^$1 " "$LAB_RUN/results"; }
 
-# Back to what the scenario has found: no guests, no lines, no module of ours on the host.
+# What a scenario has left running in guests ends with it.
+lab_rest() {
+	local name id
+	for name in $(guest_list); do
+		for id in "$LAB_GUESTS/$name"/bg.*.pid; do
+			id=${id##*/bg.}
+			[ ! -e "$LAB_GUESTS/$name/bg.$id" ] || guest_bg_kill "$name" "${id%.pid}"
+		done
+	done
+}
+
+# Back to the beginning: no guests, no lines, no module of ours on the host.
 lab_clear() {
 	local name
 	for name in $(guest_list); do
@@ -599,6 +611,7 @@ lab_clear() {
 lab_scenario() { # FILE
 	local name attempt status tests failed
 	name=$(basename "$1" .sh)
+	! grep -q '^# lab: takes guests down' "$1" || leak_scan guests
 	tests=$(wc -l <"$LAB_RUN/results")
 	failed=$(lab_count fail)
 	for attempt in 1 2 3; do
@@ -606,12 +619,9 @@ lab_scenario() { # FILE
 		status=0
 		bash -euo pipefail -c '. "$LAB/lib.sh"; . "$0"' "$1" || status=$?
 		[ "$status" -eq 0 ] || t_fail -n "$name" "ended with exit code $status"
-		leak_scan guests
 		splat_test "$name: splats after its last test"
-		if [ "$(lab_count fail)" -eq "$failed" ]; then
-			lab_clear || t_fail -n "$name" "what it used cannot be taken down"
-			break
-		fi
+		lab_rest
+		[ "$(lab_count fail)" -ne "$failed" ] || break
 		if [ "$attempt" -eq 3 ] || ! lab_emulator; then
 			lab_clear || true
 			break
@@ -625,11 +635,12 @@ lab_scenario() { # FILE
 		sed -i "$((tests + 1)),\$d" "$LAB_RUN/results"
 		splat_forget
 	done
-	splat_test "$name: splats when it was taken down"
 }
 
 lab_finish() {
 	local passed failed skipped
+	leak_scan guests
+	lab_clear || t_fail -n "the end" "what was used cannot be taken down"
 	# Inodes and the like are most of what there is to scan, and nothing that matters here.
 	[ "$HOST_KIND" != debug ] || echo 2 >/proc/sys/vm/drop_caches
 	leak_scan host
