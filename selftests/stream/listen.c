@@ -174,7 +174,7 @@ TEST(accept_timeout)
 
 	timeout(l, SO_RCVTIMEO, 150);
 	ERR(accept(l, NULL, NULL), EAGAIN);
-	CHECK(now_ms() - start >= 100);	/* clocks of VMs may differ */
+	CHECK(now_ms() - start >= 100);
 	call(port);
 	answer(l);
 }
