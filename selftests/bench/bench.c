@@ -6,12 +6,14 @@
  *	bench rtt PROTO ADDRESS PORT N		round trips of 1 byte, one after the other
  *	bench stream PROTO ADDRESS PORT SIZE MS	write SIZE bytes again and again
  *	bench rate PROTO ADDRESS PORT MS	connect, 1 byte each way, close, again
+ *	bench socket PROTO N			socket and close, again and again
  *
  * PROTO is circuit (the address being a line) or tcp. Prints one line of figures:
  *
  *	rtt: every round trip in ns
  *	stream: bytes and the ns from their first to their last, as the receiver saw them
  *	rate: connections and the ns they took
+ *	socket: the same of sockets
  *
  * Blocking sockets with the system's defaults, but for TCP_NODELAY where round trips are
  * measured. The port above the given one is that of the short connections.
@@ -236,6 +238,18 @@ static void rate(const char *where, unsigned int port, unsigned int ms)
 	printf("%" PRIu64 " %" PRIu64 "\n", n, now() - start);
 }
 
+static void sockets(unsigned int n)
+{
+	uint64_t start;
+	unsigned int i;
+
+	close(make_socket());
+	start = now();
+	for (i = 0; i < n; i++)
+		close(make_socket());
+	printf("%u %" PRIu64 "\n", n, now() - start);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 4)
@@ -243,6 +257,8 @@ int main(int argc, char **argv)
 	tcp = !strcmp(argv[2], "tcp");
 	if (!strcmp(argv[1], "serve"))
 		serve(atoi(argv[3]));
+	else if (!strcmp(argv[1], "socket"))
+		sockets(atoi(argv[3]));
 	else if (!strcmp(argv[1], "rtt") && argc == 6)
 		rtt(argv[3], atoi(argv[4]), atoi(argv[5]));
 	else if (!strcmp(argv[1], "stream") && argc == 7 && atoi(argv[5]) <= (int)MAX_WRITE)
