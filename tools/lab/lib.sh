@@ -11,6 +11,8 @@
 #       --no-wait      do not wait; guest_ready NAME does
 #       --nomod        do not load the guest module    --modargs "A=1 B=2"  its parameters
 #       --append ARGS  more kernel command line        -- ARG...  more arguments for QEMU
+#       --initramfs FILE   unpacked over the guest's own, for instance $PROGRAMS; takes twice its
+#                      size of memory until it is unpacked, once from then on
 #   guest_ready NAME [S]            wait until the agent answers (120 s)
 #   guest_exec [-i] [-t S] NAME CMD...   run `sh -c "CMD..."` in the guest, stdout and stderr apart, its exit
 #                                   code; -i: with this stdin; 124: timeout (60 s), 125: guest gone
@@ -116,8 +118,18 @@ lab_bridge() {
 	ip link set br0 up
 }
 
+# QEMU takes one file. Both are padded, as cpio does it, so the kernel finds the second. (And were it
+# not for rootfstype, it would have a tmpfs for them that ends at half of the memory.)
+lab_initramfs() { # FILE
+	local joined
+	joined=$LAB_RUN/initramfs.$(basename "$1")
+	[ -e "$joined" ] || { cat "$GUEST_INITRD" "$1" >"$joined.new" && mv "$joined.new" "$joined"; } || return
+	echo "$joined"
+}
+
 guest_start() {
 	local name=$1 line='' net='' smp=1 mem=256 wait=1 append='' extra=() cid dir cmd=() qemu
+	local initrd=$GUEST_INITRD
 	shift
 	[ "$GUEST_KIND" = stock ] || mem=384
 	while [ $# -gt 0 ]; do
@@ -130,6 +142,7 @@ guest_start() {
 		--nomod) append+=' lab.nomod' ;;
 		--modargs) append+=" lab.modargs=${2// /,}"; shift ;;
 		--append) append+=" $2"; shift ;;
+		--initramfs) initrd=$(lab_initramfs "$2") || return; append+=' rootfstype=ramfs'; shift ;;
 		--) shift; extra=("$@"); break ;;
 		*) echo "guest_start: $1?" >&2; return 2 ;;
 		esac
@@ -158,7 +171,7 @@ guest_start() {
 		-name "$name" -M 'q35,usb=off,vmport=off,graphics=off,sata=off,smbus=off,hpet=off'
 		-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
 		-enable-kvm -cpu host,-xsave -smp "$smp" -m "$mem" -action reboot=shutdown
-		-kernel "$GUEST_IMAGE" -initrd "$GUEST_INITRD"
+		-kernel "$GUEST_IMAGE" -initrd "$initrd"
 		-append "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=1M tsc=reliable nokaslr mitigations=off pci=noearly,lastbus=0 lab.name=$name$append"
 		-chardev "file,id=console,path=$dir/console,append=on" -serial chardev:console
 		-qmp "unix:$dir/qmp,server=on,wait=off"
