@@ -11,8 +11,8 @@
 #       --no-wait      do not wait; guest_ready NAME does
 #       --nomod        do not load the guest module    --modargs "A=1 B=2"  its parameters
 #       --append ARGS  more kernel command line        -- ARG...  more arguments for QEMU
-#       --initramfs FILE   unpacked over the guest's own, for instance $PROGRAMS; takes twice its
-#                      size of memory until it is unpacked, once from then on
+#       --initramfs FILE   unpacked over the guest's own; repeatable. Takes twice its size of memory
+#                      while it is unpacked, and its size from then on
 #   guest_ready NAME [S]            wait until the agent answers (120 s)
 #   guest_exec [-i] [-t S] NAME CMD...   run `sh -c "CMD..."` in the guest, stdout and stderr apart, its exit
 #                                   code; -i: with this stdin; 124: timeout (60 s), 125: guest gone
@@ -118,18 +118,18 @@ lab_bridge() {
 	ip link set br0 up
 }
 
-# QEMU takes one file. Both are padded, as cpio does it, so the kernel finds the second. (And were it
-# not for rootfstype, it would have a tmpfs for them that ends at half of the memory.)
-lab_initramfs() { # FILE
+# QEMU takes one file; each is padded, so the kernel finds the next. (And were it not for rootfstype,
+# it would have a tmpfs for them that is full at half of the memory.)
+lab_initramfs() { # FILE...
 	local joined
-	joined=$LAB_RUN/initramfs.$(basename "$1")
-	[ -e "$joined" ] || { cat "$GUEST_INITRD" "$1" >"$joined.new" && mv "$joined.new" "$joined"; } || return
+	joined=$LAB_RUN/initramfs.$(cksum <<<"$*" | cut -d' ' -f1)
+	[ -e "$joined" ] || { cat "$@" >"$joined.new" && mv "$joined.new" "$joined"; } || return
 	echo "$joined"
 }
 
 guest_start() {
 	local name=$1 line='' net='' smp=1 mem=256 wait=1 append='' extra=() cid dir cmd=() qemu
-	local initrd=$GUEST_INITRD
+	local initramfs=("$GUEST_INITRD") initrd
 	shift
 	[ "$GUEST_KIND" = stock ] || mem=384
 	while [ $# -gt 0 ]; do
@@ -142,7 +142,7 @@ guest_start() {
 		--nomod) append+=' lab.nomod' ;;
 		--modargs) append+=" lab.modargs=${2// /,}"; shift ;;
 		--append) append+=" $2"; shift ;;
-		--initramfs) initrd=$(lab_initramfs "$2") || return; append+=' rootfstype=ramfs'; shift ;;
+		--initramfs) initramfs+=("$2"); append+=' rootfstype=ramfs'; shift ;;
 		--) shift; extra=("$@"); break ;;
 		*) echo "guest_start: $1?" >&2; return 2 ;;
 		esac
@@ -165,6 +165,10 @@ guest_start() {
 		: >"$dir/qemu.log"
 	fi
 	echo 0 >"$dir/kmsg.seq"
+	initrd=$GUEST_INITRD
+	[ ${#initramfs[@]} -eq 1 ] || initrd=$(lab_initramfs "${initramfs[@]}") || return
+	# Unpacking may take a guest a second for 5 MB.
+	echo $(($(stat -L -c %s "$initrd") / 5000000)) >"$dir/patience"
 	[ -z "$net" ] || append+=" lab.ip=10.99.0.$cid"
 	# shellcheck disable=SC2054 # qemu's commas
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
@@ -212,13 +216,13 @@ lab_spawn() { # DIR: start the VMM
 # Has the emulated processor spoilt the guest's boot? See host-init. Sometimes all there is to see
 # is a guest that hangs, or dies without a complaint of its VMM, before it has got to its first
 # program, which loads our module and has the kernel say so.
-lab_stillborn() { # NAME SECONDS-TO-GET-THERE
+lab_stillborn() { # NAME SECONDS-TO-GET-THERE (and to unpack more than usual)
 	local dir=$LAB_GUESTS/$1
 	[ -e "$dir/pid" ] && [ ! -e "$dir/ready" ] &&
 		! tail -c "+$(($(<"$dir/console.start") + 1))" "$dir/console" | grep -qE 'circuit|lab: ready' &&
 		! grep -q '^qemu-system' "$dir/qemu.log" &&
 		{ ! guest_alive "$1" ||
-		  [ $(($(date +%s) - $(stat -c %Y "$dir/pid"))) -gt $(($2 * LAB_SLOW)) ]; }
+		  [ $(($(date +%s) - $(stat -c %Y "$dir/pid"))) -gt $((($2 + $(<"$dir/patience")) * LAB_SLOW)) ]; }
 }
 
 guest_ready() { # NAME [S]
@@ -601,6 +605,7 @@ lab_clear() {
 		cp "$LAB_GUESTS/$name/console" "/out/guest.$name.console"
 		rm -rf "${LAB_GUESTS:?}/$name"
 	done
+	rm -f "$LAB_RUN"/initramfs.* # hundreds of megabytes of memory
 	[ -e /sys/module/circuit_host ] || return 0
 	for name in $("$CIRCUIT" -j line show | grep -o '"name":"[^"]*' | cut -d'"' -f4); do
 		"$CIRCUIT" line del "$name"
