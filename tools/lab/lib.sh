@@ -11,6 +11,8 @@
 #       --no-wait      do not wait; guest_ready NAME does
 #       --nomod        do not load the guest module    --modargs "A=1 B=2"  its parameters
 #       --append ARGS  more kernel command line        -- ARG...  more arguments for QEMU
+#       --initramfs FILE   unpacked over the guest's own; repeatable. Takes twice its size of memory
+#                      while it is unpacked, and its size from then on
 #   guest_ready NAME [S]            wait until the agent answers (120 s)
 #   guest_exec [-i] [-t S] NAME CMD...   run `sh -c "CMD..."` in the guest, stdout and stderr apart, its exit
 #                                   code; -i: with this stdin; 124: timeout (60 s), 125: guest gone
@@ -117,8 +119,18 @@ lab_bridge() {
 	ip link set br0 up
 }
 
+# QEMU takes one file; each is padded, so the kernel finds the next. (And were it not for rootfstype,
+# it would have a tmpfs for them that is full at half of the memory.)
+lab_initramfs() { # FILE...
+	local joined
+	joined=$LAB_RUN/initramfs.$(cksum <<<"$*" | cut -d' ' -f1)
+	[ -e "$joined" ] || { cat "$@" >"$joined.new" && mv "$joined.new" "$joined"; } || return
+	echo "$joined"
+}
+
 guest_start() {
 	local name=$1 line='' net='' smp=1 mem=256 wait=1 append='' extra=() cid dir cmd=() qemu
+	local initramfs=("$GUEST_INITRD") initrd
 	shift
 	[ "$GUEST_KIND" = stock ] || mem=384
 	while [ $# -gt 0 ]; do
@@ -131,6 +143,7 @@ guest_start() {
 		--nomod) append+=' lab.nomod' ;;
 		--modargs) append+=" lab.modargs=${2// /,}"; shift ;;
 		--append) append+=" $2"; shift ;;
+		--initramfs) initramfs+=("$2"); append+=' rootfstype=ramfs'; shift ;;
 		--) shift; extra=("$@"); break ;;
 		*) echo "guest_start: $1?" >&2; return 2 ;;
 		esac
@@ -153,13 +166,17 @@ guest_start() {
 		: >"$dir/qemu.log"
 	fi
 	echo 0 >"$dir/kmsg.seq"
+	initrd=$GUEST_INITRD
+	[ ${#initramfs[@]} -eq 1 ] || initrd=$(lab_initramfs "${initramfs[@]}") || return
+	# Unpacking may take a guest a second for 5 MB.
+	echo $(($(stat -L -c %s "$initrd") / 5000000)) >"$dir/patience"
 	[ -z "$net" ] || append+=" lab.ip=10.99.0.$cid"
 	# shellcheck disable=SC2054 # qemu's commas
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
 		-name "$name" -M 'q35,usb=off,vmport=off,graphics=off,sata=off,smbus=off,hpet=off'
 		-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
 		-enable-kvm -cpu host,-xsave -smp "$smp" -m "$mem" -action reboot=shutdown
-		-kernel "$GUEST_IMAGE" -initrd "$GUEST_INITRD"
+		-kernel "$GUEST_IMAGE" -initrd "$initrd"
 		-append "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=1M tsc=reliable nokaslr mitigations=off pci=noearly,lastbus=0 lab.name=$name$append"
 		-chardev "file,id=console,path=$dir/console,append=on" -serial chardev:console
 		-qmp "unix:$dir/qmp,server=on,wait=off"
@@ -200,13 +217,13 @@ lab_spawn() { # DIR: start the VMM
 # Has the emulated processor spoilt the guest's boot? See host-init. Sometimes all there is to see
 # is a guest that hangs, or dies without a complaint of its VMM, before it has got to its first
 # program, which loads our module and has the kernel say so.
-lab_stillborn() { # NAME SECONDS-TO-GET-THERE
+lab_stillborn() { # NAME SECONDS-TO-GET-THERE (and to unpack more than usual)
 	local dir=$LAB_GUESTS/$1
 	[ -e "$dir/pid" ] && [ ! -e "$dir/ready" ] &&
 		! tail -c "+$(($(<"$dir/console.start") + 1))" "$dir/console" | grep -qE 'circuit|lab: ready' &&
 		! grep -q '^qemu-system' "$dir/qemu.log" &&
 		{ ! guest_alive "$1" ||
-		  [ $(($(date +%s) - $(stat -c %Y "$dir/pid"))) -gt $(($2 * LAB_SLOW)) ]; }
+		  [ $(($(date +%s) - $(stat -c %Y "$dir/pid"))) -gt $((($2 + $(<"$dir/patience")) * LAB_SLOW)) ]; }
 }
 
 guest_ready() { # NAME [S]
@@ -248,14 +265,14 @@ guest_exec() {
 
 guest_bg_log() { echo "$LAB_GUESTS/$1/bg.$2.log"; }
 
-guest_bg() { # NAME ID CMD...: at most 10 minutes
+guest_bg() { # NAME ID CMD...: at most 10 minutes, of a stock kernel
 	local name=$1 id=$2 base
 	shift 2
 	base=$(guest_dir "$name")/bg.$id || return
 	rm -f "$base".*
 	# shellcheck disable=SC2016
 	setsid bash -c 'echo $$ >"$0.pid"; "$@" >"$0.log" 2>&1; echo $? >"$0.new"; mv "$0.new" "$0.status"' \
-		"$base" "$LABCTL" exec -t 600 -- "$(guest_cid "$name")" "$@" </dev/null >/dev/null 2>&1 \
+		"$base" "$LABCTL" exec -t $((600 * LAB_SLOW)) -- "$(guest_cid "$name")" "$@" </dev/null >/dev/null 2>&1 \
 		{LAB_OUT}>&- &
 	wait_for 20 test -s "$base.pid"
 }
@@ -600,6 +617,7 @@ lab_clear() {
 		cp "$LAB_GUESTS/$name/console" "/out/guest.$name.console"
 		rm -rf "${LAB_GUESTS:?}/$name"
 	done
+	rm -f "$LAB_RUN"/initramfs.* # hundreds of megabytes of memory
 	[ -e /sys/module/circuit_host ] || return 0
 	for name in $("$CIRCUIT" -j line show | grep -o '"name":"[^"]*' | cut -d'"' -f4); do
 		"$CIRCUIT" line del "$name"

@@ -1,0 +1,81 @@
+# shellcheck shell=bash disable=SC1091,SC2016
+# SPDX-License-Identifier: GPL-2.0
+#
+# bench-programs - what programs make of circuits, and of TCP over virtio-net, vhost-net and a
+# bridge between the same two guests, in turns. Figures go to /out/raw:
+#
+#	TEST PROTO REPEAT VALUE [P99 IN US]
+#
+# lab: --timeout 1200
+. "$TOP/selftests/e2e/programs-common.sh"
+
+REPEATS=${1:-3}
+RAW=/out/raw
+
+# A server of the right kind, what a client makes of it, and the server's end.
+turn() { # TEST REPEAT
+	local proto kind
+	for proto in circuit tcp; do
+		[ "$proto" = circuit ] && kind=() || kind=(-n)
+		"serve_$1" ${kind[@]+"${kind[@]}"}
+		if [ "$proto" = circuit ]; then
+			circuits put "$1" "$proto" "$2"
+		else
+			tcp put "$1" "$proto" "$2"
+		fi
+		"stop_$1"
+	done
+}
+put() { # TEST PROTO REPEAT
+	local out
+	out=$("run_$1")
+	[[ $out =~ [0-9] ]]
+	echo "$1 $2 $3 $out" >>"$RAW"
+}
+
+serve_nginx() { serve "$@" 80 nginx; }
+stop_nginx() { serve_no_more 80; }
+wrk_figures() { # OPTION...: requests a second, and the 99th percentile in us
+	in_real g1 "wrk -t1 -c4 -d3s --timeout 20s --latency $* http://$ip/1k" | awk '
+		$1 == "99%" { unit = $2; sub(/[0-9.]+/, "", unit)
+			p99 = $2 * (unit == "us" ? 1 : unit == "ms" ? 1000 : 1000000) }
+		$1 == "Requests/sec:" { print $2, p99 }'
+}
+serve_nginx-keep() { serve_nginx "$@"; }
+stop_nginx-keep() { stop_nginx; }
+run_nginx-keep() { wrk_figures; }
+serve_nginx-close() { serve_nginx "$@"; }
+stop_nginx-close() { stop_nginx; }
+run_nginx-close() { wrk_figures -H "Connection:\ close"; }
+
+serve_redis() { serve "$@" 6379 redis-server /etc/redis.conf; }
+stop_redis() { serve_no_more 6379; }
+run_redis() {
+	in_real g1 "redis-benchmark -h $ip -c 10 -n 2000 -t get -q" | tr '\r' '\n' |
+		sed -nE 's/^GET: ([0-9.]+) requests per second.*/\1/p'
+}
+
+serve_pgbench() { pg_serve "$@"; }
+stop_pgbench() { pg_stop; }
+run_pgbench() {
+	in_real -t 100 g1 "pgbench -h $ip -U postgres -n -S -c 4 -T 4 postgres 2>/dev/null" |
+		sed -nE 's/^tps = ([0-9.]+).*/\1/p'
+}
+
+serve_iperf3() { serve "$@" 5201 iperf3 -s; }
+stop_iperf3() { serve_no_more 5201; }
+run_iperf3() {
+	in_real g1 "iperf3 -J -t 2 -c $ip" | python3 -c '
+import json, sys
+print(json.load(sys.stdin)["end"]["sum_received"]["bits_per_second"] / 1e6)'
+}
+
+: >"$RAW"
+[ -n "$PROGRAMS" ] || { t_fail -n "programs" "no image of them, see tools/lab/mkprograms"; return; }
+t_run -t 180 "two guests with programs" setup
+ip=$(guest_ip g2)
+for r in $(seq "$REPEATS"); do
+	for test in nginx-keep nginx-close redis pgbench iperf3; do
+		t_run -t 150 "$test, $r of $REPEATS" turn "$test" "$r"
+	done
+done

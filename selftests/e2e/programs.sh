@@ -1,0 +1,294 @@
+# shellcheck shell=bash disable=SC1091,SC2016
+# SPDX-License-Identifier: GPL-2.0
+#
+# programs - what people run, as Debian builds it, with its TCP sockets as circuits; and with one
+# side's as TCP's, which the other must not notice.
+#
+# lab: --timeout 1800
+# lab: takes guests down
+. "$TOP/selftests/e2e/programs-common.sh"
+
+# --- nginx, curl, wrk ----------------------------------------------------------------------------
+
+# Gets a file of each size COUNT times on one connection, and says what it has got.
+curl_get() { # COUNT [OPTION...]
+	local size want got
+	for size in 1k 1m; do
+		want=$(sum_real g2 "/srv/www/$size")
+		in_real g1 "rm -f /tmp/got.*; curl -sSf ${*:2} http://$ip/$size?[1-$1] -o /tmp/got.#1"
+		got=$(guest_exec g1 "sha256sum /real/tmp/got.* | cut -d' ' -f1 | sort | uniq -c")
+		expect "$1 $want" "$(echo $got)" "$1 times $size"
+	done
+}
+curl_put() {
+	# nginx does not take it, but has to read it all to say so on a connection that goes on.
+	expect '405 405' "$(in_real g1 "curl -sS -o /tmp/1 -o /tmp/2 -w \"%{http_code} \" -H Expect: \
+		--data-binary @/srv/www/1m http://$ip/1k http://$ip/1k" | xargs)" status
+}
+wrk() { # SIZE OPTION...: without errors, and a good number of requests
+	local out
+	out=$(in_real g1 "wrk -t1 -c4 -d1s --timeout 20s ${*:2} http://$ip/$1")
+	echo "$out"
+	! grep -E 'Socket errors|Non-2xx' <<<"$out" || return 1
+	[[ $out =~ ([0-9]+)\ requests\ in ]] && [ "${BASH_REMATCH[1]}" -gt 0 ]
+	t_note "wrk $1 ${*:2}: $(grep -oE 'Requests/sec.*' <<<"$out")"
+}
+nginx_curl() {
+	serve 80 nginx
+	circuits curl_get 5
+	circuits curl_get 3 -H "Connection:\ close"
+	circuits curl_get 5 --no-keepalive --parallel
+	circuits curl_put
+}
+nginx_wrk() {
+	local size
+	for size in 1k 1m; do
+		circuits wrk $size
+		circuits wrk $size -H "Connection:\ close"
+	done
+}
+nginx_native() {
+	tcp_client curl_get 2
+	tcp_client wrk 1k
+	serve_no_more 80
+	serve -n 80 nginx
+	tcp curl_get 2
+	tcp wrk 1k
+	serve_no_more 80
+}
+
+# --- Redis ---------------------------------------------------------------------------------------
+
+redis_benchmark() { # OPTION...
+	local out
+	out=$(in_real g1 "redis-benchmark -h $ip -c 20 -t set,get,lpush -q $*" | tr '\r' '\n' |
+		grep 'requests per second')
+	expect 3 "$(grep -cE '^[A-Z].*: [0-9.]+ requests' <<<"$out")" "results of $out"
+	t_note "redis-benchmark $*: $(sed -E 's/([A-Z_0-9]+).*: ([0-9.]+) requests.*/\1 \2/' <<<"$out" | xargs)/s"
+}
+# A megabyte there and back; and a subscriber gets what is published.
+redis_values() {
+	local want
+	want=$(sum_real g1 /srv/www/1m)
+	expect OK "$(in_real g1 "redis-cli -h $ip -x set big </srv/www/1m")"
+	expect "$want" "$(in_real g1 "redis-cli -h $ip --raw get big | head -c 1048576 | sha256sum" | cut -d' ' -f1)"
+	guest_bg g1 subscriber "$(real "exec redis-cli -h $ip subscribe news")"
+	wait_for 20 grep -q subscribe "$(guest_bg_log g1 subscriber)"
+	expect 1 "$(in_real g1 "redis-cli -h $ip publish news extra")" subscribers
+	wait_for 20 grep -q extra "$(guest_bg_log g1 subscriber)"
+	guest_bg_kill g1 subscriber
+}
+redis() {
+	serve 6379 redis-server /etc/redis.conf
+	circuits redis_values
+	circuits redis_benchmark -n 400
+	circuits redis_benchmark -n 4000 -P 16
+	tcp_client redis_values
+	serve_no_more 6379
+	serve -n 6379 redis-server /etc/redis.conf
+	tcp redis_values
+	tcp redis_benchmark -n 1000 -P 16
+	serve_no_more 6379
+}
+
+# --- PostgreSQL ----------------------------------------------------------------------------------
+
+psql() { # GUEST HOST STATEMENT: sum of what it prints, of which there is something
+	in_real "$1" "psql -h $2 -U postgres -Atqc \"$3\" >/tmp/rows; test -s /tmp/rows"
+	sum_real "$1" /tmp/rows
+}
+pgbench() { # OPTION...
+	local out
+	out=$(in_real -t 100 g1 "pgbench -h $ip -U postgres -n $* postgres 2>&1") || { echo "$out"; return 1; }
+	echo "$out"
+	grep -q 'number of failed transactions: 0 ' <<<"$out"
+	t_note "pgbench $*: $(grep -E '^tps' <<<"$out")"
+}
+pg_copy() {
+	local all='copy (select * from pgbench_accounts order by aid limit 20000) to stdout' sum
+	sum=$(psql g2 /run/postgresql "$all")
+	expect "$sum" "$(psql g1 "$ip" "$all")" "what is copied out"
+	in_real g1 "psql() { command psql -h $ip -U postgres -Atqc \"\$1\" 2>&1; }
+		psql \"drop table if exists rows; create table rows (like pgbench_accounts)\"
+		psql \"copy rows from stdin\" </tmp/rows"
+	expect "$sum" "$(psql g2 /run/postgresql "${all/pgbench_accounts/rows}")" "what is copied in"
+}
+postgres() {
+	pg_serve
+	circuits pg_copy
+	circuits pgbench -S -c 4 -t 50
+	circuits pgbench -S -c 2 -t 10 -C
+	circuits pgbench -c 2 -t 20 -M prepared
+	tcp_client pg_copy
+	pg_stop
+	pg_serve -n
+	tcp pgbench -S -c 4 -t 20
+	pg_stop
+}
+
+# --- OpenSSH, rsync ------------------------------------------------------------------------------
+
+ssh_fetch() {
+	in_real g1 "ssh $ip cat /srv/www/1m >/tmp/got"
+	expect "$(sum_real g2 /srv/www/1m)" "$(sum_real g1 /tmp/got)"
+}
+ssh_commands() {
+	ssh_fetch
+	# both ways at once, and the exit code
+	in_real g1 "ssh $ip cat </srv/www/1m >/tmp/got"
+	expect "$(sum_real g1 /srv/www/1m)" "$(sum_real g1 /tmp/got)" echo
+	expect 7 "$(in_real g1 "ssh $ip exit 7 || echo \$?")" "exit code"
+	expect ok "$(in_real g1 "ssh -tt $ip echo ok 2>/dev/null" | tr -d '\r')" "on a terminal"
+}
+ssh_copy() {
+	in_real g1 "rm -f /tmp/got; scp -q $ip:/srv/www/1m /tmp/got; scp -q /tmp/got $ip:/tmp/got"
+	expect "$(sum_real g2 /srv/www/1m) $(sum_real g2 /srv/www/1m)" \
+		"$(sum_real g1 /tmp/got) $(sum_real g2 /tmp/got)" "there and back"
+}
+# A connection within: nginx of g2, by way of sshd.
+ssh_forward() {
+	guest_bg g1 forward "$(real "exec ssh -N -L /tmp/web:localhost:80 $ip")"
+	wait_for 60 guest_exec g1 "test -S /real/tmp/web"
+	in_real g1 "curl -sSf --unix-socket /tmp/web http://localhost/1m -o /tmp/got"
+	expect "$(sum_real g2 /srv/www/1m)" "$(sum_real g1 /tmp/got)"
+	guest_bg_kill g1 forward
+}
+tree_sums() { # GUEST DIR
+	guest_exec "$1" "cd /real$2 && find . -type f | sort | xargs sha256sum" | sha256sum
+}
+rsync_tree() {
+	local tree=/usr/lib/python3.11/encodings
+	in_real g1 "rm -rf /tmp/tree; rsync -a $ip:$tree/ /tmp/tree"
+	expect "$(tree_sums g2 $tree)" "$(tree_sums g1 /tmp/tree)" "fetched"
+	# and back, with one file changed
+	in_real g1 "echo >>/tmp/tree/aliases.py; rsync -a --delete --checksum /tmp/tree/ $ip:/tmp/tree"
+	expect "$(tree_sums g1 /tmp/tree)" "$(tree_sums g2 /tmp/tree)" "sent back"
+}
+openssh() {
+	serve 22 /usr/sbin/sshd -D -e
+	circuits ssh_commands
+	circuits ssh_copy
+	serve 80 nginx
+	circuits ssh_forward
+	serve_no_more 80
+	tcp_client ssh_fetch
+	serve_no_more 22
+	serve -n 22 /usr/sbin/sshd -D -e
+	tcp ssh_fetch
+	serve_no_more 22
+}
+rsync_ssh() {
+	serve 22 /usr/sbin/sshd -D -e
+	circuits rsync_tree
+	tcp_client rsync_tree
+	serve_no_more 22
+}
+
+# --- iperf3 --------------------------------------------------------------------------------------
+
+iperf() { # OPTION...
+	local out
+	out=$(in_real g1 "iperf3 -J -t 1 $*") || { echo "$out"; return 1; }
+	t_note "iperf3 $*: $(python3 -c '
+import json, sys
+end = json.load(sys.stdin)["end"]
+sent, received = end["sum_sent"], end["sum_received"]
+# What is in flight at the end is not counted, but it was sent.
+assert 0 < received["bytes"] <= sent["bytes"], end
+print(int(received["bits_per_second"] / 1e6), "Mbit/s")' <<<"$out")"
+}
+iperf3() {
+	serve 5201 iperf3 -s
+	circuits iperf -c "$ip"
+	circuits iperf -c "$ip" -P 8
+	circuits iperf -c "$ip" -R
+	circuits iperf -c "$ip6" -6
+	tcp_client iperf -c "$ip6" -6 -R
+	serve_no_more 5201
+	serve -n 5201 iperf3 -s
+	tcp iperf -c "$ip" -P 2
+	serve_no_more 5201
+}
+
+# --- netcat --------------------------------------------------------------------------------------
+
+nc_there() {
+	guest_bg g2 nc "$(real "exec nc.openbsd -l -N 9000 </dev/null >/tmp/nc")"
+	wait_for 20 guest_exec g2 "netstat -ltn | grep -q ':9000 '"
+	in_real g1 "nc.openbsd -N $1 9000 </srv/www/1m"
+	guest_wait g2 nc
+	expect "$(sum_real g1 /srv/www/1m)" "$(sum_real g2 /tmp/nc)"
+}
+nc_back() {
+	guest_bg g2 nc "$(real "exec nc.openbsd -l -N 9000 </srv/www/1m")"
+	wait_for 20 guest_exec g2 "netstat -ltn | grep -q ':9000 '"
+	expect "$(sum_real g2 /srv/www/1m)" "$(in_real g1 "nc.openbsd -d $1 9000" | sha256sum | cut -d' ' -f1)"
+	guest_wait g2 nc
+}
+netcat() {
+	circuits nc_there "$ip"
+	circuits nc_back "$ip"
+	tcp_client nc_back "$ip"
+	redirect g2 off
+	tcp nc_there "$ip"
+	redirect g2 on
+	# Nobody there: at once, by either.
+	expect "refused" "$(in_real g1 "nc.openbsd -v -w 5 $ip 9999 2>&1 || true" | grep -o refused)"
+	serve 9001 nc.openbsd -lk 9001
+	circuits in_real g1 "nc.openbsd -z $ip 9001; nc.openbsd -z $ip 9001"
+	serve_no_more 9001
+}
+
+# --- event loops: Python's asyncio, Go -----------------------------------------------------------
+
+streams() { # ADDRESS
+	in_real g1 "streams talk $1 9100 10 10" | tee -a "$LAB_RUN/streams"
+}
+asyncio() {
+	rm -f "$LAB_RUN/streams"
+	serve 9100 streams serve 9100
+	circuits streams "$ip"
+	circuits streams "$ip6"
+	tcp_client streams "$ip"
+	serve_no_more 9100
+	serve -n 9100 streams serve 9100
+	tcp streams "$ip"
+	expect '' "$(cat "$(guest_bg_log g2 server9100)")" "what the server complains of"
+	serve_no_more 9100
+	# Sizes are random, but always the same.
+	expect 4 "$(uniq -c "$LAB_RUN/streams" | awk '{ print $1 }')" "times the same number of bytes"
+}
+go_fetch() { # SIZE REQUESTS PARALLEL keep|close
+	expect "$2 $(sum_real g2 "/srv/www/$1")" "$(in_real g1 "web fetch $2 $3 $4 http://$ip:9200/$1")"
+}
+go() {
+	serve 9200 web serve :9200 /srv/www
+	circuits go_fetch 1k 50 5 keep
+	circuits go_fetch 1k 50 5 close
+	circuits go_fetch 1m 4 2 keep
+	circuits go_fetch 1m 4 2 close
+	tcp_client go_fetch 1k 20 5 close
+	serve_no_more 9200
+	serve -n 9200 web serve :9200 /srv/www
+	tcp go_fetch 1m 4 2 keep
+	serve_no_more 9200
+}
+
+if [ -z "$PROGRAMS" ]; then
+	t_skip -n "programs" "no image of them, see tools/lab/mkprograms"
+	return
+fi
+t_run -t 120 "two guests with programs" setup
+ip=$(guest_ip g2) ip6=$(guest_ip6 g2)
+t_run -t 120 "nginx and curl" nginx_curl
+t_run -t 120 "nginx and wrk" nginx_wrk
+t_run -t 120 "nginx and curl, one side native" nginx_native
+t_run -t 120 "Redis" redis
+t_run -t 150 "PostgreSQL" postgres
+t_run -t 150 "OpenSSH" openssh
+t_run -t 120 "rsync over ssh" rsync_ssh
+t_run -t 120 "iperf3" iperf3
+t_run -t 60 "netcat" netcat
+t_run -t 120 "Python, asyncio" asyncio
+t_run -t 120 "Go, net/http" go
+t_run "circuits, memory and listeners are back to nothing" nothing_left
