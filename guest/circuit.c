@@ -86,7 +86,12 @@ int circuit_place(struct circuit *c, struct circuit_ep *ep, const struct circuit
 
 	c->ep = ep;
 	c->peer_port = call->port;
-	memcpy(c->peer, call->line[0] ? call->line : line->name, CIRCUIT_NAME_SIZE);
+	if (call->flags & CIRCUIT_SIG_IP) {	/* whose line that is, the answer tells */
+		c->ip = true;
+		memcpy(&c->remote, call->dst, sizeof(c->remote));
+	} else {
+		memcpy(c->peer, call->line[0] ? call->line : line->name, CIRCUIT_NAME_SIZE);
+	}
 
 	circuit_get(c);		/* the table's: who finds it there may drop it */
 	err = xa_alloc_cyclic_bh(&line->calls, &c->call, c, xa_limit_31b, &line->next_call,

@@ -101,6 +101,7 @@ bool circuit_ep_connected(struct circuit_ep *ep, struct circuit *c)
 	wanted = ep->call == c;
 	if (wanted) {
 		ep->call = NULL;
+		WRITE_ONCE(c->ep, ep);
 		ep_established(ep, c);
 		sk_stop_timer(ep->sk, &ep->timer);
 	}

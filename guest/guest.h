@@ -397,7 +397,8 @@ int circuit_inet_for_listeners(int (*fn)(struct sock *sk, struct circuit_ep *ep,
 			       void *arg);
 void circuit_inet_line_up(void);
 int circuit_inet_init(void);
-void circuit_inet_exit(void);
+void circuit_inet_register(void);
+void circuit_inet_unregister(void);
 
 /* path.c */
 void circuit_path_native(struct socket *sock, u32 reason);
@@ -414,6 +415,7 @@ int circuit_redirect_cgroup(u64 id, bool on);
 int circuit_redirect_for_cgroups(unsigned long *pos, int (*fn)(u64 id, void *arg), void *arg);
 bool circuit_redirect_allowed(struct sock *sk);
 int circuit_redirect_init(void);
+void circuit_redirect_start(void);
 void circuit_redirect_exit(void);
 
 /* netlink.c */

@@ -55,6 +55,7 @@ enum inet_mode {
  * @used: has been a circuit or a listener, so that others may be using it
  * @turn: whose turn it is to be accepted from: circuits or TCP
  * @node: in listeners
+ * @round: the last publish_round that it needs no publishing by; listeners_lock
  */
 struct circuit_inet {
 	struct circuit_ep	ep;
@@ -63,6 +64,7 @@ struct circuit_inet {
 	bool			used;
 	bool			turn;
 	struct list_head	node;
+	unsigned int		round;
 };
 
 /* The two families: what is TCP's, and what is ours. */
@@ -77,6 +79,7 @@ static struct inet_family {
 /* Listeners, to be published again when a line comes up. */
 static LIST_HEAD(listeners);
 static DEFINE_MUTEX(listeners_lock);
+static unsigned int publish_round;
 
 /* By the socket, not by its ops, which somebody may be changing. */
 static struct inet_family *family_of(const struct socket *sock)
@@ -336,6 +339,9 @@ static enum circuit_reason why_native(struct sock *sk, bool ours)
 		return CIRCUIT_REASON_NAMESPACE;
 	if (ours)
 		return CIRCUIT_REASON_THIS_MACHINE;
+	/* Some of the kernel's own users make their sockets as a program would. */
+	if (!sk->sk_socket || !sk->sk_socket->file)
+		return CIRCUIT_REASON_KERNEL;
 	return has_option(sk) ? CIRCUIT_REASON_OPTION : CIRCUIT_REASON_NONE;
 }
 
@@ -428,7 +434,8 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reaso
 		err = -EHOSTUNREACH;	/* no line any more, or no way to ask */
 	if (!err) {
 		set_mode(in, INET_CIRCUIT);
-		circuit_path_count(sk, true);
+		if (!in->ep.native)
+			circuit_path_count(sk, true);
 		/* Who polled meanwhile was told nothing. */
 		sk->sk_state_change(sk);
 	} else {
@@ -594,7 +601,7 @@ static void publish(struct sock *sk, struct circuit_inet *in)
 		goto put_line;
 	WRITE_ONCE(ep->lst, lst);
 	if (circuit_listener_publish(lst, backlog)) {
-		ep->reason = lst->reason;
+		ep->reason = lst->reason ?: CIRCUIT_REASON_TIMEOUT;
 		circuit_ep_unlisten(ep);
 		goto put_line;
 	}
@@ -613,13 +620,15 @@ put_line:
 static void publish_all(struct work_struct *work)
 {
 	struct circuit_inet *in;
-	LIST_HEAD(todo);
 
 	mutex_lock(&listeners_lock);
-	list_splice_init(&listeners, &todo);
-	while ((in = list_first_entry_or_null(&todo, struct circuit_inet, node))) {
+	/* Those that are done go to the end, where new ones come as well. */
+	publish_round++;
+	while ((in = list_first_entry_or_null(&listeners, struct circuit_inet, node)) &&
+	       in->round != publish_round) {
 		struct sock *sk = in->ep.sk;
 
+		in->round = publish_round;
 		list_move_tail(&in->node, &listeners);
 		sock_hold(sk);
 		refcount_inc(&in->ep.ref);
@@ -698,8 +707,10 @@ static int circuit_inet_listen(struct socket *sock, int backlog)
 		if (in) {
 			set_mode(in, INET_LISTENER);
 			mutex_lock(&listeners_lock);
-			if (list_empty(&in->node))
+			if (list_empty(&in->node)) {
+				in->round = publish_round;
 				list_add_tail(&in->node, &listeners);
+			}
 			mutex_unlock(&listeners_lock);
 			publish(sk, in);
 		} else {
@@ -1187,7 +1198,7 @@ static int family_learn(struct inet_family *f, int family, int (*init)(struct so
 }
 
 /**
- * circuit_inet_init - register the protocol with both families
+ * circuit_inet_init - learn from TCP what sockets are like
  *
  * Return: 0 or a negative errno. A machine without IPv6 has none of it here either.
  */
@@ -1198,21 +1209,33 @@ int circuit_inet_init(void)
 	err = family_learn(&families[0], AF_INET, init_sock4);
 	if (err)
 		return err;
-	inet_register_protosw(&families[0].protosw);
-	if (family_learn(&families[1], AF_INET6, init_sock6))
-		return 0;
-	err = inet6_register_protosw(&families[1].protosw);
-	if (err) {
-		inet_unregister_protosw(&families[0].protosw);
-		synchronize_rcu_tasks();
-	}
-	return err;
+	err = family_learn(&families[1], AF_INET6, init_sock6);
+	if (err)
+		families[1].tcp_ops = NULL;
+	return err == -ENOMEM ? err : 0;
 }
 
 /**
- * circuit_inet_exit - undo circuit_inet_init(); no socket has our methods any more
+ * circuit_inet_register - register the protocol with both families
  */
-void circuit_inet_exit(void)
+void circuit_inet_register(void)
+{
+	int err;
+
+	inet_register_protosw(&families[0].protosw);
+	if (!families[1].tcp_ops)
+		return;
+	err = inet6_register_protosw(&families[1].protosw);
+	if (err) {
+		pr_warn("circuit: no circuits for AF_INET6 (%d)\n", err);
+		families[1].tcp_ops = NULL;
+	}
+}
+
+/**
+ * circuit_inet_unregister - undo circuit_inet_register(); no socket has our methods any more
+ */
+void circuit_inet_unregister(void)
 {
 	if (families[1].tcp_ops)
 		inet6_unregister_protosw(&families[1].protosw);

@@ -299,15 +299,19 @@ static bool sig_decline(struct circuit_line *line, u32 index)
 static int sig_connected(struct circuit_line *line, const struct circuit_sig *msg)
 {
 	struct circuit *c = xa_erase_bh(&line->calls, msg->ref);
+	struct circuit_ep *ep;
 	int err;
 
 	if (!c)			/* cancelled meanwhile; the number is ours to give back */
 		return sig_decline(line, msg->circuit.index) ? 0 : -ENOMEM;
+	/* The socket may be on its way out, with nobody to keep it from being found here. */
+	ep = c->ep;
+	WRITE_ONCE(c->ep, NULL);
 	err = circuit_setup(c, &msg->circuit);
-	if (!err && !circuit_ep_connected(c->ep, c))
+	if (!err && !circuit_ep_connected(ep, c))
 		circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 	if (err)
-		circuit_ep_refused(c->ep, c, ENOMEM, CIRCUIT_REASON_NO_MEMORY);
+		circuit_ep_refused(ep, c, ENOMEM, CIRCUIT_REASON_NO_MEMORY);
 	if (err == -ENOMEM) {
 		circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 		err = 0;

@@ -9,36 +9,40 @@ static int __init circuit_guest_init(void)
 {
 	int err;
 
-	err = circuit_family_init();
-	if (err)
-		return err;
+	/*
+	 * Sockets last: they use everything else, and whoever makes one can have no module
+	 * any more that failed to load after all.
+	 */
 	err = circuit_path_init();
 	if (err)
-		goto family;
-	err = circuit_inet_init();
-	if (err)
-		goto path;
+		return err;
 	err = circuit_redirect_init();
 	if (err)
-		goto inet;
+		goto path;
 	err = circuit_guest_netlink_init();
 	if (err)
 		goto redirect;
 	err = circuit_ivshmem_init();
 	if (err)
 		goto netlink;
+	err = circuit_inet_init();
+	if (err)
+		goto ivshmem;
+	err = circuit_family_init();
+	if (err)
+		goto ivshmem;
+	circuit_inet_register();
+	circuit_redirect_start();
 	return 0;
 
+ivshmem:
+	circuit_ivshmem_exit();
 netlink:
 	circuit_guest_netlink_exit();
 redirect:
 	circuit_redirect_exit();
-inet:
-	circuit_inet_exit();
 path:
 	circuit_path_exit();
-family:
-	circuit_family_exit();
 	return err;
 }
 
@@ -48,9 +52,9 @@ static void __exit circuit_guest_exit(void)
 	circuit_ivshmem_exit();		/* no line comes up any more */
 	circuit_guest_netlink_exit();
 	circuit_redirect_exit();
-	circuit_inet_exit();
-	circuit_path_exit();
+	circuit_inet_unregister();
 	circuit_family_exit();
+	circuit_path_exit();
 }
 
 module_init(circuit_guest_init);

@@ -403,10 +403,10 @@ static struct genl_family guest_family __ro_after_init = {
 	.name = CIRCUIT_GUEST_FAMILY_NAME,
 	.version = CIRCUIT_GUEST_FAMILY_VERSION,
 	.netnsok = true,
+	.parallel_ops = true,
 	.module = THIS_MODULE,
 	.ops = guest_ops,
 	.n_ops = ARRAY_SIZE(guest_ops),
-	.resv_start_op = __CIRCUIT_GUEST_CMD_MAX,
 };
 
 /**

@@ -42,15 +42,18 @@ struct redirect_net {
 
 #define DISARM_DELAY	(2 * HZ)
 #define CGROUPS_MAX	4096
+#define PRUNE_PERIOD	(5 * HZ)
 
 static unsigned int redirect_net_id;
 static DEFINE_MUTEX(redirect_lock);
 static unsigned int redirecting;	/* how many namespaces and cgroups are redirected */
 static bool armed;
+static bool started;		/* the protocol is there to be asked for */
 
 /*
- * Cgroups by number. Numbers are not used again, so one whose cgroup has gone is only
- * of no use; nobody holds the cgroup for it.
+ * Cgroups by number. Nobody holds the cgroup for it, and numbers are not used again, so
+ * one whose cgroup has gone is only of no use; a work looks for those now and then. (Not
+ * whoever comes by: a task sees the cgroups of its namespace only.)
  */
 static DEFINE_XARRAY(cgroups);
 static unsigned int nr_cgroups;
@@ -85,7 +88,8 @@ static int redirect(struct kprobe *probe, struct pt_regs *regs)
 	int kern = regs_get_kernel_argument(regs, 3);
 	struct redirect_net *rn;
 
-	if (kern || sock->type != SOCK_STREAM || (protocol && protocol != IPPROTO_TCP))
+	if (kern || sock->type != SOCK_STREAM || (protocol && protocol != IPPROTO_TCP) ||
+	    current->flags & PF_KTHREAD || !READ_ONCE(started))
 		return 0;
 	rn = net_generic(net, redirect_net_id);
 	if (READ_ONCE(rn->on) || task_redirected())
@@ -127,16 +131,21 @@ static void probes_disarm(struct work_struct *work)
 	unsigned int i;
 
 	mutex_lock(&redirect_lock);
-	if (armed && !redirecting) {
-		for (i = 0; i < ARRAY_SIZE(probes); i++)
-			if (probes[i].addr)
-				unregister_kprobe(&probes[i]);
-		armed = false;
-		/* Those who were redirected last have their socket then, and hold us by it. */
-		synchronize_rcu_tasks();
-		module_put(THIS_MODULE);
+	if (!armed || redirecting) {
+		mutex_unlock(&redirect_lock);
+		return;
 	}
+	for (i = 0; i < ARRAY_SIZE(probes); i++)
+		if (probes[i].addr)
+			unregister_kprobe(&probes[i]);
+	armed = false;
 	mutex_unlock(&redirect_lock);
+	/*
+	 * Those who were redirected last have their socket by now, and hold us by it: it is
+	 * long since anybody was. Who is still on its way out of the handler is waited for.
+	 */
+	synchronize_rcu_tasks();
+	module_put(THIS_MODULE);
 }
 static DECLARE_DELAYED_WORK(disarm, probes_disarm);
 
@@ -181,13 +190,15 @@ static int redirect_set(struct redirect_net *rn, bool on)
 	return 0;
 }
 
-/* Those that have gone make room. */
-static void prune_cgroups(void)
+static void prune_cgroups(struct work_struct *work);
+static DECLARE_DELAYED_WORK(prune, prune_cgroups);
+
+static void prune_cgroups(struct work_struct *work)
 {
 	unsigned long id;
 	void *entry;
 
-	lockdep_assert_held(&redirect_lock);
+	mutex_lock(&redirect_lock);
 	xa_for_each(&cgroups, id, entry) {
 		struct cgroup *cgrp = cgroup_get_from_id(id);
 
@@ -199,6 +210,9 @@ static void prune_cgroups(void)
 		nr_cgroups--;
 		redirecting_put();
 	}
+	if (nr_cgroups)
+		schedule_delayed_work(&prune, PRUNE_PERIOD);
+	mutex_unlock(&redirect_lock);
 }
 
 static int add_cgroup(u64 id)
@@ -222,6 +236,7 @@ static int add_cgroup(u64 id)
 		return err;
 	}
 	nr_cgroups++;
+	schedule_delayed_work(&prune, PRUNE_PERIOD);
 	return 0;
 }
 
@@ -248,7 +263,6 @@ int circuit_redirect_cgroup(u64 id, bool on)
 	int err;
 
 	mutex_lock(&redirect_lock);
-	prune_cgroups();
 	err = on ? add_cgroup(id) : del_cgroup(id);
 	mutex_unlock(&redirect_lock);
 	return err;
@@ -334,6 +348,8 @@ static void __net_exit redirect_net_exit(struct net *net)
 
 	unregister_net_sysctl_table(rn->header);
 	kfree(rn->table);
+	if (!rn->on)		/* nobody can set it any more */
+		return;
 	mutex_lock(&redirect_lock);
 	redirect_set(rn, false);
 	mutex_unlock(&redirect_lock);
@@ -378,11 +394,32 @@ int circuit_redirect_init(void)
 }
 
 /**
+ * circuit_redirect_start - the protocol has been registered: redirect to it
+ */
+void circuit_redirect_start(void)
+{
+	WRITE_ONCE(started, true);
+}
+
+/**
  * circuit_redirect_exit - end redirection, everywhere
  */
 void circuit_redirect_exit(void)
 {
+	unsigned long id;
+	void *entry;
+
 	unregister_pernet_subsys(&redirect_net_ops);
-	cancel_delayed_work_sync(&disarm);	/* which has just put the module */
+	mutex_lock(&redirect_lock);
+	xa_for_each(&cgroups, id, entry)
+		del_cgroup(id);
+	mutex_unlock(&redirect_lock);
+	cancel_delayed_work_sync(&prune);
+	/*
+	 * Usually it has been done already, and has just put the module; not if the module
+	 * is being thrown out because it could not be loaded.
+	 */
+	mod_delayed_work(system_wq, &disarm, 0);
+	flush_delayed_work(&disarm);
 	xa_destroy(&cgroups);
 }

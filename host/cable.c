@@ -21,23 +21,22 @@
 #include <linux/slab.h>
 #include "host.h"
 
-#define CABLE_ORDER	get_order(CIRCUIT_WINDOW_SLOT)
-
 /**
  * circuit_cable_alloc - allocate a cable
- * @bytes: the least size that will do, at most CIRCUIT_WINDOW_SLOT
+ * @bytes: the least size that will do
+ * @most: the greatest, a power of two and at most CIRCUIT_WINDOW_SLOT
  *
- * Return: a cable of CIRCUIT_WINDOW_SLOT bytes if memory allows, perhaps smaller
- * but not below @bytes if it is fragmented; zeroed, in no window, charged to
- * nobody. NULL if out of memory.
+ * Return: a cable of @most bytes if memory allows, perhaps smaller but not below
+ * @bytes if it is fragmented; zeroed, in no window, charged to nobody. NULL if out
+ * of memory.
  */
-struct circuit_cable *circuit_cable_alloc(u32 bytes)
+struct circuit_cable *circuit_cable_alloc(u32 bytes, u32 most)
 {
 	unsigned int order, least = get_order(bytes);
 	struct circuit_cable *cable;
 	struct page *page = NULL;
 
-	for (order = CABLE_ORDER + 1; !page && order-- > least; )
+	for (order = get_order(most) + 1; !page && order-- > least; )
 		page = alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN |
 				   (order > least ? __GFP_NORETRY : 0), order);
 	if (!page)
@@ -152,7 +151,35 @@ static void cable_destroy(struct circuit_cable *cable)
 	circuit_cable_free(cable);
 }
 
-/* Give up the idle cables of a line that is short of its quota. */
+/* Which of a cable's sides is a line's; the first if it is paired with itself. */
+static unsigned int cable_side(const struct circuit_cable *cable, const struct circuit_line *line)
+{
+	return cable->side[0].line != line;
+}
+
+/**
+ * circuit_cable_count - a line has an end of a circuit more, or less, in a cable
+ * @cable: the cable; the exchange is locked
+ * @line: the line
+ * @ends: 1 or -1
+ */
+void circuit_cable_count(struct circuit_cable *cable, const struct circuit_line *line, int ends)
+{
+	cable->side[cable_side(cable, line)].ends += ends;
+}
+
+/* The far line keeps the cable until it has hung up; nothing more is carved from it. */
+static void cable_leave(struct circuit_cable *cable, const struct circuit_line *line)
+{
+	cable->pair = NULL;
+	list_del_init(&cable->node);
+	cable_unplug(cable, cable_side(cable, line));
+}
+
+/*
+ * Give up the cables that a line has nothing in and is charged for, since it is short
+ * of its quota: also those that a far end holds on to, who does not hang up.
+ */
 static void line_reclaim(struct circuit_line *line)
 {
 	struct circuit_cable *cable, *next;
@@ -160,17 +187,21 @@ static void line_reclaim(struct circuit_line *line)
 	unsigned long id;
 
 	xa_for_each(&line->pairs, id, pair)
-		list_for_each_entry_safe(cable, next, &pair->cables, node)
+		list_for_each_entry_safe(cable, next, &pair->cables, node) {
 			if (!cable->circuits)
 				cable_destroy(cable);
+			else if (!cable->side[cable_side(cable, line)].ends)
+				cable_leave(cable, line);
+		}
 }
 
-static bool line_affords(struct circuit_line *line, u64 bytes)
+/* What a line may still be charged, of @bytes. */
+static u64 line_affords(struct circuit_line *line, u64 bytes)
 {
-	if (line->memory + bytes <= line->cfg.memory_max)
-		return true;
-	line_reclaim(line);
-	return line->memory + bytes <= line->cfg.memory_max;
+	if (line->memory + bytes > line->cfg.memory_max)
+		line_reclaim(line);
+	return line->memory < line->cfg.memory_max ?
+		min(bytes, line->cfg.memory_max - line->memory) : 0;
 }
 
 static struct circuit_pair *pair_get(struct circuit_line *a, struct circuit_line *b)
@@ -202,16 +233,14 @@ static enum circuit_reason pair_extend(struct circuit_pair *pair, u32 bytes,
 {
 	struct circuit_line *a = pair->line[0], *b = pair->line[1];
 	struct circuit_cable *cable;
+	u64 most;
 
-	if (!line_affords(a, bytes) || !line_affords(b, bytes))
+	most = min(line_affords(a, CIRCUIT_WINDOW_SLOT), line_affords(b, CIRCUIT_WINDOW_SLOT));
+	if (most < PAGE_SIZE << get_order(bytes))
 		return CIRCUIT_REASON_QUOTA_MEMORY;
-	cable = circuit_cable_alloc(bytes);
+	cable = circuit_cable_alloc(bytes, rounddown_pow_of_two(most));
 	if (!cable)
 		return CIRCUIT_REASON_NO_MEMORY;
-	if (!line_affords(a, cable_bytes(cable)) || !line_affords(b, cable_bytes(cable))) {
-		circuit_cable_free(cable);
-		return CIRCUIT_REASON_QUOTA_MEMORY;
-	}
 	if (cable_plug(cable, 0, a))
 		goto free;
 	if (a != b && cable_plug(cable, 1, b)) {
@@ -312,13 +341,10 @@ void circuit_pair_end(struct circuit_line *line)
 		xa_erase(&pair->line[0]->pairs, pair->line[1]->id);
 		xa_erase(&pair->line[1]->pairs, pair->line[0]->id);
 		list_for_each_entry_safe(cable, next, &pair->cables, node) {
-			cable->pair = NULL;
-			if (!cable->circuits) {
+			if (cable->circuits)
+				cable_leave(cable, line);
+			else
 				cable_destroy(cable);
-				continue;
-			}
-			list_del_init(&cable->node);
-			cable_unplug(cable, cable->side[0].line != line);
 		}
 		kfree(pair);
 	}
@@ -335,7 +361,7 @@ void circuit_pair_end(struct circuit_line *line)
 u64 circuit_cable_offset(const struct circuit_cable *cable, const struct circuit_line *line,
 			 u32 first)
 {
-	u64 slot = cable->side[cable->side[0].line != line].slot;
+	u64 slot = cable->side[cable_side(cable, line)].slot;
 
 	return slot * CIRCUIT_WINDOW_SLOT + (u64)first * PAGE_SIZE;
 }

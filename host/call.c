@@ -122,6 +122,7 @@ static bool end_publish(struct circuit_end *end)
 		return false;
 	}
 	line->circuits++;
+	circuit_cable_count(circuit_of_end(end)->cable, line, 1);
 	return true;
 }
 
@@ -129,6 +130,7 @@ static void end_unpublish(struct circuit_end *end)
 {
 	xa_erase(&end->line->ends, end->index);
 	end->line->circuits--;
+	circuit_cable_count(circuit_of_end(end)->cable, end->line, -1);
 	end->hungup = true;
 }
 
@@ -285,7 +287,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	*reason = CIRCUIT_REASON_NO_MEMORY;
 	c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
 	if (!c)
-		return CIRCUIT_VERDICT_REFUSED;
+		return ip ? CIRCUIT_VERDICT_NATIVE : CIRCUIT_VERDICT_REFUSED;
 	c->id = ++ex->next_circuit;
 	c->ref = ref;
 	c->start = ktime_get();
@@ -301,7 +303,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	INIT_LIST_HEAD(&c->end[1].owed);
 	if (xa_insert(&ex->circuits, c->id, c, GFP_KERNEL_ACCOUNT)) {
 		circuit_free(c);
-		return CIRCUIT_VERDICT_REFUSED;
+		return ip ? CIRCUIT_VERDICT_NATIVE : CIRCUIT_VERDICT_REFUSED;
 	}
 	trace_circuit_call(c, req->line);
 
@@ -374,6 +376,10 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 	struct circuit *c = circuit_of_end(end);
 	bool relayed = circuit_relayed(end->line, end->index);
 
+	/* Whoever leaves without a word to the far end has cut it off. */
+	if (!reason && !(READ_ONCE(c->ctrl->dir[end->nr].prod.flags) &
+			 (CIRCUIT_TX_FIN | CIRCUIT_TX_RST)))
+		reason = CIRCUIT_REASON_PEER_RESET;
 	end_unpublish(end);
 	circuit_sig_forget(end);
 	trace_circuit_hangup(c, end->nr, reason);
@@ -404,8 +410,13 @@ struct circuit_listener *circuit_listener_find(struct circuit_line *line, u32 re
 	return xa_load(&line->listeners, ref);
 }
 
-/* Connect calls that wait, as far as the backlog allows. */
-static void listener_serve(struct circuit_listener *lst)
+/**
+ * circuit_listener_serve - connect calls that wait, as far as the backlog allows
+ * @lst: the listener; its exchange is locked
+ *
+ * Messages may be sent to its guest: an answer that is due has to be sent before.
+ */
+void circuit_listener_serve(struct circuit_listener *lst)
 {
 	while (lst->queued < lst->backlog && !list_empty(&lst->waiting)) {
 		struct circuit *c = list_first_entry(&lst->waiting, struct circuit, wait);
@@ -429,6 +440,8 @@ static void listener_serve(struct circuit_listener *lst)
  * @req: what it asked for, a private copy
  * @reason: set if the answer is no
  *
+ * Calls that a greater backlog has room for are left to circuit_listener_serve().
+ *
  * Return: 0, -EADDRINUSE, -ENOBUFS, -EINVAL or -ENOMEM with a @reason, or -EPROTO
  * if no honest guest asks that.
  */
@@ -450,7 +463,6 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 		    memcmp(&lst->addr, req->addr, sizeof(lst->addr)))
 			return -EPROTO;
 		lst->backlog = min_t(u32, req->backlog, CIRCUIT_BACKLOG_MAX);
-		listener_serve(lst);
 		*reason = CIRCUIT_REASON_NONE;
 		return 0;
 	}
@@ -525,6 +537,6 @@ int circuit_answer(struct circuit_listener *lst, u32 count)
 	if (count > lst->queued)
 		return -EPROTO;
 	lst->queued -= count;
-	listener_serve(lst);
+	circuit_listener_serve(lst);
 	return 0;
 }

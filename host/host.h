@@ -85,6 +85,8 @@ struct circuit_window;
 
 /* Messages of one line handled before others get the exchange's lock. */
 #define CIRCUIT_SIG_BUDGET		64
+/* Nanoseconds after which a turn is over, too. */
+#define CIRCUIT_SIG_TURN		(500 * NSEC_PER_USEC)
 /* Marks relayed in one interrupt; the rest is left to a work. */
 #define CIRCUIT_RELAY_BUDGET		64
 
@@ -298,8 +300,8 @@ struct circuit_pair {
  * @used: how many are carved out
  * @circuits: how many circuits use them
  * @side: per line of the pair: the line (referenced, charged), its window at
- *	the time, and the slot where it shows; the second is unused if a line is
- *	paired with itself
+ *	the time, the slot where it shows, and how many ends the line has in it;
+ *	the second is unused if a line is paired with itself
  * @map: which pages are carved out
  */
 struct circuit_cable {
@@ -314,6 +316,7 @@ struct circuit_cable {
 		struct circuit_line	*line;
 		struct circuit_window	*win;
 		u32			slot;
+		u32			ends;
 	} side[2];
 	unsigned long		map[];
 };
@@ -491,22 +494,22 @@ void circuit_line_fault(struct circuit_line *line, const char *what);
 int circuit_window_attach(struct circuit_exchange *ex, const char *name, int kick_fd, int call_fd);
 int circuit_window_show(struct circuit_window *win, struct circuit_cable *cable, u32 *slot);
 void circuit_window_revoke(struct circuit_window *win, struct circuit_cable *cable, u32 slot);
-int circuit_window_init(void);
-void circuit_window_exit(void);
 
 /* cable.c */
-struct circuit_cable *circuit_cable_alloc(u32 bytes);
+struct circuit_cable *circuit_cable_alloc(u32 bytes, u32 most);
 void circuit_cable_free(struct circuit_cable *cable);
 int circuit_cable_carve(struct circuit_cable *cable, u32 bytes);
 void circuit_cable_return(struct circuit_cable *cable, u32 first, u32 bytes);
 enum circuit_reason circuit_pair_carve(struct circuit_line *a, struct circuit_line *b,
 				       struct circuit *c);
 void circuit_pair_return(struct circuit *c);
+void circuit_cable_count(struct circuit_cable *cable, const struct circuit_line *line, int ends);
 void circuit_pair_end(struct circuit_line *line);
 u64 circuit_cable_offset(const struct circuit_cable *cable, const struct circuit_line *line,
 			 u32 first);
 
 /* call.c */
+void circuit_listener_serve(struct circuit_listener *lst);
 int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_listen *req,
 		   enum circuit_reason *reason);
 struct circuit_listener *circuit_listener_find(struct circuit_line *line, u32 ref);
@@ -550,6 +553,6 @@ void circuit_event_line(const struct circuit_line *line, enum circuit_event type
 void circuit_event_call(const struct circuit *c, enum circuit_event type,
 			enum circuit_reason reason);
 
-extern struct workqueue_struct *circuit_wq;
+extern struct workqueue_struct *circuit_wq, *circuit_slow_wq;
 
 #endif /* _CIRCUIT_HOST_H */

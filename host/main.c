@@ -15,7 +15,8 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-struct workqueue_struct *circuit_wq;
+/* For a guest's first turn, and for what it asks for beyond that. */
+struct workqueue_struct *circuit_wq, *circuit_slow_wq;
 
 static int dev_attach(const void __user *arg)
 {
@@ -30,6 +31,8 @@ static int dev_attach(const void __user *arg)
 		return -EFAULT;
 	if (size < sizeof(attach))
 		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 	err = copy_struct_from_user(&attach, sizeof(attach), arg, size);
 	if (err)
 		return err;
@@ -68,14 +71,13 @@ static int __init circuit_host_init(void)
 	int err;
 
 	circuit_wq = alloc_workqueue("circuit", WQ_UNBOUND | WQ_HIGHPRI, 0);
-	if (!circuit_wq)
-		return -ENOMEM;
-	err = circuit_window_init();
-	if (err)
+	circuit_slow_wq = alloc_workqueue("circuit_slow", WQ_UNBOUND, 0);
+	err = -ENOMEM;
+	if (!circuit_wq || !circuit_slow_wq)
 		goto free_wq;
 	err = circuit_exchange_init();
 	if (err)
-		goto exit_window;
+		goto free_wq;
 	err = circuit_netlink_init();
 	if (err)
 		goto exit_exchange;
@@ -88,10 +90,12 @@ exit_netlink:
 	circuit_netlink_exit();
 exit_exchange:
 	circuit_exchange_exit();
-exit_window:
-	circuit_window_exit();
 free_wq:
-	destroy_workqueue(circuit_wq);
+	if (circuit_slow_wq)
+		destroy_workqueue(circuit_slow_wq);
+	if (circuit_wq)
+		destroy_workqueue(circuit_wq);
+	rcu_barrier();		/* there may have been lines for a moment */
 	return err;
 }
 
@@ -101,7 +105,7 @@ static void __exit circuit_host_exit(void)
 	misc_deregister(&dev);
 	circuit_netlink_exit();
 	circuit_exchange_exit();
-	circuit_window_exit();
+	destroy_workqueue(circuit_slow_wq);
 	destroy_workqueue(circuit_wq);
 	rcu_barrier();
 }

@@ -500,6 +500,7 @@ static const struct genl_ops circuit_ops[] = {
 		.dumpit = line_dump,
 		.policy = name_policy,
 		.maxattr = CIRCUIT_A_LINE_NAME,
+		.flags = GENL_UNS_ADMIN_PERM,
 	},
 	{
 		.cmd = CIRCUIT_CMD_LINE_NEW,
@@ -527,6 +528,7 @@ static const struct genl_ops circuit_ops[] = {
 		.dumpit = circuit_dump,
 		.policy = circuit_policy,
 		.maxattr = CIRCUIT_A_CIRCUIT_LINE,
+		.flags = GENL_UNS_ADMIN_PERM,
 	},
 };
 
@@ -544,7 +546,6 @@ static struct genl_family circuit_family __ro_after_init = {
 	.n_ops = ARRAY_SIZE(circuit_ops),
 	.mcgrps = circuit_groups,
 	.n_mcgrps = ARRAY_SIZE(circuit_groups),
-	.resv_start_op = __CIRCUIT_CMD_MAX,
 };
 
 static void event_send(struct circuit_exchange *ex, enum circuit_event type, const char *line,

@@ -118,7 +118,7 @@ void circuit_relay(struct irq_work *work)
 
 	circuit_line_count(win->line, doorbells);
 	if (relay(win))
-		queue_work(circuit_wq, &win->relay_work);
+		queue_work(circuit_slow_wq, &win->relay_work);
 }
 
 /**
@@ -130,5 +130,5 @@ void circuit_relay_work(struct work_struct *work)
 	struct circuit_window *win = container_of(work, struct circuit_window, relay_work);
 
 	if (relay(win))
-		queue_work(circuit_wq, &win->relay_work);
+		queue_work(circuit_slow_wq, &win->relay_work);
 }

@@ -131,14 +131,14 @@ static void sig_send(struct circuit_line *line, const struct circuit_sig *msg)
 static void sig_send_status(struct circuit_line *line, u16 type, u32 ref, u32 error,
 			    enum circuit_reason reason, u32 index)
 {
-	struct circuit_sig msg = {
-		.type = type,
-		.ref = ref,
-		.status.error = error,
-		.status.reason = reason,
-		.status.index = index,
-	};
+	struct circuit_sig msg;
 
+	memset(&msg, 0, sizeof(msg));	/* all of it goes to the guest */
+	msg.type = type;
+	msg.ref = ref;
+	msg.status.error = error;
+	msg.status.reason = reason;
+	msg.status.index = index;
 	sig_send(line, &msg);
 }
 
@@ -146,18 +146,19 @@ static void sig_send_setup(struct circuit_end *end)
 {
 	struct circuit *c = circuit_of_end(end);
 	struct circuit_end *far = circuit_far_end(end);
-	struct circuit_sig msg = {
-		.type = end->nr ? CIRCUIT_SIG_ALERT : CIRCUIT_SIG_CONNECTED,
-		.ref = end->nr ? c->listener_ref : c->ref,
-		.circuit.index = end->index,
-		.circuit.end = end->nr,
-		.circuit.size = { c->size[0], c->size[1] },
-		.circuit.offset = circuit_cable_offset(c->cable, end->line, c->first),
-		.circuit.port = far->port,
-		.circuit.local_port = end->port,
-		.circuit.flags = c->ip ? CIRCUIT_SIG_IP : 0,
-	};
+	struct circuit_sig msg;
 
+	memset(&msg, 0, sizeof(msg));
+	msg.type = end->nr ? CIRCUIT_SIG_ALERT : CIRCUIT_SIG_CONNECTED;
+	msg.ref = end->nr ? c->listener_ref : c->ref;
+	msg.circuit.index = end->index;
+	msg.circuit.end = end->nr;
+	msg.circuit.size[0] = c->size[0];
+	msg.circuit.size[1] = c->size[1];
+	msg.circuit.offset = circuit_cable_offset(c->cable, end->line, c->first);
+	msg.circuit.port = far->port;
+	msg.circuit.local_port = end->port;
+	msg.circuit.flags = c->ip ? CIRCUIT_SIG_IP : 0;
 	memcpy(msg.circuit.line, far->line->name, CIRCUIT_NAME_SIZE);
 	memcpy(msg.circuit.local, &end->addr, sizeof(end->addr));
 	memcpy(msg.circuit.remote, &far->addr, sizeof(far->addr));
@@ -166,14 +167,14 @@ static void sig_send_setup(struct circuit_end *end)
 
 static void sig_send_proceeding(struct circuit_line *line, const struct circuit *c)
 {
-	struct circuit_sig msg = {
-		.type = CIRCUIT_SIG_PROCEEDING,
-		.ref = c->ref,
-		.circuit.port = c->end[1].port,
-		.circuit.local_port = c->end[0].port,
-		.circuit.flags = CIRCUIT_SIG_IP,
-	};
+	struct circuit_sig msg;
 
+	memset(&msg, 0, sizeof(msg));
+	msg.type = CIRCUIT_SIG_PROCEEDING;
+	msg.ref = c->ref;
+	msg.circuit.port = c->end[1].port;
+	msg.circuit.local_port = c->end[0].port;
+	msg.circuit.flags = CIRCUIT_SIG_IP;
 	memcpy(msg.circuit.local, &c->end[0].addr, sizeof(msg.circuit.local));
 	memcpy(msg.circuit.remote, &c->end[1].addr, sizeof(msg.circuit.remote));
 	sig_send(line, &msg);
@@ -279,15 +280,15 @@ void circuit_sig_start(struct circuit_line *line, struct circuit_window *win)
 static void sig_hello(struct circuit_line *line, const struct circuit_sig_hello *req)
 {
 	u16 version = min_t(u16, req->version_max, CIRCUIT_SIG_VERSION_MAX);
-	struct circuit_sig msg = {
-		.type = CIRCUIT_SIG_WELCOME,
-		.welcome.version = version,
-		.welcome.features = req->features & CIRCUIT_SIG_FEATURES,
-		.welcome.ring_default = line->cfg.ring_default,
-		.welcome.ring_max = line->cfg.ring_max,
-		.welcome.circuits_max = line->cfg.circuits_max,
-	};
+	struct circuit_sig msg;
 
+	memset(&msg, 0, sizeof(msg));
+	msg.type = CIRCUIT_SIG_WELCOME;
+	msg.welcome.version = version;
+	msg.welcome.features = req->features & CIRCUIT_SIG_FEATURES;
+	msg.welcome.ring_default = line->cfg.ring_default;
+	msg.welcome.ring_max = line->cfg.ring_max;
+	msg.welcome.circuits_max = line->cfg.circuits_max;
 	if (req->version_min > req->version_max || version < req->version_min ||
 	    version < CIRCUIT_SIG_VERSION_MIN) {
 		pr_info_ratelimited("circuit: line %s: guest speaks versions %u to %u, operator %u to %u\n",
@@ -349,7 +350,10 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 		err = circuit_listen(line, msg->ref, &msg->listen, &reason);
 		if (err == -EPROTO)
 			return err;
+		/* There is room for one message: this first, then those that find room. */
 		sig_send_status(line, CIRCUIT_SIG_LISTENING, msg->ref, -err, reason, 0);
+		if (!err)
+			circuit_listener_serve(circuit_listener_find(line, msg->ref));
 		return 0;
 	case CIRCUIT_SIG_UNLISTEN:
 		lst = circuit_listener_find(line, msg->ref);
@@ -382,6 +386,7 @@ static bool sig_receive(struct circuit_line *line)
 {
 	struct circuit_span s;
 	struct circuit_sig msg;
+	u64 end = ktime_get_ns() + CIRCUIT_SIG_TURN;
 	int budget, room, avail;
 	bool notify = false;
 
@@ -412,6 +417,10 @@ static bool sig_receive(struct circuit_line *line)
 		if (sig_handle(line, &msg)) {
 			circuit_line_fault(line, "malformed or impossible signalling message");
 			return false;
+		}
+		if (ktime_get_ns() > end) {
+			budget = 0;
+			break;
 		}
 	}
 out:
@@ -458,5 +467,5 @@ void circuit_sig_work(struct work_struct *work)
 	}
 	mutex_unlock(&ex->lock);
 	if (more)
-		queue_work(circuit_wq, &win->sig_work);
+		queue_work(circuit_slow_wq, &win->sig_work);
 }

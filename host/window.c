@@ -38,7 +38,11 @@
 
 #define CIRCUIT_FS_MAGIC	0x43495243	/* "CIRC" */
 
-static struct vfsmount *window_mnt;
+static_assert(PAGE_SIZE == CIRCUIT_PAGE);
+
+static struct vfsmount *window_mnt;	/* while there are windows */
+static int window_mnt_count;
+static struct file_system_type window_fs;
 
 /* The page that shows at @off, with a reference. */
 static struct page *window_page(struct circuit_window *win, u64 off)
@@ -168,6 +172,7 @@ static int window_release(struct inode *inode, struct file *file)
 	synchronize_rcu();
 	window_free(win);
 	circuit_exchange_put(ex);
+	simple_release_fs(&window_mnt, &window_mnt_count);
 	return 0;
 }
 
@@ -182,25 +187,31 @@ static struct file *window_file(struct circuit_window *win)
 {
 	struct inode *inode;
 	struct file *file;
+	int err;
 
+	err = simple_pin_fs(&window_fs, &window_mnt, &window_mnt_count);
+	if (err)
+		return ERR_PTR(err);
 	/* Whoever opens a file takes this reference, and its last fput() drops it. */
 	__module_get(window_fops.owner);
 	inode = alloc_anon_inode(window_mnt->mnt_sb);
-	if (IS_ERR(inode)) {
-		module_put(window_fops.owner);
-		return ERR_CAST(inode);
-	}
+	file = ERR_CAST(inode);
+	if (IS_ERR(inode))
+		goto put;
 	inode->i_mode |= S_IFREG;
 	i_size_write(inode, win->size);
 	win->inode = inode;
 	file = alloc_file_pseudo(inode, window_mnt, "circuit-window", O_RDWR, &window_fops);
 	if (IS_ERR(file)) {
 		iput(inode);
-		module_put(window_fops.owner);
-		return file;
+		goto put;
 	}
 	file->f_mode |= FMODE_LSEEK;
 	file->private_data = win;
+	return file;
+put:
+	module_put(window_fops.owner);
+	simple_release_fs(&window_mnt, &window_mnt_count);
 	return file;
 }
 
@@ -256,7 +267,7 @@ static struct circuit_window *window_create(struct circuit_line *line, int kick_
 	win->line = circuit_line_get(line);
 	win->size = line->cfg.window;
 	xa_init_flags(&win->slots, XA_FLAGS_ALLOC1);
-	win->relay = IRQ_WORK_INIT_HARD(circuit_relay);
+	init_irq_work(&win->relay, circuit_relay);
 	INIT_WORK(&win->relay_work, circuit_relay_work);
 	INIT_WORK(&win->sig_work, circuit_sig_work);
 	init_waitqueue_func_entry(&win->wait, kick_wake);
@@ -385,29 +396,10 @@ static int window_init_fs_context(struct fs_context *fc)
 	return init_pseudo(fc, CIRCUIT_FS_MAGIC) ? 0 : -ENOMEM;
 }
 
-/* No owner: the mount made at init would keep the module from ever leaving. */
+/* The super block holds the module until the last file is gone altogether. */
 static struct file_system_type window_fs = {
+	.owner = THIS_MODULE,
 	.name = "circuit",
 	.init_fs_context = window_init_fs_context,
 	.kill_sb = kill_anon_super,
 };
-
-/**
- * circuit_window_init - mount the file system that windows live in
- *
- * Return: 0 or a negative errno.
- */
-int circuit_window_init(void)
-{
-	BUILD_BUG_ON(PAGE_SIZE != CIRCUIT_PAGE);
-	window_mnt = kern_mount(&window_fs);
-	return PTR_ERR_OR_ZERO(window_mnt);
-}
-
-/**
- * circuit_window_exit - undo circuit_window_init()
- */
-void circuit_window_exit(void)
-{
-	kern_unmount(window_mnt);
-}

@@ -696,7 +696,7 @@ static struct kunit_suite directory_suite = {
 
 static void cable_carving(struct kunit *test)
 {
-	struct circuit_cable *cable = circuit_cable_alloc(3 * PAGE_SIZE);
+	struct circuit_cable *cable = circuit_cable_alloc(3 * PAGE_SIZE, CIRCUIT_WINDOW_SLOT);
 	u32 bytes = circuit_bytes(SIZE, SIZE), n = 0;
 	int first;
 
@@ -726,7 +726,7 @@ static void cable_carving(struct kunit *test)
 /* Random sizes in, random ones out; nothing ever overlaps. */
 static void cable_model(struct kunit *test)
 {
-	struct circuit_cable *cable = circuit_cable_alloc(CIRCUIT_WINDOW_SLOT);
+	struct circuit_cable *cable = circuit_cable_alloc(CIRCUIT_WINDOW_SLOT, CIRCUIT_WINDOW_SLOT);
 	struct { int first; u32 pages; } slot[64] = {};
 	u8 *owner;
 	struct rnd_state rnd;

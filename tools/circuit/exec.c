@@ -58,8 +58,11 @@ static int enter_cgroup(const char *dir)
 /* Returns NULL, or what was in the way, with errno. */
 static const char *redirect_me(void)
 {
-	const char *mount = cgroup_mount(), *last;
+	const char *mount = cgroup_mount(), *what = NULL, *last;
 	char own[PATH_MAX], dir[2 * PATH_MAX];
+	struct stat st;
+	bool made;
+	int saved;
 
 	errno = ENOENT;
 	if (!mount || own_cgroup(own, sizeof(own)))
@@ -70,11 +73,28 @@ static const char *redirect_me(void)
 		snprintf(dir, sizeof(dir), "%s%s", mount, own);
 	else
 		snprintf(dir, sizeof(dir), "%s%s/" NAME, mount, last[1] ? own : "");
-	if (mkdir(dir, 0755) && errno != EEXIST)
+	made = !mkdir(dir, 0755);
+	if (!made && errno != EEXIST)
 		return "making a cgroup";
-	if (redirect_cgroup(CIRCUIT_GUEST_CMD_CGROUP_ADD, dir, true) && errno != EEXIST)
-		return "redirecting a cgroup";
-	return enter_cgroup(dir) ? "entering a cgroup" : NULL;
+	if (!made && (stat(dir, &st) || st.st_uid != geteuid())) {
+		errno = EPERM;		/* its owner decides who is in it */
+		return "taking a cgroup of somebody else's";
+	}
+	if (redirect_cgroup(CIRCUIT_GUEST_CMD_CGROUP_ADD, dir, true) && errno != EEXIST) {
+		what = "redirecting a cgroup";
+	} else if (enter_cgroup(dir)) {
+		what = "entering a cgroup";
+		saved = errno;
+		if (made)
+			redirect_cgroup(CIRCUIT_GUEST_CMD_CGROUP_DEL, dir, true);
+		errno = saved;
+	}
+	if (what && made) {
+		saved = errno;
+		rmdir(dir);
+		errno = saved;
+	}
+	return what;
 }
 
 static int preload(void)

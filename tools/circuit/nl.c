@@ -104,9 +104,34 @@ static void explain(const struct nlmsghdr *nlh, int err)
 		fprintf(stderr, "circuit: %s\n", strerror(err));
 }
 
+/* The end of a dump, which may be that it failed. */
+static int dump_done(const struct nlmsghdr *nlh, void *data)
+{
+	const int *err = mnl_nlmsg_get_payload(nlh);
+
+	(void)data;
+	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*err) || *err >= 0)
+		return MNL_CB_STOP;
+	errno = -*err;
+	return MNL_CB_ERROR;
+}
+
+static int acknowledged(const struct nlmsghdr *nlh, void *data)
+{
+	const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
+
+	(void)data;
+	errno = -e->error;
+	return e->error ? MNL_CB_ERROR : MNL_CB_STOP;
+}
+
 /* Send a request and take its answers; an error is told to the user here. */
 static int talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data, bool quiet)
 {
+	static mnl_cb_t control[NLMSG_MIN_TYPE] = {
+		[NLMSG_ERROR] = acknowledged,
+		[NLMSG_DONE] = dump_done,
+	};
 	unsigned int portid = mnl_socket_get_portid(sock);
 
 	nlh->nlmsg_seq = ++seq;
@@ -129,7 +154,7 @@ static int talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data, bool quiet)
 				return EXIT_KERNEL;
 			}
 		}
-		ret = mnl_cb_run(buf, n, seq, portid, cb, data);
+		ret = mnl_cb_run2(buf, n, seq, portid, cb, data, control, NLMSG_MIN_TYPE);
 		if (ret < 0)
 			goto fail;
 		if (ret == MNL_CB_STOP)

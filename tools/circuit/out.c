@@ -294,6 +294,7 @@ const char *reason_name(uint32_t reason)
 		[CIRCUIT_REASON_THIS_MACHINE] = "this-machine",
 		[CIRCUIT_REASON_OPTION] = "option",
 		[CIRCUIT_REASON_NAMESPACE] = "namespace",
+		[CIRCUIT_REASON_KERNEL] = "kernel",
 	};
 
 	return NAME(names, reason);

@@ -28,18 +28,26 @@ static int next_socket(int domain, int type, int protocol)
 	return next ? next(domain, type, protocol) : syscall(SYS_socket, domain, type, protocol);
 }
 
+/* What is in the way of every socket, and not of this one; it is not asked for again then. */
+static int is_lasting(int error)
+{
+	return error == EPROTONOSUPPORT || error == EINVAL || error == ESOCKTNOSUPPORT;
+}
+
 __attribute__((visibility("default")))
 int socket(int domain, int type, int protocol)
 {
-	int saved = errno, fd;
+	static volatile char without[2];
+	int saved = errno, v6 = domain == AF_INET6, fd;
 
-	if ((domain != AF_INET && domain != AF_INET6) || (type & TYPE_MASK) != SOCK_STREAM ||
-	    (protocol && protocol != IPPROTO_TCP))
+	if ((domain != AF_INET && !v6) || (type & TYPE_MASK) != SOCK_STREAM ||
+	    (protocol && protocol != IPPROTO_TCP) || without[v6])
 		return next_socket(domain, type, protocol);
 	fd = next_socket(domain, type, IPPROTO_CIRCUIT);
-	if (fd >= 0 || (errno != EPROTONOSUPPORT && errno != EINVAL && errno != EPERM &&
-			errno != EACCES))
+	if (fd >= 0 || errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 		return fd;
+	if (is_lasting(errno))
+		without[v6] = 1;
 	errno = saved;
 	return next_socket(domain, type, protocol);
 }

@@ -101,6 +101,8 @@ struct sockaddr_circuit {
  *	single machine's
  * @CIRCUIT_REASON_OPTION: the socket has an option that a circuit cannot honour
  * @CIRCUIT_REASON_NAMESPACE: the socket's network namespace may not use the line
+ * @CIRCUIT_REASON_KERNEL: the socket is the kernel's own
+ * @CIRCUIT_REASON_GUEST_MAX: not a reason; above all there are
  *
  * Those after CIRCUIT_REASON_MAX are a guest's own, and why a socket stayed TCP's;
  * they are in no message.
@@ -131,6 +133,7 @@ enum circuit_reason {
 	CIRCUIT_REASON_THIS_MACHINE,
 	CIRCUIT_REASON_OPTION,
 	CIRCUIT_REASON_NAMESPACE,
+	CIRCUIT_REASON_KERNEL,
 	CIRCUIT_REASON_GUEST_MAX,
 };
 
