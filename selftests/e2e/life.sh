@@ -58,19 +58,19 @@ both_idle() {
 	bystander_ok
 }
 
-# g2 listens for one in its queue, and answers nobody until told to; g1 calls eight times.
-backlog_full() {
+# g2 listens for one in its queue, and answers nobody until told to; g1 calls.
+backlog_full() { # CALLS [BACKLOG-THEN]
 	local log
-	guest_bg g2 late "mkfifo /tmp/late; peer late 5020 /tmp/late"
+	guest_bg g2 late "rm -f /tmp/late; mkfifo /tmp/late; peer late 5020 /tmp/late $2"
 	wait_for 10 grep -q listening "$(guest_bg_log g2 late)"
-	guest_bg g1 pile "mkfifo /tmp/pile; peer pile g2 5020 8 /tmp/pile"
+	guest_bg g1 pile "rm -f /tmp/pile; mkfifo /tmp/pile; peer pile g2 5020 $1 /tmp/pile"
 	log=$(guest_bg_log g1 pile)
 	wait_for 20 grep -q taken "$log"
 	expect '2 taken' "$(cat "$log")"
-	expect 6 "$(line_get g1 pending)" "calls that wait"
+	expect $(($1 - 2)) "$(line_get g1 pending)" "calls that wait"
 	guest_exec g2 "echo >/tmp/late"
 	guest_exec g1 "echo >/tmp/pile"
-	expect $'2 taken\n8 taken\nall work' "$(guest_wait g1 pile)"
+	expect $'2 taken\n'"$1 taken"$'\nall work' "$(guest_wait g1 pile)"
 	guest_bg_kill g2 late
 	both_idle
 }
@@ -183,6 +183,21 @@ quota() {
 	both_idle
 }
 
+# g1 does not close its ends. They cost g2, which has closed its own, nothing that it needs.
+left_behind() {
+	"$CIRCUIT" line set g2 memory 2M
+	guest_bg g2 hold "peer hold-listen 5012 100 4096"
+	guest_bg g1 hold "rm -f /tmp/hold; mkfifo /tmp/hold; peer hold g2 5012 100 4096 /tmp/hold"
+	wait_for 20 grep -q 'all work' "$(guest_bg_log g1 hold)"
+	guest_exec g2 'kill -9 $(pidof peer)'
+	wait_for 20 line_idle g2
+	[ "$(line_get g1 circuits)" -ge 100 ]
+	transfer g3 g2 1000
+	guest_bg_kill g1 hold
+	"$CIRCUIT" line set g2 memory 256M
+	both_idle
+}
+
 monitor_tells() {
 	"$CIRCUIT" -j monitor >"$LAB_RUN/monitor" &
 	wait_for 10 started
@@ -228,7 +243,9 @@ host_unload() {
 }
 
 t_run -t 120 "three guests" setup
-t_run "backlog full, and emptied" backlog_full
+t_run "backlog full, and emptied" backlog_full 8 ''
+# More than fit the signalling circuit at once.
+t_run "backlog full, and enlarged" backlog_full 250 512
 t_run "reader killed mid-transfer" reader_killed
 t_run "writer killed mid-transfer" writer_killed
 t_run -t 120 "VMM of the reader killed under load, and back" vmm_killed
@@ -240,6 +257,7 @@ t_run -t 120 "guest module unloaded and loaded, five times" module_reloaded
 t_run "device unbound under load" device_unbound
 t_run -t 120 "line deleted under load" line_deleted
 t_run "quotas of memory and circuits" quota
+t_run "a far end that does not close holds no quota" left_behind
 t_run "monitor tells it all" monitor_tells
 t_run "a network namespace goes with its lines" netns_gone
 t_run -t 180 "host module unloads and loads again" host_unload

@@ -15,8 +15,9 @@
  *	peer attempts LINE PORT N	N calls with an echo, one after the other, each may end in
  *					an error within 20 s; prints how many worked
  *	peer nth LINE PORT		the same over and over, its Nth allocation failing
- *	peer late PORT FIFO		listen with a backlog of 1; answer nobody until somebody
- *					opens FIFO for writing, then everybody, an echo each
+ *	peer late PORT FIFO [BACKLOG]	listen with a backlog of 1; answer nobody until somebody
+ *					opens FIFO for writing, then everybody, an echo each,
+ *					perhaps with a greater backlog
  *	peer pile LINE PORT N FIFO	place N calls at once, tell how many were taken when
  *					no more are, open FIFO for reading, tell how many are
  *					in the end, and have an echo of each
@@ -374,12 +375,13 @@ static int connected(struct pollfd *p, int n, int ms)
 static void pile(const char *line, const char *port, int n, const char *fifo)
 {
 	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = atoi(port) };
-	struct pollfd p[64];
+	struct pollfd p[512];
 	char c = 'x';
 	int i;
 
 	strncpy(addr.sc_line, line, sizeof(addr.sc_line) - 1);
-	for (i = 0; i < n && i < 64; i++) {
+	n = n < 512 ? n : 512;
+	for (i = 0; i < n; i++) {
 		p[i] = (struct pollfd){ .fd = open_socket(), .events = POLLOUT };
 		fcntl(p[i].fd, F_SETFL, O_NONBLOCK);
 		if (!connect(p[i].fd, (void *)&addr, sizeof(addr)) || errno != EINPROGRESS)
@@ -551,6 +553,8 @@ int main(int argc, char **argv)
 
 		printf("listening\n");
 		wait_for_fifo(argv[3]);
+		if (argc > 4 && listen(l, atoi(argv[4])))
+			die("listen");
 		echo(l);
 	} else if (!strcmp(what, "pile") && argc > 5) {
 		pile(argv[2], argv[3], atoi(argv[4]), argv[5]);
