@@ -186,6 +186,26 @@ semantics_native() {
 	diff "/out/stream_test.native.$GUEST_KIND" "/out/stream_test.v4.$GUEST_KIND"
 }
 
+# The kernel's own tests of sockets go as they go without redirection.
+kernels_own() {
+	local test name native redirected n=0
+	for test in "${CIRCUIT%/tools/*}"/kernel/*; do
+		[ -x "$test" ] || t_skip "they were not built"
+		name=$(basename "$test")
+		guest_put g1 "$test" "/tmp/$name"
+		redirect g1 off
+		native=$(kernels_test "$name")
+		redirect g1 on
+		redirected=$(kernels_test "$name")
+		[ "$native" = 0 ] || t_note "$name fails natively"
+		expect "$native" "$redirected" "$name" || { guest_exec g1 "tail -20 /tmp/$name.log"; return 1; }
+		n=$((n + (native == 0)))
+	done
+	t_note "$n tests"
+	[ $n -ge 5 ]
+}
+kernels_test() { guest_exec -t 50 g1 "cd /tmp; ./$1 >$1.log 2>&1; echo \$?"; }
+
 # A line that goes takes its circuits; who listens goes on as TCP, and is published again.
 line_comes_back() {
 	local sum
@@ -241,6 +261,7 @@ if [ "$HOST_KIND$GUEST_KIND" = stockstock ]; then
 	t_run -t 200 "TCP's semantics on circuits: IPv6" semantics_redirected v6 fd00:77::1
 	t_run -t 200 "TCP's semantics on circuits: IPv4-mapped IPv6" semantics_redirected mapped ::ffff:10.77.0.1
 fi
+t_run -t 180 "the kernel's own tests, redirected" kernels_own
 t_run -t 120 "a line goes and comes back" line_comes_back
 t_run -t 120 "switched on and off 1000 times under load" switching
 t_run "the module goes when no socket needs it" module_goes

@@ -16,7 +16,7 @@
 int family = AF_CIRCUIT;
 bool use_tcp, quick;
 static struct in6_addr target;	/* whom TCP calls; IPv4 in its last four bytes */
-static int protocol;
+int protocol;
 atomic_int signals;
 
 static struct test *tests, **tests_end = &tests;

@@ -72,6 +72,7 @@ struct test {
 void test_register(struct test *t);
 
 extern int family;	/* AF_CIRCUIT, AF_INET or AF_INET6 */
+extern int protocol;	/* --protocol */
 extern bool use_tcp;	/* --tcp, --inet */
 extern bool quick;	/* --quick */
 
