@@ -234,6 +234,28 @@ switching() {
 	redirect g1 on
 }
 
+# The module comes and goes while sockets are made, and nobody notices.
+coming_and_going() {
+	local sum
+	sum=$(sum_of g2)
+	guest_bg g1 fetches "while :; do wget -q -O /tmp/got http://$(guest_ip g2):8001/file &&
+		sha256sum </tmp/got || echo failed; done"
+	for _ in 1 2 3; do
+		redirect g1 on
+		fails guest_exec g1 "rmmod circuit_guest 2>/dev/null"
+		wait_for 10 has_called g1
+		redirect g1 off
+		wait_for 10 guest_exec g1 "rmmod circuit_guest 2>/dev/null"
+		guest_exec g1 "modprobe circuit_guest"
+		wait_for 20 line_is g1 up
+	done
+	guest_bg_kill g1 fetches
+	expect "$sum  -" "$(sort -u "$(guest_bg_log g1 fetches)")" "what was fetched"
+	redirect g1 on
+}
+# Calls since the guest's module was loaded.
+has_called() { [[ $(guest_exec "$1" "circuit -o -s socks") =~ total:\ out\ [1-9] ]]; }
+
 # Sockets that may become circuits hold the module, others do not, and neither does TIME_WAIT.
 module_goes() {
 	fails guest_exec g2 "rmmod circuit_guest"
@@ -264,4 +286,5 @@ fi
 t_run -t 180 "the kernel's own tests, redirected" kernels_own
 t_run -t 120 "a line goes and comes back" line_comes_back
 t_run -t 120 "switched on and off 1000 times under load" switching
+t_run -t 120 "the module comes and goes under load" coming_and_going
 t_run "the module goes when no socket needs it" module_goes
