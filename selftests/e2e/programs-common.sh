@@ -10,7 +10,8 @@ shopt -s inherit_errexit # in $(...) as well, the first failure counts
 setup() {
 	local g more=0
 	[ "$GUEST_KIND" = stock ] || more=128
-	lab_clear	# these guests are not like those of others
+	# These guests are not like those of others.
+	lab_clear || { echo "what is there cannot be taken down"; return 1; }
 	host_up
 	for g in g1 g2; do
 		"$CIRCUIT" line add "$g" circuits 12000
