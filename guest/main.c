@@ -5,13 +5,15 @@
 #include <linux/module.h>
 #include "guest.h"
 
+static bool transport;
+
 static int __init circuit_guest_init(void)
 {
 	int err;
 
 	/*
-	 * Sockets last: they use everything else, and whoever makes one can have no module
-	 * any more that failed to load after all.
+	 * Sockets after all that they use; and then nothing that can fail, since whoever has
+	 * made one would be left without the module. When a line is up there are sockets.
 	 */
 	err = circuit_path_init();
 	if (err)
@@ -22,21 +24,20 @@ static int __init circuit_guest_init(void)
 	err = circuit_guest_netlink_init();
 	if (err)
 		goto redirect;
-	err = circuit_ivshmem_init();
-	if (err)
-		goto netlink;
 	err = circuit_inet_init();
 	if (err)
-		goto ivshmem;
+		goto netlink;
 	err = circuit_family_init();
 	if (err)
-		goto ivshmem;
+		goto netlink;
 	circuit_inet_register();
 	circuit_redirect_start();
+	err = circuit_ivshmem_init();
+	if (err)
+		pr_err("circuit: no driver for ivshmem, so no line (%d)\n", err);
+	transport = !err;
 	return 0;
 
-ivshmem:
-	circuit_ivshmem_exit();
 netlink:
 	circuit_guest_netlink_exit();
 redirect:
@@ -49,7 +50,8 @@ path:
 static void __exit circuit_guest_exit(void)
 {
 	/* Sockets that may be ends of circuits pin the module: none is left. */
-	circuit_ivshmem_exit();		/* no line comes up any more */
+	if (transport)
+		circuit_ivshmem_exit();		/* no line comes up any more */
 	circuit_guest_netlink_exit();
 	circuit_redirect_exit();
 	circuit_inet_unregister();
