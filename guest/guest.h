@@ -36,6 +36,9 @@
  *  lst->lock		the accept queue; bottom halves off
  *  line->tx_lock	the outgoing side of signalling; bottom halves off
  *
+ * redirect_lock (redirect.c) is by itself: what is redirected, and whether the probes
+ * are armed. It is held while they are set, and never under any of the above.
+ *
  * The line's three tables are xarrays with their own locks, taken with bottom
  * halves off; the tasklet reads them under RCU.
  */
@@ -168,7 +171,8 @@ struct circuit_line {
  * @ref: see above
  * @rcu: for the tasklet
  * @line: the line, referenced
- * @ep: the endpoint, NULL before accept() and after close()
+ * @ep: the endpoint, NULL before accept(), after close(), and while a circuit takes the
+ *	place of its call
  * @call: reference of the call until it is decided
  * @index: number of the circuit
  * @end: which end this is

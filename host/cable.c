@@ -7,7 +7,8 @@
  * page-table work. An idle cable is kept for the next call of the same pair, one
  * per pair; memory never goes from one pair to another except through the page
  * allocator. Both lines are charged for the whole cable for as long as it shows
- * in their window.
+ * in their window; one that is short of its quota leaves those in which it has no
+ * end any more, whatever the far line has in them.
  *
  * The pages are individual ones (split, not compound): whoever holds a reference
  * to one when the cable goes keeps that page and no other.

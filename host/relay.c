@@ -10,7 +10,7 @@
  * the marks are the truth, never the number of doorbells.
  *
  * A guest may mark all it likes: the work is bounded by CIRCUIT_RELAY_BUDGET per
- * interrupt and continues in a work with its own line's name on it, a mark leads
+ * interrupt and continues in a work of its window's, at ordinary priority, a mark leads
  * at most to one more for a guest that this one has a circuit with, and a guest
  * is not interrupted again for a mark it has not taken yet.
  */

@@ -301,7 +301,8 @@ struct circuit_sig_status {
 /**
  * struct circuit_sig_hangup - body of HANGUP
  * @index: the circuit's number
- * @reason: enum circuit_reason; not NONE if this end aborted the circuit
+ * @reason: enum circuit_reason; not NONE if this end aborted the circuit, which NONE
+ *	without FIN or RST in its ring is as well
  */
 struct circuit_sig_hangup {
 	__u32	index;
