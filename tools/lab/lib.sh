@@ -66,6 +66,12 @@ lab_since() { # MICROSECONDS: seconds since then, one decimal
 LAB_SLOW=1
 [ "$HOST_KIND$GUEST_KIND" = stockstock ] || LAB_SLOW=3
 
+# What L1 does next takes at most S seconds, or L1 is stuck: the runner outside ends it, see lab.
+lab_due() { # S WHAT
+	echo "$(($1 * LAB_SLOW)) $2" >/out/due.new
+	mv /out/due.new /out/due
+}
+
 wait_for() { # S CMD...
 	local end=$((SECONDS + $1 * LAB_SLOW))
 	shift
@@ -484,6 +490,7 @@ t_run() {
 	lab_mark "begin $name"
 	# What was logged between tests counts for the test that follows it.
 	start=$(lab_now)
+	lab_due "$((limit / LAB_SLOW + 60))" "$name"
 	case $- in *m*) monitor=1 ;; *) monitor='' ;; esac
 	set -m # a process group of its own, so that a timeout ends what the function started
 	(
@@ -504,6 +511,7 @@ t_run() {
 	wait "$pid" 2>/dev/null || status=$?
 	kill -KILL -- "-$timer" 2>/dev/null || true
 	wait "$timer" 2>/dev/null || true
+	lab_due 120 "what follows \"$name\""
 	kill -KILL -- "-$pid" 2>/dev/null || true # what the function left behind in its group
 	if ! splats=$(splat_scan 2>&1); then
 		why='splat'
@@ -564,6 +572,7 @@ leak_scan() { # host|guests: what has leaked there counts as a failed test
 		done
 	fi
 	[ ${#names[@]} -gt 0 ] || return 0
+	lab_due 200 "looking for leaks in ${names[*]}"
 	start=$(lab_now)
 	# What was lost in the last moments must come of age.
 	read -rt 6 -u "$LAB_TICK" || true
@@ -572,6 +581,7 @@ leak_scan() { # host|guests: what has leaked there counts as a failed test
 		pids+=($!)
 	done
 	wait "${pids[@]}"
+	lab_due 120 "what follows the leaks"
 	text=$(for name in "${names[@]}"; do
 		[ "$(<"$LAB_RUN/leak.$name")" -eq 0 ] || sed "s/^/$name: /" "$LAB_RUN/leaked.$name"
 	done)
