@@ -462,7 +462,7 @@ lab_mark() { # TEXT: into the logs of the host and of every guest
 # Has the emulated processor failed? See host-init, and lab_stillborn.
 lab_emulator() {
 	local name
-	if grep -m 1 -E 'kvm_inj_exception|kvm_page_fault' /sys/kernel/tracing/trace \
+	if grep -m 1 -E 'kvm_inj_exception|kvm_page_fault|shutdown_interception' /sys/kernel/tracing/trace \
 		>"$LAB_RUN/emulator"; then
 		cp "$LAB_RUN/emulator" /out/emulator
 		return
@@ -637,7 +637,7 @@ lab_clear() {
 
 # Run a scenario, and again if the emulated processor has failed and not what was under test.
 lab_scenario() { # FILE
-	local name attempt status tests failed
+	local name attempt status tests failed again logs
 	name=$(basename "$1" .sh)
 	! grep -q '^# lab: takes guests down' "$1" || leak_scan guests
 	tests=$(wc -l <"$LAB_RUN/results")
@@ -650,15 +650,16 @@ lab_scenario() { # FILE
 		splat_test "$name: splats after its last test"
 		lab_rest
 		[ "$(lab_count fail)" -ne "$failed" ] || break
-		if [ "$attempt" -eq 3 ] || ! lab_emulator; then
-			lab_clear || true
-			break
-		fi
+		again=''
+		[ "$attempt" -eq 3 ] || ! lab_emulator || again=1
 		lab_clear || true
+		# Later guests of the same names would write over the logs.
+		logs=/out/$name.$tests.$attempt
+		mkdir "$logs"
+		mv /out/guest.* "$logs"
+		[ -n "$again" ] || break
 		sed 's/^/# lab: the emulated processor has failed, once more: /' /out/emulator >&"$LAB_OUT"
-		rm -rf "/out/$name.$attempt"
-		mkdir "/out/$name.$attempt"
-		mv /out/emulator /out/guest.* /out/test.* "/out/$name.$attempt"
+		mv /out/emulator /out/test.* "$logs"
 		: >/sys/kernel/tracing/trace
 		sed -i "$((tests + 1)),\$d" "$LAB_RUN/results"
 		splat_forget
