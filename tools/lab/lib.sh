@@ -174,8 +174,6 @@ guest_start() {
 	echo 0 >"$dir/kmsg.seq"
 	initrd=$GUEST_INITRD
 	[ ${#initramfs[@]} -eq 1 ] || initrd=$(lab_initramfs "${initramfs[@]}") || return
-	# Unpacking may take a guest a second for 5 MB.
-	echo $(($(stat -L -c %s "$initrd") / 5000000)) >"$dir/patience"
 	[ -z "$net" ] || append+=" lab.ip=10.99.0.$cid"
 	# shellcheck disable=SC2054 # qemu's commas
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
@@ -210,8 +208,7 @@ guest_start() {
 lab_spawn() { # DIR: start the VMM
 	local cmd
 	eval "cmd=($(<"$1/cmd"))"
-	rm -f "$1/qmp" "$1/pid" "$1/ready"
-	wc -c <"$1/console" >"$1/console.start"
+	rm -f "$1/qmp" "$1/pid"
 	# A session of its own: the end of a test must not end its guests. The shell writes its own
 	# pid, which stays the VMM's through exec.
 	# shellcheck disable=SC2016
@@ -220,39 +217,18 @@ lab_spawn() { # DIR: start the VMM
 	wait_for 20 test -e "$1/pid"
 }
 
-# Has the emulated processor spoilt the guest's boot? See host-init. Sometimes all there is to see
-# is a guest that hangs, or dies without a complaint of its VMM, before it has got to its first
-# program, which loads our module and has the kernel say so.
-lab_stillborn() { # NAME SECONDS-TO-GET-THERE (and to unpack more than usual)
-	local dir=$LAB_GUESTS/$1
-	[ -e "$dir/pid" ] && [ ! -e "$dir/ready" ] &&
-		! tail -c "+$(($(<"$dir/console.start") + 1))" "$dir/console" | grep -qE 'circuit|lab: ready' &&
-		! grep -q '^qemu-system' "$dir/qemu.log" &&
-		{ ! guest_alive "$1" ||
-		  [ $(($(date +%s) - $(stat -c %Y "$dir/pid"))) -gt $((($2 + $(<"$dir/patience")) * LAB_SLOW)) ]; }
-}
-
 guest_ready() { # NAME [S]
-	local dir attempt end
+	local dir end
 	dir=$(guest_dir "$1") || return
-	for attempt in 1 2 3; do
-		end=$((SECONDS + ${2:-$LAB_BOOT_TIMEOUT}))
-		until "$LABCTL" wait "$(<"$dir/cid")" 3 "$(<"$dir/pid")" 2>"$dir/wait"; do
-			if [ "$attempt" -lt 3 ] && lab_stillborn "$1" 30; then
-				lab_say "# lab: guest $1 hangs or dies before its first program, starts again"
-				! guest_alive "$1" || kill -KILL "$(guest_pid "$1")"
-				wait_for 20 lab_gone "$1" && lab_spawn "$dir" || return
-				continue 2
-			elif ! guest_alive "$1" || [ "$SECONDS" -gt "$end" ]; then
-				echo "guest $1 did not come up:" >&2
-				cat "$dir/wait" >&2
-				tail -5 "$dir/qemu.log" >&2
-				tail -15 "$dir/console" >&2
-				return 1
-			fi
-		done
-		: >"$dir/ready"
-		return
+	end=$((SECONDS + ${2:-$LAB_BOOT_TIMEOUT}))
+	until "$LABCTL" wait "$(<"$dir/cid")" 3 "$(<"$dir/pid")" 2>"$dir/wait"; do
+		if ! guest_alive "$1" || [ "$SECONDS" -gt "$end" ]; then
+			echo "guest $1 did not come up:" >&2
+			cat "$dir/wait" >&2
+			tail -5 "$dir/qemu.log" >&2
+			tail -15 "$dir/console" >&2
+			return 1
+		fi
 	done
 }
 
@@ -459,23 +435,6 @@ lab_mark() { # TEXT: into the logs of the host and of every guest
 	"$LABCTL" mark "$LAB_RUN" "$*"
 }
 
-# Has the emulated processor failed? See host-init, and lab_stillborn.
-lab_emulator() {
-	local name
-	if grep -m 1 -E 'kvm_inj_exception|kvm_page_fault|shutdown_interception' /sys/kernel/tracing/trace \
-		>"$LAB_RUN/emulator"; then
-		cp "$LAB_RUN/emulator" /out/emulator
-		return
-	fi
-	for name in $(guest_list); do
-		if lab_stillborn "$name" 60; then
-			echo "guest $name hangs or dies before its first program" >/out/emulator
-			return
-		fi
-	done
-	return 1
-}
-
 t_run() {
 	local limit=60 name pid timer start status=0 log splats why='' monitor
 	if [ "$1" = -t ]; then
@@ -524,7 +483,6 @@ t_run() {
 		lab_result fail "$name" "$why, $(lab_since "$start") s"
 		tail -40 "$log" | sed 's/^/#   /' >&"$LAB_OUT"
 		[ -z "$splats" ] || printf '%s\n' "$splats" | sed 's/^/#   splat: /' >&"$LAB_OUT"
-		! lab_emulator || exit 75
 		return 0
 	fi
 	[ "$LAB_VERBOSE" = 0 ] || sed 's/^/#   /' "$log" >&"$LAB_OUT"
@@ -635,35 +593,23 @@ lab_clear() {
 	wait_for 20 rmmod circuit_host
 }
 
-# Run a scenario, and again if the emulated processor has failed and not what was under test.
 lab_scenario() { # FILE
-	local name attempt status tests failed again logs
+	local name status=0 tests failed logs
 	name=$(basename "$1" .sh)
 	! grep -q '^# lab: takes guests down' "$1" || leak_scan guests
 	tests=$(wc -l <"$LAB_RUN/results")
 	failed=$(lab_count fail)
-	for attempt in 1 2 3; do
-		lab_say "# lab: $name"
-		status=0
-		bash -euo pipefail -c '. "$LAB/lib.sh"; . "$0"' "$1" || status=$?
-		[ "$status" -eq 0 ] || t_fail -n "$name" "ended with exit code $status"
-		splat_test "$name: splats after its last test"
-		lab_rest
-		[ "$(lab_count fail)" -ne "$failed" ] || break
-		again=''
-		[ "$attempt" -eq 3 ] || ! lab_emulator || again=1
-		lab_clear || true
-		# Later guests of the same names would write over the logs.
-		logs=/out/$name.$tests.$attempt
-		mkdir "$logs"
-		mv /out/guest.* "$logs"
-		[ -n "$again" ] || break
-		sed 's/^/# lab: the emulated processor has failed, once more: /' /out/emulator >&"$LAB_OUT"
-		mv /out/emulator /out/test.* "$logs"
-		: >/sys/kernel/tracing/trace
-		sed -i "$((tests + 1)),\$d" "$LAB_RUN/results"
-		splat_forget
-	done
+	lab_say "# lab: $name"
+	bash -euo pipefail -c '. "$LAB/lib.sh"; . "$0"' "$1" || status=$?
+	[ "$status" -eq 0 ] || t_fail -n "$name" "ended with exit code $status"
+	splat_test "$name: splats after its last test"
+	lab_rest
+	[ "$(lab_count fail)" -ne "$failed" ] || return 0
+	lab_clear || true
+	# Later guests of the same names would write over the logs.
+	logs=/out/$name.$tests
+	mkdir "$logs"
+	mv /out/guest.* "$logs"
 }
 
 lab_finish() {
