@@ -38,6 +38,7 @@
 #include <asm/ioctls.h>
 #include "guest.h"
 
+#define NOT_OURS	1	/* a call that leaves a socket to TCP; errors are negative */
 #define ASK_TIMEOUT	HZ	/* for an answer to a call; then it is not for us */
 
 enum inet_mode {
@@ -381,8 +382,8 @@ static bool has_route(const struct sock *sk, const struct in6_addr *dst)
 /* --- connect ------------------------------------------------------------------------ */
 
 /*
- * Ask the operator for a circuit. Returns 0 if the call is placed, -EHOSTUNREACH and a
- * reason if it is none of its, or what connect() shall say. The socket is owned and closed.
+ * Ask the operator for a circuit. Returns 0 if the call is placed, NOT_OURS and a reason
+ * if it is none of its, or what connect() shall say. The socket is owned and closed.
  */
 static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reason)
 {
@@ -400,12 +401,12 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reaso
 	*reason = CIRCUIT_REASON_NO_OPERATOR;
 	line = circuit_line_get();
 	if (!line)
-		return -EHOSTUNREACH;
+		return NOT_OURS;
 	if (in)
 		set_mode(in, INET_ASKING);
 	else
 		in = inet_attach(sk, INET_ASKING);
-	err = -EHOSTUNREACH;
+	err = NOT_OURS;
 	*reason = inet_csk(sk)->icsk_ulp_ops ? CIRCUIT_REASON_OPTION : CIRCUIT_REASON_NO_MEMORY;
 	if (!in)
 		goto put_line;
@@ -425,13 +426,13 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reaso
 			/* The exchange knows the host, and knows that nobody listens there. */
 			circuit_ep_fail(&in->ep, ECONNREFUSED, in->ep.reason);
 		else if (!left || in->ep.native)
-			err = -EHOSTUNREACH;
+			err = NOT_OURS;
 		else if (READ_ONCE(in->ep.state) == TCP_CLOSE)
 			err = sock_error(sk) ?: -ECONNREFUSED;
 		*reason = left ? in->ep.reason : CIRCUIT_REASON_TIMEOUT;
 	}
 	if (err == -ENETDOWN || err == -ENOMEM)
-		err = -EHOSTUNREACH;	/* no line any more, or no way to ask */
+		err = NOT_OURS;	/* no line any more, or no way to ask */
 	if (!err) {
 		set_mode(in, INET_CIRCUIT);
 		if (!in->ep.native)
@@ -540,11 +541,11 @@ static int circuit_inet_connect(struct socket *sock, struct compat_sockaddr *uad
 	if (sock->state != SS_UNCONNECTED || sk->sk_state != TCP_CLOSE ||
 	    !parse_dst(sk, addr, len, &dst, &port))
 		goto unlock;	/* TCP will say what is wrong */
-	err = -EHOSTUNREACH;
+	err = NOT_OURS;
 	reason = why_native(sk, addr_is_ours(sock_net(sk), &dst));
 	if (!reason)
 		err = ask(sk, &dst, port, &reason);
-	if (err == -EHOSTUNREACH) {
+	if (err == NOT_OURS) {
 		go_native(sock, f, reason);
 		goto unlock;
 	}

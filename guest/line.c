@@ -364,7 +364,8 @@ static void sig_reset(struct circuit_line *line, const struct circuit_sig *msg)
 	smp_mb();		/* pairs with the one in circuit_ep_adopt() */
 	ep = READ_ONCE(c->ep);
 	if (ep)
-		circuit_ep_reset(ep, c, ECONNRESET, msg->status.reason);
+		circuit_ep_reset(ep, c, min_t(u32, msg->status.error, MAX_ERRNO) ?: ECONNRESET,
+				 msg->status.reason);
 }
 
 static void sig_welcome(struct circuit_line *line, const struct circuit_sig *msg)

@@ -13,6 +13,8 @@
  * The pages are individual ones (split, not compound): whoever holds a reference
  * to one when the cable goes keeps that page and no other.
  *
+ * The exchange's trunk is a line without a window: its side of a cable is this kernel.
+ *
  * Everything under exchange->lock; struct circuit_cable is freed by RCU for the
  * sake of the fault handler.
  */
@@ -123,7 +125,8 @@ static void cable_unplug(struct circuit_cable *cable, unsigned int i)
 
 	if (!line)
 		return;
-	circuit_window_revoke(cable->side[i].win, cable, cable->side[i].slot);
+	if (cable->side[i].win)
+		circuit_window_revoke(cable->side[i].win, cable, cable->side[i].slot);
 	line->memory -= cable_bytes(cable);
 	cable->side[i].line = NULL;
 	cable->side[i].win = NULL;
@@ -132,12 +135,15 @@ static void cable_unplug(struct circuit_cable *cable, unsigned int i)
 
 static int cable_plug(struct circuit_cable *cable, unsigned int i, struct circuit_line *line)
 {
-	struct circuit_window *win = circuit_line_window(line);
+	struct circuit_window *win = NULL;
 	int err;
 
-	err = circuit_window_show(win, cable, &cable->side[i].slot);
-	if (err)
-		return err;
+	if (!line->is_trunk) {
+		win = circuit_line_window(line);
+		err = circuit_window_show(win, cable, &cable->side[i].slot);
+		if (err)
+			return err;
+	}
 	cable->side[i].line = circuit_line_get(line);
 	cable->side[i].win = win;
 	line->memory += cable_bytes(cable);

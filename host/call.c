@@ -47,6 +47,8 @@ static void circuit_free(struct circuit *c)
 	if (c->tuple.dport)
 		circuit_directory_del_tuple(ex, c);
 	xa_erase(&ex->circuits, c->id);
+	if (c->leg)
+		circuit_leg_leave(c->leg);
 	for (i = 0; i < 2; i++)
 		if (c->end[i].line)
 			circuit_line_put(c->end[i].line);
@@ -112,11 +114,11 @@ static u32 ring_size(const struct circuit_line *a, const struct circuit_line *b,
 static bool end_publish(struct circuit_end *end)
 {
 	struct circuit_line *line = end->line;
+	u32 max = line->is_trunk ? U32_MAX : CIRCUIT_INDEX_MAX;
 
 	/* The relay may use the end as soon as it has a number. */
 	end->hungup = false;
-	if (xa_alloc(&line->ends, &end->index, end, XA_LIMIT(1, CIRCUIT_INDEX_MAX),
-		     GFP_KERNEL_ACCOUNT)) {
+	if (xa_alloc(&line->ends, &end->index, end, XA_LIMIT(1, max), GFP_KERNEL_ACCOUNT)) {
 		end->hungup = true;
 		end->index = 0;
 		return false;
@@ -131,33 +133,37 @@ static void end_unpublish(struct circuit_end *end)
 	xa_erase(&end->line->ends, end->index);
 	end->line->circuits--;
 	circuit_cable_count(circuit_of_end(end)->cable, end->line, -1);
-	end->hungup = true;
+	/* A leg looks at the ring afterwards. */
+	smp_store_release(&end->hungup, true);
 }
 
-static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_listener *lst)
+/* Connect a call to a listener of @b's, or to the leg that it has if @b is the trunk. */
+static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_line *b,
+					   struct circuit_listener *lst)
 {
-	struct circuit_line *a = c->end[0].line, *b = lst->line;
+	struct circuit_line *a = c->end[0].line;
 	enum circuit_reason reason;
 
 	if (a->circuits + 1 + (a == b) > a->cfg.circuits_max ||
 	    b->circuits + 1 > b->cfg.circuits_max)
 		return CIRCUIT_REASON_QUOTA_CIRCUITS;
-	c->size[0] = ring_size(a, b, c->size[0], lst->rx_size);
-	c->size[1] = ring_size(a, b, c->size[1], lst->tx_size);
+	c->size[0] = ring_size(a, b, c->size[0], lst ? lst->rx_size : 0);
+	c->size[1] = ring_size(a, b, c->size[1], lst ? lst->tx_size : 0);
 	reason = circuit_pair_carve(a, b, c);
 	if (reason)
 		return reason;
 	circuit_init_ctrl(c);
 
 	c->end[1].line = circuit_line_get(b);
-	c->listener_ref = lst->ref;
+	c->listener_ref = lst ? lst->ref : 0;
 	if (!end_publish(&c->end[1]))
 		return CIRCUIT_REASON_NO_MEMORY;
 	if (!end_publish(&c->end[0])) {
 		end_unpublish(&c->end[1]);
 		return CIRCUIT_REASON_NO_MEMORY;
 	}
-	lst->queued++;
+	if (lst)
+		lst->queued++;
 	circuit_line_count(a, calls_out);
 	circuit_line_count(b, calls_in);
 	trace_circuit_connected(c);
@@ -219,6 +225,26 @@ static enum circuit_reason call_tuple(struct circuit *c)
 	return err == -EEXIST ? CIRCUIT_REASON_TUPLE_IN_USE : CIRCUIT_REASON_NO_MEMORY;
 }
 
+/* Call somebody who is not on a line, if a trunk leads there. */
+static enum circuit_reason call_by_trunk(struct circuit *c, const struct in6_addr *src)
+{
+	const struct in6_addr *dst = &c->end[1].addr;
+	struct circuit_line *line = c->end[0].line;
+	struct circuit_trunk *trunk = circuit_trunk_for(line, dst);
+	enum circuit_reason reason;
+
+	if (!trunk)
+		return CIRCUIT_REASON_NO_ADDRESS;
+	if (!call_source(c, src, dst))
+		return CIRCUIT_REASON_NOT_YOURS;
+	if (line->pending >= line->cfg.pending_max)
+		return CIRCUIT_REASON_QUOTA_PENDING;
+	reason = call_tuple(c);
+	if (reason)
+		return reason;
+	return circuit_leg_dial(c, trunk) ? CIRCUIT_REASON_NO_MEMORY : CIRCUIT_REASON_NONE;
+}
+
 /* Find whom a call to an IP address is for. */
 static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_sig_call *req,
 					struct circuit_listener **lst)
@@ -233,7 +259,7 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 	c->end[1].addr = dst;
 	line = circuit_directory_addr(ex, &dst);
 	if (!line)
-		return CIRCUIT_REASON_NO_ADDRESS;
+		return call_by_trunk(c, &src);
 	if (!call_source(c, &src, &dst))
 		return CIRCUIT_REASON_NOT_YOURS;
 	if (!line->ready)
@@ -264,6 +290,27 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 	return *lst ? CIRCUIT_REASON_NONE : CIRCUIT_REASON_NO_LISTENER;
 }
 
+static struct circuit *call_alloc(struct circuit_line *line)
+{
+	struct circuit_exchange *ex = line->ex;
+	struct circuit *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+
+	if (!c)
+		return NULL;
+	c->id = ++ex->next_circuit;
+	c->start = ktime_get();
+	c->end[0].line = circuit_line_get(line);
+	c->end[0].hungup = true;
+	c->end[1].nr = 1;
+	c->end[1].hungup = true;
+	INIT_LIST_HEAD(&c->end[0].owed);
+	INIT_LIST_HEAD(&c->end[1].owed);
+	if (!xa_insert(&ex->circuits, c->id, c, GFP_KERNEL_ACCOUNT))
+		return c;
+	circuit_free(c);
+	return NULL;
+}
+
 /**
  * circuit_call - place a call
  * @line: the calling line, ready, its exchange locked
@@ -276,7 +323,6 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_call *req,
 		 enum circuit_reason *reason)
 {
-	struct circuit_exchange *ex = line->ex;
 	struct circuit_listener *lst = NULL;
 	bool ip = req->flags & CIRCUIT_SIG_IP;
 	struct circuit *c;
@@ -285,26 +331,14 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 		return -EPROTO;
 
 	*reason = CIRCUIT_REASON_NO_MEMORY;
-	c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+	c = call_alloc(line);
 	if (!c)
 		return ip ? CIRCUIT_VERDICT_NATIVE : CIRCUIT_VERDICT_REFUSED;
-	c->id = ++ex->next_circuit;
 	c->ref = ref;
-	c->start = ktime_get();
 	c->size[0] = req->tx_size;
 	c->size[1] = req->rx_size;
-	c->end[0].line = circuit_line_get(line);
 	c->end[0].port = req->src_port;
-	c->end[0].hungup = true;
 	c->end[1].port = req->port;
-	c->end[1].nr = 1;
-	c->end[1].hungup = true;
-	INIT_LIST_HEAD(&c->end[0].owed);
-	INIT_LIST_HEAD(&c->end[1].owed);
-	if (xa_insert(&ex->circuits, c->id, c, GFP_KERNEL_ACCOUNT)) {
-		circuit_free(c);
-		return ip ? CIRCUIT_VERDICT_NATIVE : CIRCUIT_VERDICT_REFUSED;
-	}
 	trace_circuit_call(c, req->line);
 
 	*reason = CIRCUIT_REASON_INVALID;
@@ -317,8 +351,8 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	if (*reason)
 		goto refused;
 
-	if (lst->queued < lst->backlog && list_empty(&lst->waiting)) {
-		*reason = circuit_connect(c, lst);
+	if (lst && lst->queued < lst->backlog && list_empty(&lst->waiting)) {
+		*reason = circuit_connect(c, lst->line, lst);
 		if (*reason)
 			goto refused;
 		return CIRCUIT_VERDICT_CONNECTED;
@@ -330,8 +364,10 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	if (xa_insert(&line->calls, ref, c, GFP_KERNEL_ACCOUNT))
 		goto refused;
 	line->pending++;
-	c->listener = lst;
-	list_add_tail(&c->wait, &lst->waiting);
+	if (lst) {
+		c->listener = lst;
+		list_add_tail(&c->wait, &lst->waiting);
+	}
 	return CIRCUIT_VERDICT_WAITS;
 
 refused:
@@ -343,6 +379,103 @@ refused:
 		call_refused(c, *reason);
 	circuit_free(c);
 	return ip ? CIRCUIT_VERDICT_NATIVE : CIRCUIT_VERDICT_REFUSED;
+}
+
+/**
+ * circuit_call_answered - a call over a trunk has got through
+ * @c: the call, with a leg; its exchange is locked
+ */
+void circuit_call_answered(struct circuit *c)
+{
+	struct circuit_line *line = c->end[0].line;
+	enum circuit_reason reason = circuit_connect(c, line->ex->trunk, NULL);
+
+	if (reason) {
+		circuit_refuse(c, reason);
+		return;
+	}
+	xa_erase(&line->calls, c->ref);
+	line->pending--;
+}
+
+/**
+ * circuit_call_failed - a call over a trunk has not got through
+ * @c: the call, with a leg; its exchange is locked
+ * @reason: why
+ * @error: what a program would have been told: a positive errno
+ */
+void circuit_call_failed(struct circuit *c, enum circuit_reason reason, int error)
+{
+	c->end[0].error = error;
+	circuit_refuse(c, reason);
+}
+
+/**
+ * circuit_call_from_trunk - the world calls a line
+ * @line: the line, its exchange locked
+ * @port: the port called
+ * @leg: the caller
+ * @addr: its address
+ * @src_port: its port
+ *
+ * Return: 0, or a negative errno if there is nobody to answer.
+ */
+int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_leg *leg,
+			    const struct in6_addr *addr, u16 src_port)
+{
+	struct circuit_exchange *ex = line->ex;
+	struct circuit_listener *lst;
+	enum circuit_reason reason;
+	struct circuit_addr *to;
+	struct circuit *c;
+
+	c = call_alloc(ex->trunk);
+	if (!c)
+		return -ENOMEM;
+	c->ref = c->id;
+	c->ip = true;
+	c->end[0].addr = *addr;
+	c->end[0].port = src_port;
+	c->end[1].port = port;
+	trace_circuit_call(c, line->name);
+
+	reason = CIRCUIT_REASON_NOT_YOURS;
+	list_for_each_entry(to, &line->addrs, list)
+		if (ipv6_addr_v4mapped(&to->addr) == ipv6_addr_v4mapped(addr))
+			break;
+	if (list_entry_is_head(to, &line->addrs, list))
+		goto refused;
+	c->end[1].addr = to->addr;
+	reason = CIRCUIT_REASON_LINE_DOWN;
+	if (!line->ready)
+		goto refused;
+	reason = CIRCUIT_REASON_NO_LISTENER;
+	lst = circuit_directory_listener(ex, line, port, &to->addr,
+					 jhash2((const u32 *)addr, 4, src_port));
+	if (!lst)
+		goto refused;
+	reason = call_tuple(c);
+	if (reason)
+		goto refused;
+	circuit_leg_join(leg, c, 0);
+	if (lst->queued < lst->backlog && list_empty(&lst->waiting)) {
+		reason = circuit_connect(c, line, lst);
+		if (reason)
+			goto refused;
+		return 0;
+	}
+	reason = CIRCUIT_REASON_NO_MEMORY;
+	if (xa_insert(&ex->trunk->calls, c->ref, c, GFP_KERNEL_ACCOUNT))
+		goto refused;
+	ex->trunk->pending++;
+	c->listener = lst;
+	list_add_tail(&c->wait, &lst->waiting);
+	return 0;
+
+refused:
+	call_refused(c, reason);
+	circuit_free(c);
+	return -circuit_reason_errno(reason);
 }
 
 /**
@@ -389,9 +522,12 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 			circuit_event_call(c, CIRCUIT_EVENT_RESET, reason);
 			circuit_sig_owe(far, CIRCUIT_OWE_RESET, reason);
 		}
-		/* With its number, a mark of this end that has not been passed on is lost. */
-		if (!relayed)
-			circuit_notify(far->line, far->index);
+		/*
+		 * With its number, a mark of this end that has not been passed on is lost. A
+		 * leg has no other way to learn of it.
+		 */
+		if (!relayed || far->line->is_trunk)
+			circuit_end_notify(far);
 		return;
 	}
 	circuit_event_call(c, CIRCUIT_EVENT_RELEASED, reason);
@@ -420,7 +556,7 @@ void circuit_listener_serve(struct circuit_listener *lst)
 {
 	while (lst->queued < lst->backlog && !list_empty(&lst->waiting)) {
 		struct circuit *c = list_first_entry(&lst->waiting, struct circuit, wait);
-		enum circuit_reason reason = circuit_connect(c, lst);
+		enum circuit_reason reason = circuit_connect(c, lst->line, lst);
 
 		if (reason) {
 			circuit_refuse(c, reason);

@@ -10,6 +10,7 @@
 #include <linux/mm.h>
 #include <linux/version.h>
 #include <net/genetlink.h>
+#include <net/sock.h>
 
 /* 6.8: eventfd_signal() lost its count. */
 static inline void compat_eventfd_signal(struct eventfd_ctx *ctx)
@@ -36,6 +37,25 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long
 #define compat_assign_str(field, src)	__assign_str(field)
 #else
 #define compat_assign_str(field, src)	__assign_str(field, src)
+#endif
+
+/* 6.12 and some before: a socket of the kernel's becomes one of a program's. */
+static inline void compat_net_refcnt_upgrade(struct sock *sk)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	sk_net_refcnt_upgrade(sk);
+#else
+	sk->sk_net_refcnt = 1;
+	get_net_track(sock_net(sk), &sk->ns_tracker, GFP_KERNEL);
+	sock_inuse_add(sock_net(sk), 1);
+#endif
+}
+
+/* 6.19: an address whose size nobody promises has a type of its own. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+#define compat_sockaddr			sockaddr_unsized
+#else
+#define compat_sockaddr			sockaddr
 #endif
 
 /* 6.6: what is known of a dump request moved. */

@@ -96,7 +96,7 @@ void circuit_directory_destroy(struct circuit_exchange *ex)
  * @name: CIRCUIT_NAME_SIZE bytes from anywhere
  *
  * A name has 1 to CIRCUIT_NAME_SIZE - 1 letters, digits, '.', '_' or '-', does
- * not start with '-', and is padded with NULs to the full size, so that names
+ * not start with '-', is not CIRCUIT_TRUNK_LINE, and is padded with NULs to the full size, so that names
  * can be compared and hashed as arrays.
  */
 bool circuit_name_ok(const char *name)
@@ -109,7 +109,8 @@ bool circuit_name_ok(const char *name)
 	for (i = 0; i < len; i++)
 		if (!isascii(name[i]) || (!isalnum(name[i]) && !strchr("._-", name[i])))
 			return false;
-	return !memchr_inv(name + len, 0, CIRCUIT_NAME_SIZE - len);
+	return !memchr_inv(name + len, 0, CIRCUIT_NAME_SIZE - len) &&
+	       strcmp(name, CIRCUIT_TRUNK_LINE);
 }
 
 /**

@@ -80,6 +80,13 @@ static int __net_init exchange_net_init(struct net *net)
 	mutex_init(&ex->lock);
 	xa_init_flags(&ex->by_id, XA_FLAGS_ALLOC1);
 	xa_init(&ex->circuits);
+	INIT_LIST_HEAD(&ex->trunks);
+	INIT_LIST_HEAD(&ex->exposures);
+	ex->trunk = circuit_line_trunk(ex);
+	if (!ex->trunk) {
+		circuit_exchange_put(ex);
+		return -ENOMEM;
+	}
 	ex->net = net;
 	en->ex = ex;
 	return 0;
@@ -89,6 +96,7 @@ static void __net_exit exchange_net_exit(struct net *net)
 {
 	struct exchange_net *en = net_generic(net, exchange_net_id);
 	struct circuit_exchange *ex = en->ex;
+	struct circuit_trunk *trunk, *next;
 	struct circuit_line *line;
 	unsigned long id;
 
@@ -96,7 +104,13 @@ static void __net_exit exchange_net_exit(struct net *net)
 	ex->net = NULL;
 	xa_for_each(&ex->by_id, id, line)
 		circuit_line_delete(line);
+	list_for_each_entry_safe(trunk, next, &ex->trunks, list)
+		circuit_trunk_del(ex, trunk);
 	mutex_unlock(&ex->lock);
+	circuit_trunk_net_gone(net);
+	/* Sockets that listen are gone when the namespace is. */
+	circuit_unexpose_flush();
+	circuit_line_put(ex->trunk);
 	circuit_exchange_put(ex);
 }
 

@@ -19,6 +19,9 @@
  *		hung up; each end is on its line's list from the time it has a
  *		number until then.
  *  listener	A port that a guest has published.
+ *  trunk	A way to a stack of the host's, immutable.
+ *  leg		The end of a circuit that is a socket of such a stack.
+ *  exposure	A port of such a stack where a line's listener can be called.
  *
  * Locks
  *
@@ -30,6 +33,9 @@
  *  RCU		The relay runs in hard interrupt context and takes no lock. It
  *		reads line->win, line->ends and the ends of a circuit; hence
  *		windows, circuits and lines are freed after a grace period.
+ *
+ *  leg's work	Owns the socket and the rings of its leg, and is the only one that hangs
+ *		up for it; takes exchange->lock, outside of socket locks.
  *
  * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
  * queue an irq_work (relay.c), which queues a work for signalling (signalling.c)
@@ -57,6 +63,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <net/net_namespace.h>
+#include <net/tcp.h>
 #include <linux/circuit.h>
 #include <linux/circuit_netlink.h>
 #include <linux/circuit_ring.h>
@@ -66,6 +73,7 @@
 #include "compat.h"
 
 struct circuit_cable;
+struct circuit_leg;
 struct circuit_window;
 
 /* Defaults and bounds of a line's configuration. */
@@ -79,6 +87,14 @@ struct circuit_window;
 #define CIRCUIT_RING_DEFAULT		(128u << 10)
 #define CIRCUIT_BACKLOG_MAX		CIRCUIT_INDEX_MAX
 #define CIRCUIT_ADDRS_MAX		64
+#define CIRCUIT_TRUNKS_MAX		256
+#define CIRCUIT_LINE_TRUNKS_MAX		8
+#define CIRCUIT_TRUNK_TO_MAX		64
+#define CIRCUIT_EXPOSURES_MAX		4096
+#define CIRCUIT_EXPOSE_BACKLOG		1024
+
+/* The far line's name of a circuit that goes over a trunk; no line may have it. */
+#define CIRCUIT_TRUNK_LINE		"trunk"
 
 /* Ports tried before a call to an IP address is refused for want of one. */
 #define CIRCUIT_PORT_TRIES		1024
@@ -101,6 +117,12 @@ struct circuit_window;
  * @tuples: circuits between IP addresses, by addresses and ports
  * @by_id: lines by number, for dumps
  * @circuits: circuits by number, for dumps
+ * @trunk: stands for the host's stacks where a circuit or a cable has lines; has no
+ *	window, no guest and no number
+ * @trunks: struct circuit_trunk
+ * @nr_trunks: how many
+ * @exposures: struct circuit_exposure
+ * @nr_exposures: how many
  * @next_circuit: number of the next circuit
  * @seq: changes whenever a line comes or goes, for consistent dumps
  */
@@ -114,6 +136,11 @@ struct circuit_exchange {
 	struct rhashtable	tuples;
 	struct xarray		by_id;
 	struct xarray		circuits;
+	struct circuit_line	*trunk;
+	struct list_head	trunks;
+	u32			nr_trunks;
+	struct list_head	exposures;
+	u32			nr_exposures;
 	u64			next_circuit;
 	u32			seq;
 };
@@ -160,6 +187,7 @@ struct circuit_line_config {
  * @name: NUL-padded
  * @id: number, unique in the exchange
  * @deleted: no longer in the directory
+ * @is_trunk: it is its exchange's @trunk
  * @cfg: configuration
  * @win: the attached window
  * @epoch: of the running guest, 0 for none
@@ -175,6 +203,8 @@ struct circuit_line_config {
  * @calls: the guest's undecided calls by its own reference
  * @owed: ends with messages that did not fit the signalling circuit
  * @addrs: its IP addresses, struct circuit_addr
+ * @trunks: where calls to addresses that are no line's go, the first choice first
+ * @nr_trunks: how many
  * @next_port: where the search for a port to give starts
  * @tx: signalling, operator to guest
  * @rx: signalling, guest to operator
@@ -188,6 +218,7 @@ struct circuit_line {
 	char				name[CIRCUIT_NAME_SIZE];
 	u32				id;
 	bool				deleted;
+	bool				is_trunk;
 	struct circuit_line_config	cfg;
 
 	struct circuit_window __rcu	*win;
@@ -206,6 +237,8 @@ struct circuit_line {
 	struct xarray			calls;
 	struct list_head		owed;
 	struct list_head		addrs;
+	struct circuit_trunk		*trunks[CIRCUIT_LINE_TRUNKS_MAX];
+	unsigned int			nr_trunks;
 	u32				next_port;
 
 	struct circuit_tx		tx;
@@ -336,6 +369,7 @@ struct circuit_cable {
  * @hungup: its guest is through with it, or never had it
  * @owe: CIRCUIT_OWE_*
  * @reason: why it was refused or reset
+ * @error: the errno of that, 0 for the reason's own
  * @owed: in line->owed while @owe is not 0
  */
 struct circuit_end {
@@ -347,6 +381,7 @@ struct circuit_end {
 	bool			hungup;
 	u8			owe;
 	u8			reason;
+	u16			error;
 	struct list_head	owed;
 };
 
@@ -380,6 +415,7 @@ struct circuit_tuple {
  * @cable: where it was carved from, NULL before the set-up
  * @first: its first page there
  * @ctrl: its control page
+ * @leg: the end that is a socket of the host's, if one is; referenced
  * @end: its ends
  */
 struct circuit {
@@ -397,6 +433,7 @@ struct circuit {
 	struct circuit_cable	*cable;
 	u32			first;
 	struct circuit_ctrl	*ctrl;
+	struct circuit_leg	*leg;
 	struct circuit_end	end[2];
 };
 
@@ -450,6 +487,121 @@ struct circuit_listener {
 	struct list_head	waiting;
 };
 
+/**
+ * struct circuit_trunk_config - what the administrator decides about a trunk
+ * @source: addresses that calls come from, of IPv4 and of IPv6; :: for any
+ * @to: where it leads
+ * @nr_to: how many of them there are; 0: everywhere
+ * @host: it leads to the host's own addresses, too
+ * @congestion: congestion control, empty for the namespace's default
+ * @mark: for SO_MARK
+ * @tos: type of service or traffic class
+ * @pacing: most bytes per second, 0 for no limit
+ * @user_timeout: for TCP_USER_TIMEOUT, milliseconds
+ * @mss: for TCP_MAXSEG
+ */
+struct circuit_trunk_config {
+	struct in6_addr	source[2];
+	struct {
+		struct in6_addr	addr;
+		u8		len;
+	} to[CIRCUIT_TRUNK_TO_MAX];
+	u32	nr_to;
+	bool	host;
+	char	congestion[TCP_CA_NAME_MAX];
+	u32	mark;
+	u8	tos;
+	u64	pacing;
+	u32	user_timeout;
+	u32	mss;
+};
+
+/**
+ * struct circuit_trunk - a way to a stack of the host's
+ * @ref: see above
+ * @list: in exchange->trunks
+ * @name: NUL-padded
+ * @cfg: configuration
+ * @ex: its exchange, referenced
+ * @netns: number of its namespace, 0 if that is the exchange's
+ * @net: its namespace, not referenced; NULL once it is gone
+ * @abroad: in a list of those with a namespace of their own
+ * @users: lines and exposures that have it
+ * @calls: calls placed or taken over it
+ * @refused: those of them that came to nothing
+ * @circuits: legs
+ */
+struct circuit_trunk {
+	struct kref			ref;
+	struct list_head		list;
+	char				name[CIRCUIT_NAME_SIZE];
+	struct circuit_trunk_config	cfg;
+	struct circuit_exchange		*ex;
+	unsigned int			netns;
+	struct net			*net;
+	struct list_head		abroad;
+	u32				users;
+	atomic64_t			calls;
+	atomic64_t			refused;
+	atomic_t			circuits;
+};
+
+/**
+ * struct circuit_exposure - a port of the host's where a listener can be called
+ * @ref: of its exchange, of its work and of calls that wait
+ * @rcu: for callbacks of its socket
+ * @list: in exchange->exposures
+ * @ex: the exchange, referenced
+ * @line: the line, not referenced; NULL once it is to go
+ * @port: the listener's port
+ * @trunk: for its sockets, or NULL
+ * @addr: the host's address, :: for any, ::ffff:0.0.0.0 for any of IPv4
+ * @host_port: the host's port
+ * @sock: listens there
+ * @native_ready: its callback as it was
+ * @work: takes calls
+ * @accepted: calls
+ * @refused: those of them that came to nothing
+ * @waiting: those that wait for the listener
+ */
+struct circuit_exposure {
+	struct kref		ref;
+	struct rcu_head		rcu;
+	struct list_head	list;
+	struct circuit_exchange	*ex;
+	struct circuit_line	*line;
+	u32			port;
+	struct circuit_trunk	*trunk;
+	struct in6_addr		addr;
+	u16			host_port;
+	struct socket		*sock;
+	void			(*native_ready)(struct sock *sk);
+	struct work_struct	work;
+	atomic64_t		accepted;
+	atomic64_t		refused;
+	atomic_t		waiting;
+};
+
+/**
+ * struct circuit_socket_info - what can be told of a leg's socket
+ * @local: its address
+ * @remote: the far end's
+ * @local_port: its port
+ * @remote_port: the far end's
+ * @state: TCP_*
+ * @congestion: its congestion control
+ * @info: as TCP_INFO
+ */
+struct circuit_socket_info {
+	struct in6_addr	local;
+	struct in6_addr	remote;
+	u16		local_port;
+	u16		remote_port;
+	u8		state;
+	char		congestion[TCP_CA_NAME_MAX];
+	struct tcp_info	info;
+};
+
 /* directory.c */
 int circuit_directory_init(struct circuit_exchange *ex);
 void circuit_directory_destroy(struct circuit_exchange *ex);
@@ -490,6 +642,10 @@ void circuit_line_stats(const struct circuit_line *line, struct circuit_line_sta
 void circuit_line_reset(struct circuit_line *line, enum circuit_reason reason);
 void circuit_line_fault(struct circuit_line *line, const char *what);
 
+void circuit_line_set_trunks(struct circuit_line *line, struct circuit_trunk **trunks,
+			     unsigned int n);
+struct circuit_line *circuit_line_trunk(struct circuit_exchange *ex);
+
 /* window.c */
 int circuit_window_attach(struct circuit_exchange *ex, const char *name, int kick_fd, int call_fd);
 int circuit_window_show(struct circuit_window *win, struct circuit_cable *cable, u32 *slot);
@@ -528,6 +684,10 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 void circuit_cancel(struct circuit_line *line, u32 ref);
 void circuit_hangup(struct circuit_end *end, enum circuit_reason reason);
 void circuit_drop(struct circuit *c);
+void circuit_call_answered(struct circuit *c);
+void circuit_call_failed(struct circuit *c, enum circuit_reason reason, int error);
+int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_leg *leg,
+			    const struct in6_addr *addr, u16 src_port);
 
 /* signalling.c */
 int circuit_sig_check(const struct circuit_sig *msg);
@@ -538,12 +698,65 @@ void circuit_sig_start(struct circuit_line *line, struct circuit_window *win);
 void circuit_sig_work(struct work_struct *work);
 int circuit_reason_errno(enum circuit_reason reason);
 
+/* trunk.c */
+struct circuit_trunk *circuit_trunk_get(struct circuit_trunk *trunk);
+void circuit_trunk_put(struct circuit_trunk *trunk);
+struct circuit_trunk *circuit_trunk_find(struct circuit_exchange *ex, const char *name);
+int circuit_trunk_add(struct circuit_exchange *ex, const char *name,
+		      const struct circuit_trunk_config *cfg, struct net *net);
+int circuit_trunk_del(struct circuit_exchange *ex, struct circuit_trunk *trunk);
+void circuit_trunk_use(struct circuit_trunk *trunk, int n);
+void circuit_trunk_net_gone(struct net *net);
+struct net *circuit_trunk_net(struct circuit_trunk *trunk, struct circuit_exchange *ex);
+struct circuit_trunk *circuit_trunk_for(struct circuit_line *line, const struct in6_addr *dst);
+bool circuit_trunk_reaches(const struct circuit_trunk *trunk, struct net *net,
+			   const struct in6_addr *dst);
+int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock);
+
+/* leg.c */
+int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk);
+int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock);
+void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr);
+void circuit_leg_leave(struct circuit_leg *leg);
+void circuit_leg_owe(struct circuit_leg *leg, u8 what, enum circuit_reason reason);
+void circuit_leg_kick(struct circuit_leg *leg);
+const char *circuit_leg_trunk(const struct circuit_leg *leg);
+unsigned int circuit_leg_nr(const struct circuit_leg *leg);
+bool circuit_leg_info(struct circuit_leg *leg, struct circuit_socket_info *info);
+
+/* expose.c */
+int circuit_expose(struct circuit_line *line, u32 port, struct circuit_trunk *trunk,
+		   const struct in6_addr *addr, u16 host_port);
+struct circuit_exposure *circuit_exposure_find(struct circuit_exchange *ex,
+					       struct circuit_trunk *trunk,
+					       const struct in6_addr *addr, u16 host_port);
+void circuit_unexpose(struct circuit_exposure *exp);
+void circuit_unexpose_line(struct circuit_exchange *ex, const struct circuit_line *line);
+void circuit_unexpose_flush(void);
+void circuit_unexpose_trunk(struct circuit_exchange *ex, const struct circuit_trunk *trunk);
+struct circuit_exposure *circuit_exposure_wait(struct circuit_exposure *exp);
+void circuit_exposure_done(struct circuit_exposure *exp, bool refused);
+
 /* relay.c */
 void circuit_relay(struct irq_work *work);
 bool circuit_relayed(struct circuit_line *line, u32 index);
 void circuit_relay_work(struct work_struct *work);
 void circuit_notify(struct circuit_line *line, u32 index);
 void circuit_interrupt(struct circuit_line *line, struct circuit_window *win);
+
+/**
+ * circuit_end_notify - call an end's attention to its circuit
+ * @end: an end that has a number, protected by RCU or the exchange's lock
+ *
+ * Context: any but the wake-up of an eventfd.
+ */
+static inline void circuit_end_notify(struct circuit_end *end)
+{
+	if (end->line->is_trunk)
+		circuit_leg_kick(circuit_of_end(end)->leg);
+	else
+		circuit_notify(end->line, end->index);
+}
 
 /* netlink.c */
 int circuit_netlink_init(void);
@@ -553,6 +766,6 @@ void circuit_event_line(const struct circuit_line *line, enum circuit_event type
 void circuit_event_call(const struct circuit *c, enum circuit_event type,
 			enum circuit_reason reason);
 
-extern struct workqueue_struct *circuit_wq, *circuit_slow_wq;
+extern struct workqueue_struct *circuit_wq, *circuit_slow_wq, *circuit_trunk_wq;
 
 #endif /* _CIRCUIT_HOST_H */

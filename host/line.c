@@ -28,9 +28,12 @@ static void line_free(struct rcu_head *rcu)
 {
 	struct circuit_line *line = container_of(rcu, struct circuit_line, rcu);
 
+	bool pins = !line->is_trunk;
+
 	free_percpu(line->stats);
 	kfree(line);
-	module_put(THIS_MODULE);
+	if (pins)
+		module_put(THIS_MODULE);
 }
 
 static void line_release(struct kref *ref)
@@ -58,6 +61,54 @@ void circuit_line_put(struct circuit_line *line)
 	kref_put(&line->ref, line_release);
 }
 
+static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *name,
+				       const struct circuit_line_config *cfg)
+{
+	struct circuit_line *line = kzalloc(sizeof(*line), GFP_KERNEL_ACCOUNT);
+
+	if (!line)
+		return NULL;
+	line->stats = alloc_percpu_gfp(struct circuit_line_stats, GFP_KERNEL_ACCOUNT);
+	if (!line->stats) {
+		kfree(line);
+		return NULL;
+	}
+	kref_init(&line->ref);
+	strscpy_pad(line->name, name, CIRCUIT_NAME_SIZE);
+	line->cfg = *cfg;
+	xa_init_flags(&line->ends, XA_FLAGS_ALLOC1);
+	xa_init(&line->pairs);
+	xa_init(&line->listeners);
+	xa_init(&line->calls);
+	INIT_LIST_HEAD(&line->owed);
+	INIT_LIST_HEAD(&line->addrs);
+	return line;
+}
+
+/**
+ * circuit_line_trunk - make what stands for the host's stacks in an exchange
+ * @ex: the exchange
+ *
+ * Return: the line, with a reference that is the caller's, or NULL if out of memory.
+ */
+struct circuit_line *circuit_line_trunk(struct circuit_exchange *ex)
+{
+	static const struct circuit_line_config cfg = {
+		.memory_max = U64_MAX,
+		.circuits_max = U32_MAX,
+		.ring_max = CIRCUIT_RING_MAX,
+		.ring_default = CIRCUIT_RING_DEFAULT,
+	};
+	struct circuit_line *line = line_alloc(ex, CIRCUIT_TRUNK_LINE, &cfg);
+
+	if (!line)
+		return NULL;
+	line->is_trunk = true;
+	line->ready = true;
+	line->ex = circuit_exchange_get(ex);
+	return line;
+}
+
 /**
  * circuit_line_create - add a line to an exchange
  * @ex: the exchange, locked
@@ -76,24 +127,9 @@ int circuit_line_create(struct circuit_exchange *ex, const char *name,
 	lockdep_assert_held(&ex->lock);
 	if (!ex->net)
 		return -ENONET;
-	line = kzalloc(sizeof(*line), GFP_KERNEL_ACCOUNT);
+	line = line_alloc(ex, name, cfg);
 	if (!line)
 		return -ENOMEM;
-	line->stats = alloc_percpu_gfp(struct circuit_line_stats, GFP_KERNEL_ACCOUNT);
-	if (!line->stats) {
-		kfree(line);
-		return -ENOMEM;
-	}
-	kref_init(&line->ref);
-	memcpy(line->name, name, CIRCUIT_NAME_SIZE);
-	line->cfg = *cfg;
-	xa_init_flags(&line->ends, XA_FLAGS_ALLOC1);
-	xa_init(&line->pairs);
-	xa_init(&line->listeners);
-	xa_init(&line->calls);
-	INIT_LIST_HEAD(&line->owed);
-	INIT_LIST_HEAD(&line->addrs);
-
 	err = xa_alloc(&ex->by_id, &line->id, line, xa_limit_31b, GFP_KERNEL);
 	if (err)
 		goto free;
@@ -112,6 +148,27 @@ free:
 	free_percpu(line->stats);
 	kfree(line);
 	return err;
+}
+
+/**
+ * circuit_line_set_trunks - say where calls go to addresses that are no line's
+ * @line: the line, its exchange locked
+ * @trunks: its exchange's, the first choice first
+ * @n: how many, at most CIRCUIT_LINE_TRUNKS_MAX; 0: such calls are not for the exchange
+ */
+void circuit_line_set_trunks(struct circuit_line *line, struct circuit_trunk **trunks,
+			     unsigned int n)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&line->ex->lock);
+	for (i = 0; i < n; i++)
+		circuit_trunk_use(trunks[i], 1);
+	for (i = 0; i < line->nr_trunks; i++)
+		circuit_trunk_use(line->trunks[i], -1);
+	for (i = 0; i < n; i++)
+		line->trunks[i] = trunks[i];
+	line->nr_trunks = n;
 }
 
 static void line_drop_addrs(struct circuit_exchange *ex, struct list_head *addrs)
@@ -201,6 +258,8 @@ void circuit_line_delete(struct circuit_line *line)
 	line->deleted = true;
 	circuit_directory_del_line(ex, line);
 	circuit_line_set_addrs(line, NULL, 0, NULL);
+	circuit_line_set_trunks(line, NULL, 0);
+	circuit_unexpose_line(ex, line);
 	xa_erase(&ex->by_id, line->id);
 	ex->seq++;
 	if (win) {

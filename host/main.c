@@ -17,8 +17,10 @@
 
 /* For a guest's first turn, and for what it asks for beyond that. */
 struct workqueue_struct *circuit_wq, *circuit_slow_wq;
+/* For the host's sockets. */
+struct workqueue_struct *circuit_trunk_wq;
 
-static int dev_attach(const void __user *arg)
+static int host_attach(const void __user *arg)
 {
 	struct net *net = current->nsproxy->net_ns;
 	struct circuit_attach attach;
@@ -42,19 +44,19 @@ static int dev_attach(const void __user *arg)
 				     attach.call_fd);
 }
 
-static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+static long host_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	switch (cmd) {
 	case CIRCUIT_IOC_ATTACH:
-		return dev_attach((const void __user *)arg);
+		return host_attach((const void __user *)arg);
 	default:
 		return -ENOTTY;
 	}
 }
 
-static const struct file_operations dev_fops = {
+static const struct file_operations host_fops = {
 	.owner = THIS_MODULE,
-	.unlocked_ioctl = dev_ioctl,
+	.unlocked_ioctl = host_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.llseek = noop_llseek,
 };
@@ -62,7 +64,7 @@ static const struct file_operations dev_fops = {
 static struct miscdevice dev = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "circuit",
-	.fops = &dev_fops,
+	.fops = &host_fops,
 	.mode = 0600,
 };
 
@@ -72,8 +74,9 @@ static int __init circuit_host_init(void)
 
 	circuit_wq = alloc_workqueue("circuit", WQ_UNBOUND | WQ_HIGHPRI, 0);
 	circuit_slow_wq = alloc_workqueue("circuit_slow", WQ_UNBOUND, 0);
+	circuit_trunk_wq = alloc_workqueue("circuit_trunk", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	err = -ENOMEM;
-	if (!circuit_wq || !circuit_slow_wq)
+	if (!circuit_wq || !circuit_slow_wq || !circuit_trunk_wq)
 		goto free_wq;
 	err = circuit_exchange_init();
 	if (err)
@@ -91,6 +94,8 @@ exit_netlink:
 exit_exchange:
 	circuit_exchange_exit();
 free_wq:
+	if (circuit_trunk_wq)
+		destroy_workqueue(circuit_trunk_wq);
 	if (circuit_slow_wq)
 		destroy_workqueue(circuit_slow_wq);
 	if (circuit_wq)
@@ -105,8 +110,10 @@ static void __exit circuit_host_exit(void)
 	misc_deregister(&dev);
 	circuit_netlink_exit();
 	circuit_exchange_exit();
+	destroy_workqueue(circuit_trunk_wq);
 	destroy_workqueue(circuit_slow_wq);
 	destroy_workqueue(circuit_wq);
+	synchronize_rcu();	/* callbacks of sockets that have just lost them */
 	rcu_barrier();
 }
 

@@ -10,9 +10,7 @@
 #include <net/genetlink.h>
 #include <net/ipv6.h>
 #include <net/sock.h>
-#include "host.h"
-
-static struct genl_family circuit_family;
+#include "netlink.h"
 
 static struct netlink_range_validation window_range = {
 	.min = CIRCUIT_WINDOW_MIN,
@@ -30,6 +28,8 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_RING_DEFAULT] = { .type = NLA_U32 },
 	[CIRCUIT_A_LINE_ADDR] = { .type = NLA_BINARY, .len = sizeof(struct in6_addr) },
 	[CIRCUIT_A_LINE_NO_ADDR] = { .type = NLA_FLAG },
+	[CIRCUIT_A_LINE_TRUNK] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
+	[CIRCUIT_A_LINE_NO_TRUNK] = { .type = NLA_FLAG },
 };
 
 static const struct nla_policy name_policy[CIRCUIT_A_LINE_NAME + 1] = {
@@ -40,14 +40,14 @@ static const struct nla_policy circuit_policy[CIRCUIT_A_CIRCUIT_LINE + 1] = {
 	[CIRCUIT_A_CIRCUIT_LINE] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
 };
 
-/* Take a line's name from an attribute, padded to the size of the array. */
-static int parse_name(struct nlattr *attr, char *name, struct netlink_ext_ack *extack)
+/* Take the name of a line or a trunk from an attribute, padded to the size of the array. */
+int circuit_nl_name(struct nlattr *attr, char *name, struct netlink_ext_ack *extack)
 {
 	memset(name, 0, CIRCUIT_NAME_SIZE);
 	nla_strscpy(name, attr, CIRCUIT_NAME_SIZE);
 	if (!circuit_name_ok(name)) {
 		NL_SET_ERR_MSG_ATTR(extack, attr,
-				    "a line's name is made of letters, digits, '.', '_' and '-'");
+				    "a name is made of letters, digits, '.', '_' and '-', and not \"trunk\"");
 		return -EINVAL;
 	}
 	return 0;
@@ -65,7 +65,7 @@ static struct circuit_line *lock_line(struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "the line's name is missing");
 		return ERR_PTR(-EINVAL);
 	}
-	err = parse_name(info->attrs[CIRCUIT_A_LINE_NAME], name, info->extack);
+	err = circuit_nl_name(info->attrs[CIRCUIT_A_LINE_NAME], name, info->extack);
 	if (err)
 		return ERR_PTR(err);
 	mutex_lock(&ex->lock);
@@ -135,22 +135,30 @@ static int parse_config(struct genl_info *info, struct circuit_line_config *cfg)
 }
 
 /* An address as attributes carry it, by the family's length, and as we keep it. */
+bool circuit_nl_addr(const struct nlattr *attr, struct in6_addr *addr)
+{
+	if (nla_len(attr) == sizeof(struct in_addr)) {
+		ipv6_addr_set_v4mapped(nla_get_in_addr(attr), addr);
+		return true;
+	}
+	if (nla_len(attr) != sizeof(*addr))
+		return false;
+	*addr = nla_get_in6_addr(attr);
+	return !ipv6_addr_v4mapped(addr);
+}
+
 static int parse_addr(const struct nlattr *attr, struct in6_addr *addr,
 		      struct netlink_ext_ack *extack)
 {
-	if (nla_len(attr) == sizeof(struct in_addr)) {
-		__be32 v4 = nla_get_in_addr(attr);
+	__be32 v4;
 
-		ipv6_addr_set_v4mapped(v4, addr);
-		if (ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
-		    ipv4_is_lbcast(v4))
-			goto bad;
-		return 0;
-	}
-	if (nla_len(attr) != sizeof(*addr))
+	if (!circuit_nl_addr(attr, addr))
 		goto bad;
-	*addr = nla_get_in6_addr(attr);
-	if (ipv6_addr_v4mapped(addr) || !(ipv6_addr_type(addr) & IPV6_ADDR_UNICAST) ||
+	v4 = addr->s6_addr32[3];
+	if (ipv6_addr_v4mapped(addr) ?
+	    ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
+	    ipv4_is_lbcast(v4) :
+	    !(ipv6_addr_type(addr) & IPV6_ADDR_UNICAST) ||
 	    ipv6_addr_type(addr) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL))
 		goto bad;
 	return 0;
@@ -233,7 +241,7 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "the line's name is missing");
 		return -EINVAL;
 	}
-	err = parse_name(info->attrs[CIRCUIT_A_LINE_NAME], name, info->extack);
+	err = circuit_nl_name(info->attrs[CIRCUIT_A_LINE_NAME], name, info->extack);
 	if (err)
 		return err;
 	err = parse_config(info, &cfg);
@@ -250,6 +258,8 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 	if (!err) {
 		line = circuit_directory_line(ex, name);
 		err = set_addrs(line, addrs, info->extack);
+		if (!err)
+			err = circuit_nl_line_trunks(line, info);
 		if (err)
 			circuit_line_delete(line);
 	}
@@ -281,6 +291,8 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 		err = -EBUSY;
 	}
 	if (!err)
+		err = circuit_nl_line_trunks(line, info);
+	if (!err)
 		err = set_addrs(line, addrs, info->extack);
 	if (!err) {
 		line->cfg = cfg;
@@ -303,7 +315,7 @@ static int line_del(struct sk_buff *skb, struct genl_info *info)
 	return 0;
 }
 
-static int put_addr(struct sk_buff *skb, int attr, const struct in6_addr *addr)
+int circuit_nl_put_addr(struct sk_buff *skb, int attr, const struct in6_addr *addr)
 {
 	if (ipv6_addr_v4mapped(addr))
 		return nla_put_in_addr(skb, attr, addr->s6_addr32[3]);
@@ -315,6 +327,7 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	const struct circuit_line_config *cfg = &line->cfg;
 	struct circuit_line_stats sum;
 	struct circuit_addr *addr;
+	unsigned int i;
 
 	circuit_line_stats(line, &sum);
 	if (nla_put_string(skb, CIRCUIT_A_LINE_NAME, line->name) ||
@@ -348,7 +361,10 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_MESSAGES, sum.messages, CIRCUIT_A_LINE_PAD))
 		return -EMSGSIZE;
 	list_for_each_entry(addr, &line->addrs, list)
-		if (put_addr(skb, CIRCUIT_A_LINE_ADDR, &addr->addr))
+		if (circuit_nl_put_addr(skb, CIRCUIT_A_LINE_ADDR, &addr->addr))
+			return -EMSGSIZE;
+	for (i = 0; i < line->nr_trunks; i++)
+		if (nla_put_string(skb, CIRCUIT_A_LINE_TRUNK, line->trunks[i]->name))
 			return -EMSGSIZE;
 	return 0;
 }
@@ -424,12 +440,13 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	}
 	if ((line && nla_put_string(skb, CIRCUIT_A_END_LINE, line)) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_PORT, end->port) ||
-	    (c->ip && put_addr(skb, CIRCUIT_A_END_ADDR, &end->addr)) ||
+	    (c->ip && circuit_nl_put_addr(skb, CIRCUIT_A_END_ADDR, &end->addr)) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_INDEX, end->index) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_RING, c->ctrl ? c->size[nr] : 0) ||
 	    nla_put_u64_64bit(skb, CIRCUIT_A_END_BYTES, bytes, CIRCUIT_A_END_PAD) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_QUEUED, queued) ||
-	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP))) {
+	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP)) ||
+	    (c->leg && circuit_leg_nr(c->leg) == nr && circuit_nl_put_socket(skb, c->leg))) {
 		nla_nest_cancel(skb, nest);
 		return -EMSGSIZE;
 	}
@@ -441,6 +458,8 @@ static const char *called_name(const struct circuit *c)
 {
 	if (c->end[1].line)
 		return c->end[1].line->name;
+	if (c->leg && circuit_leg_nr(c->leg) == 1)
+		return CIRCUIT_TRUNK_LINE;
 	return c->listener ? c->listener->line->name : NULL;
 }
 
@@ -524,6 +543,44 @@ static const struct genl_ops circuit_ops[] = {
 		.flags = GENL_UNS_ADMIN_PERM,
 	},
 	{
+		.cmd = CIRCUIT_CMD_TRUNK_GET,
+		.dumpit = circuit_nl_trunk_dump,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_TRUNK_NEW,
+		.doit = circuit_nl_trunk_new,
+		.policy = circuit_trunk_policy,
+		.maxattr = CIRCUIT_A_TRUNK_MAX,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_TRUNK_DEL,
+		.doit = circuit_nl_trunk_del,
+		.policy = circuit_trunk_policy,
+		.maxattr = CIRCUIT_A_TRUNK_NAME,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_EXPOSE_GET,
+		.dumpit = circuit_nl_expose_dump,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_EXPOSE_NEW,
+		.doit = circuit_nl_expose_new,
+		.policy = circuit_expose_policy,
+		.maxattr = CIRCUIT_A_EXPOSE_MAX,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_EXPOSE_DEL,
+		.doit = circuit_nl_expose_del,
+		.policy = circuit_expose_policy,
+		.maxattr = CIRCUIT_A_EXPOSE_MAX,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
 		.cmd = CIRCUIT_CMD_CIRCUIT_GET,
 		.dumpit = circuit_dump,
 		.policy = circuit_policy,
@@ -536,7 +593,7 @@ static const struct genl_multicast_group circuit_groups[] = {
 	{ .name = CIRCUIT_MCGRP_EVENTS },
 };
 
-static struct genl_family circuit_family __ro_after_init = {
+struct genl_family circuit_family __ro_after_init = {
 	.name = CIRCUIT_FAMILY_NAME,
 	.version = CIRCUIT_FAMILY_VERSION,
 	.netnsok = true,
@@ -570,7 +627,7 @@ static void event_send(struct circuit_exchange *ex, enum circuit_event type, con
 	    (peer && nla_put_string(skb, CIRCUIT_A_EVENT_PEER, peer)) ||
 	    (port && nla_put_u32(skb, CIRCUIT_A_EVENT_PORT, port)) ||
 	    (c && nla_put_u64_64bit(skb, CIRCUIT_A_EVENT_CIRCUIT, c->id, CIRCUIT_A_EVENT_PAD)) ||
-	    (c && c->ip && put_addr(skb, CIRCUIT_A_EVENT_ADDR, &c->end[1].addr)) ||
+	    (c && c->ip && circuit_nl_put_addr(skb, CIRCUIT_A_EVENT_ADDR, &c->end[1].addr)) ||
 	    nla_put_u32(skb, CIRCUIT_A_EVENT_REASON, reason)) {
 		nlmsg_free(skb);
 		return;

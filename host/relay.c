@@ -62,7 +62,7 @@ static void relay_mark(void *arg, u32 index)
 		return;		/* hung up, or never was: marks cost nothing else */
 	far = circuit_far_end(end);
 	if (!READ_ONCE(far->hungup) && READ_ONCE(far->index))
-		circuit_notify(far->line, far->index);
+		circuit_end_notify(far);
 }
 
 static bool relay(struct circuit_window *win)

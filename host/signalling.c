@@ -45,6 +45,9 @@ static const u16 reason_errno[CIRCUIT_REASON_MAX] = {
 	[CIRCUIT_REASON_NO_ADDRESS]		= EHOSTUNREACH,
 	[CIRCUIT_REASON_NOT_YOURS]		= EADDRNOTAVAIL,
 	[CIRCUIT_REASON_TUPLE_IN_USE]		= EADDRNOTAVAIL,
+	[CIRCUIT_REASON_TRUNK]			= ECONNRESET,
+	[CIRCUIT_REASON_NO_TRUNK]		= ENETUNREACH,
+	[CIRCUIT_REASON_HOST_ADDRESS]		= EHOSTUNREACH,
 };
 
 /**
@@ -190,7 +193,7 @@ static void sig_send_owed(struct circuit_end *end)
 	switch (what) {
 	case CIRCUIT_OWE_REFUSED:
 		sig_send_status(end->line, CIRCUIT_SIG_REFUSED, circuit_of_end(end)->ref,
-				circuit_reason_errno(end->reason), end->reason, 0);
+				end->error ?: circuit_reason_errno(end->reason), end->reason, 0);
 		circuit_drop(circuit_of_end(end));
 		break;
 	case CIRCUIT_OWE_SETUP:
@@ -198,7 +201,8 @@ static void sig_send_owed(struct circuit_end *end)
 		break;
 	case CIRCUIT_OWE_RESET:
 		sig_send_status(end->line, CIRCUIT_SIG_RESET, 0,
-				circuit_reason_errno(end->reason), end->reason, end->index);
+				end->error ?: circuit_reason_errno(end->reason), end->reason,
+				end->index);
 		break;
 	}
 }
@@ -233,6 +237,10 @@ void circuit_sig_owe(struct circuit_end *end, u8 what, enum circuit_reason reaso
 {
 	struct circuit_line *line = end->line;
 
+	if (line->is_trunk) {
+		circuit_leg_owe(circuit_of_end(end)->leg, what, reason);
+		return;
+	}
 	if (reason)
 		end->reason = reason;
 	if (!end->owe)

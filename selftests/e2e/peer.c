@@ -26,7 +26,7 @@
  *	peer map FILE			have a page of it mapped until killed
  *
  * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
- * line (and "tcp" before the command of a listening one) makes it TCP.
+ * line (and "tcp" or "tcp6" before the command of a listening one) makes it TCP.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -46,7 +46,7 @@
 #include <fcntl.h>
 #include <linux/circuit.h>
 
-static int use_tcp;
+static int use_tcp;	/* or AF_INET, AF_INET6 */
 static char buf[1 << 18];
 
 static void die(const char *what)
@@ -55,9 +55,38 @@ static void die(const char *what)
 	exit(1);
 }
 
+union address {
+	struct sockaddr any;
+	struct sockaddr_circuit circuit;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+static socklen_t make_address(union address *addr, const char *name, unsigned int port)
+{
+	memset(addr, 0, sizeof(*addr));
+	addr->any.sa_family = use_tcp ?: AF_CIRCUIT;
+	if (use_tcp == AF_INET) {
+		addr->in.sin_port = htons(port);
+		if (name)
+			inet_pton(AF_INET, name, &addr->in.sin_addr);
+		return sizeof(addr->in);
+	}
+	if (use_tcp == AF_INET6) {
+		addr->in6.sin6_port = htons(port);
+		if (name)
+			inet_pton(AF_INET6, name, &addr->in6.sin6_addr);
+		return sizeof(addr->in6);
+	}
+	addr->circuit.sc_port = port;
+	if (name)
+		strncpy(addr->circuit.sc_line, name, sizeof(addr->circuit.sc_line) - 1);
+	return sizeof(addr->circuit);
+}
+
 static int open_socket(void)
 {
-	int s = socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, 0);
+	int s = socket(use_tcp ?: AF_CIRCUIT, SOCK_STREAM, 0);
 
 	if (s < 0)
 		die("socket");
@@ -72,15 +101,15 @@ static int set_rings(int s, int ring)
 
 static int listen_on(unsigned int port, int ring, int backlog)
 {
-	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = port };
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+	union address addr;
 	int s = open_socket(), one = 1;
+	socklen_t len = make_address(&addr, NULL, port);
 
 	if (set_rings(s, ring))
 		die("setsockopt");
 	if (use_tcp)
 		setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(s, use_tcp ? (void *)&in : (void *)&addr, use_tcp ? sizeof(in) : sizeof(addr)))
+	if (bind(s, &addr.any, len))
 		die("bind");
 	if (listen(s, backlog))
 		die("listen");
@@ -90,21 +119,16 @@ static int listen_on(unsigned int port, int ring, int backlog)
 /* The listener may be about to come up: a refused call is repeated for 10 s. */
 static int call_once(const char *line, unsigned int port, int ring)
 {
-	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = port };
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+	union address addr;
+	socklen_t len;
 	int s, err;
 
-	use_tcp = !strncmp(line, "tcp:", 4);
-	s = socket(use_tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM, 0);
+	use_tcp = strncmp(line, "tcp:", 4) ? 0 : strchr(line + 4, ':') ? AF_INET6 : AF_INET;
+	s = socket(use_tcp ?: AF_CIRCUIT, SOCK_STREAM, 0);
 	if (s < 0)
 		return -errno;
-	if (use_tcp)
-		inet_pton(AF_INET, line + 4, &in.sin_addr);
-	else
-		strncpy(addr.sc_line, line, sizeof(addr.sc_line) - 1);
-	if (!set_rings(s, ring) &&
-	    !connect(s, use_tcp ? (void *)&in : (void *)&addr,
-		     use_tcp ? sizeof(in) : sizeof(addr)))
+	len = make_address(&addr, use_tcp ? line + 4 : line, port);
+	if (!set_rings(s, ring) && !connect(s, &addr.any, len))
 		return s;
 	err = errno;
 	close(s);
@@ -517,8 +541,8 @@ int main(int argc, char **argv)
 	const char *what;
 	ssize_t n;
 
-	if (argc > 1 && !strcmp(argv[1], "tcp")) {
-		use_tcp = 1;
+	if (argc > 1 && !strncmp(argv[1], "tcp", 3)) {
+		use_tcp = argv[1][3] ? AF_INET6 : AF_INET;
 		argv++;
 		argc--;
 	}

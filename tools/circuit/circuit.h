@@ -79,6 +79,8 @@ const char *reason_name(uint32_t reason);
 /* one file per object */
 int do_line(int argc, char **argv);
 int do_line_run(int argc, char **argv);
+int do_trunk(int argc, char **argv);
+int do_expose(int argc, char **argv);
 int do_show(int argc, char **argv);
 int do_monitor(int argc, char **argv);
 int do_socks(int argc, char **argv);

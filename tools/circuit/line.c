@@ -64,13 +64,26 @@ static int line_request(uint8_t cmd, int argc, char **argv)
 
 	if (!argc)
 		return usage_error("line: which?");
-	for (n = 1; n < argc; n += 2)	/* before anybody is asked anything */
-		if ((strcmp(argv[n], "addr") ? parse_setting(argc - n, argv + n, &value) :
-		     parse_addr(argc - n, argv + n, &addr)) < 0)
+	for (n = 1; n < argc; n += 2) {	/* before anybody is asked anything */
+		if (!strcmp(argv[n], "trunk"))
+			i = n + 1 < argc ? 0 : -usage_error("line: trunk needs a name");
+		else if (!strcmp(argv[n], "addr"))
+			i = parse_addr(argc - n, argv + n, &addr);
+		else
+			i = parse_setting(argc - n, argv + n, &value);
+		if (i < 0)
 			return EXIT_USAGE;
+	}
 	nlh = nl_request(&nl_operator, cmd, NLM_F_ACK);
 	mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_NAME, argv[0]);
 	for (n = 1; n < argc; n += 2) {
+		if (!strcmp(argv[n], "trunk")) {
+			if (strcmp(argv[n + 1], "none"))
+				mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_TRUNK, argv[n + 1]);
+			else
+				mnl_attr_put(nlh, CIRCUIT_A_LINE_NO_TRUNK, 0, NULL);
+			continue;
+		}
 		if (!strcmp(argv[n], "addr")) {
 			i = parse_addr(argc - n, argv + n, &addr);
 			if (i)
@@ -121,6 +134,16 @@ static void print_addrs(const struct nlmsghdr *nlh)
 			out_newline();
 		any = true;
 		out_item("addr", nl_addr(a, text));
+	}
+	out_list_end();
+	out_list("trunks");
+	mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr)) {
+		if (mnl_attr_get_type(a) != CIRCUIT_A_LINE_TRUNK)
+			continue;
+		if (!any)
+			out_newline();
+		any = true;
+		out_item("trunk", mnl_attr_get_str(a));
 	}
 	out_list_end();
 }

@@ -29,6 +29,10 @@ static const char help[] =
 "  line del NAME                          delete it, and all its circuits\n"
 "  line show [ NAME ]                     lines and what they use\n"
 "  line run NAME -- VMM [ ARG ]...        start a VM attached to a line\n"
+"  trunk add NAME [ host ] [ OPTION VALUE ]...   a way out to the host's TCP\n"
+"  trunk del NAME | trunk show\n"
+"  expose add LINE:PORT on ADDR:PORT [ trunk NAME ]   a listener, on the host's address\n"
+"  expose del ADDR:PORT [ trunk NAME ] | expose show\n"
 "  show [ line NAME ]                     circuits and their two ends\n"
 "  monitor                                what happens, as it happens\n"
 "\n"
@@ -39,7 +43,9 @@ static const char help[] =
 "  redirect { add | del } cgroup PATH     those of a cgroup\n"
 "  exec [ --preload ] -- PROGRAM [ ARG ]...   those of one program\n"
 "\n"
-"  SETTING := window | memory | circuits | pending | listeners | ring | ring-default\n"
+"  SETTING := window | memory | circuits | pending | listeners | ring | ring-default |\n"
+"             addr | trunk; the last two more than once, or 'none'\n"
+"  OPTION  := netns | to | source | congestion | mark | dscp | pacing | user-timeout | mss\n"
 "  VALUE   := a number, with k, M or G for binary multiples\n"
 "  OPTIONS := -j json | -p pretty | -s statistics | -o one line each | -t timestamps\n"
 "             -n NETNS | -b FILE (batch; - is the standard input) | -V | -h\n";
@@ -140,6 +146,8 @@ int parse_size(const char *text, uint64_t *value)
 
 static const struct command commands[] = {
 	{ "line", do_line },
+	{ "trunk", do_trunk },
+	{ "expose", do_expose },
 	{ "show", do_show },
 	{ "monitor", do_monitor },
 	{ "socks", do_socks },

@@ -5,6 +5,59 @@
 #include <string.h>
 #include "circuit.h"
 
+static const char *tcp_state(uint32_t state)
+{
+	static const char *const names[] = {
+		"?", "established", "syn-sent", "syn-recv", "fin-wait-1", "fin-wait-2",
+		"time-wait", "close", "close-wait", "last-ack", "listen", "closing",
+	};
+
+	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
+}
+
+/* The socket of the host's stack that a trunk circuit ends in. */
+static void print_socket(const struct nlattr *end)
+{
+	const struct nlattr *tb[CIRCUIT_A_END_MAX + 1], *s[CIRCUIT_A_SOCKET_MAX + 1];
+	char local[INET6_ADDRSTRLEN], remote[INET6_ADDRSTRLEN];
+	bool v4;
+
+	nl_parse_nested(end, tb, CIRCUIT_A_END_MAX);
+	if (!tb[CIRCUIT_A_END_SOCKET])
+		return;
+	nl_parse_nested(tb[CIRCUIT_A_END_SOCKET], s, CIRCUIT_A_SOCKET_MAX);
+	nl_addr(s[CIRCUIT_A_SOCKET_LOCAL], local);
+	nl_addr(s[CIRCUIT_A_SOCKET_REMOTE], remote);
+	if (opt.json) {
+		out_open_named("socket");
+		out_str("local", "", local);
+		out_u64("local-port", "", nl_u32(s[CIRCUIT_A_SOCKET_LOCAL_PORT]));
+		out_str("remote", "", remote);
+		out_u64("remote-port", "", nl_u32(s[CIRCUIT_A_SOCKET_REMOTE_PORT]));
+	} else {
+		v4 = s[CIRCUIT_A_SOCKET_LOCAL] &&
+		     mnl_attr_get_payload_len(s[CIRCUIT_A_SOCKET_LOCAL]) == 4;
+		out_newline();
+		if (tb[CIRCUIT_A_END_TRUNK])
+			out_text("trunk %s:", nl_str(tb[CIRCUIT_A_END_TRUNK]));
+		out_text(v4 ? "tcp %s:%u %s:%u" : "tcp [%s]:%u [%s]:%u", local,
+			 nl_u32(s[CIRCUIT_A_SOCKET_LOCAL_PORT]), remote,
+			 nl_u32(s[CIRCUIT_A_SOCKET_REMOTE_PORT]));
+	}
+	out_str("state", "", tcp_state(nl_u32(s[CIRCUIT_A_SOCKET_STATE])));
+	if (opt.stats || opt.json) {
+		out_str("congestion", "", nl_str(s[CIRCUIT_A_SOCKET_CONGESTION]));
+		out_u64("rtt-us", "rtt-us", nl_u32(s[CIRCUIT_A_SOCKET_RTT]));
+		out_u64("cwnd", "cwnd", nl_u32(s[CIRCUIT_A_SOCKET_CWND]));
+		out_u64("retrans", "retrans", nl_u32(s[CIRCUIT_A_SOCKET_RETRANS]));
+		out_u64("unacked", "unacked", nl_u32(s[CIRCUIT_A_SOCKET_UNACKED]));
+		out_size("delivery-rate", "delivery-rate",
+			 nl_u64(s[CIRCUIT_A_SOCKET_DELIVERY_RATE]));
+	}
+	if (opt.json)
+		out_close_named();
+}
+
 static void print_end(const char *key, const struct nlattr *nest)
 {
 	const struct nlattr *tb[CIRCUIT_A_END_MAX + 1];
@@ -33,6 +86,9 @@ static void print_end(const char *key, const struct nlattr *nest)
 	out_u64("bytes", "", nl_u64(tb[CIRCUIT_A_END_BYTES]));
 	out_u64("queued", "", nl_u32(tb[CIRCUIT_A_END_QUEUED]));
 	out_bool("hungup", "", tb[CIRCUIT_A_END_HUNGUP] != NULL);
+	if (tb[CIRCUIT_A_END_TRUNK])
+		out_str("trunk", "", nl_str(tb[CIRCUIT_A_END_TRUNK]));
+	print_socket(nest);
 	out_close_named();
 }
 
@@ -68,6 +124,8 @@ static int print_circuit(const struct nlmsghdr *nlh, void *data)
 		out_newline();
 		print_traffic("->", tb[CIRCUIT_A_CIRCUIT_CALLER]);
 		print_traffic("<-", tb[CIRCUIT_A_CIRCUIT_CALLED]);
+		print_socket(tb[CIRCUIT_A_CIRCUIT_CALLER]);
+		print_socket(tb[CIRCUIT_A_CIRCUIT_CALLED]);
 	}
 	out_close();
 	return MNL_CB_OK;

@@ -95,6 +95,11 @@ struct sockaddr_circuit {
  *	its line has none of that family (EADDRNOTAVAIL)
  * @CIRCUIT_REASON_TUPLE_IN_USE: there is a circuit between these two addresses and
  *	ports, or no port is left to be given (EADDRNOTAVAIL)
+ * @CIRCUIT_REASON_TRUNK: the host's stack has refused or ended the connection; the
+ *	errno is its own
+ * @CIRCUIT_REASON_NO_TRUNK: the network namespace of the trunk is gone (ENETUNREACH)
+ * @CIRCUIT_REASON_HOST_ADDRESS: the address is the host's own, and the trunk does not
+ *	lead there (EHOSTUNREACH)
  * @CIRCUIT_REASON_MAX: not a reason; the number of those that the operator gives
  * @CIRCUIT_REASON_NO_OPERATOR: this machine has no line, or none that is up
  * @CIRCUIT_REASON_THIS_MACHINE: the address is one of this machine's, or none of a
@@ -127,6 +132,9 @@ enum circuit_reason {
 	CIRCUIT_REASON_NO_ADDRESS,
 	CIRCUIT_REASON_NOT_YOURS,
 	CIRCUIT_REASON_TUPLE_IN_USE,
+	CIRCUIT_REASON_TRUNK,
+	CIRCUIT_REASON_NO_TRUNK,
+	CIRCUIT_REASON_HOST_ADDRESS,
 	CIRCUIT_REASON_MAX,
 
 	CIRCUIT_REASON_NO_OPERATOR = 64,

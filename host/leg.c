@@ -1,0 +1,778 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Legs: the ends of circuits that are sockets of the host's stack.
+ *
+ *	DIALS --> RINGS --+			     a guest calls the world
+ *			  +--> TALKS --> GONE
+ *		  WAITS --+			     the world calls a guest
+ *
+ * A leg is the other kernel's end of a trunk call: it has the rings of the circuit as
+ * a guest has, and a TCP socket instead of a program. What the guest writes goes from
+ * the ring to the socket, what the socket receives goes straight into the ring. Both
+ * stop when the other side does not take any more, and go on when it says that it
+ * does: the ring by a mark of its guest, the socket by its callbacks.
+ *
+ * All of it is done by the leg's work, one at a time: it owns the socket, the rings
+ * and the state, and hangs up for the leg. Others only leave a note (a call that came
+ * to nothing, a reset, a mark) and queue it. A queued work holds a reference, the
+ * circuit another.
+ *
+ * As far as the socket is concerned a guest is a program: FIN, RST and errors are
+ * passed on both ways; a guest that has hung up has closed the socket, one whose VM
+ * has died has been killed. What it had written before is still sent, for as long as
+ * the far side acknowledges some of it every LINGER seconds.
+ */
+#include <linux/in.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+#include <net/ipv6.h>
+#include <net/tcp.h>
+#include "host.h"
+
+/* Bytes each way before others get their turn. */
+#define QUANTUM		(256u << 10)
+#define LINGER		60
+
+enum leg_state {
+	LEG_DIALS,
+	LEG_RINGS,
+	LEG_WAITS,
+	LEG_TALKS,
+	LEG_GONE,
+};
+
+/**
+ * struct circuit_leg - one leg
+ * @ref: see above
+ * @rcu: for marks
+ * @work: see above
+ * @ex: the exchange, referenced
+ * @c: the circuit; set until it is freed, under the exchange's lock
+ * @nr: which end of it
+ * @state: of the work's, but for the step from RINGS or WAITS to TALKS, which is made
+ *	under the exchange's lock
+ * @reset: enum circuit_reason, when the far end is gone; under the exchange's lock
+ * @trunk: the trunk, referenced, or NULL
+ * @exp: the exposure that it came from, referenced, while it waits
+ * @net: where to call, referenced, until then
+ * @dst: whom
+ * @port: at which port
+ * @sock: the socket; changes under the exchange's lock
+ * @tx: to the guest
+ * @rx: from the guest
+ * @fin_out: the guest's FIN was passed on
+ * @fin_in: the socket's FIN was passed on
+ * @lingers: the guest has hung up
+ * @error: errno that the socket has given instead of taking data
+ * @native: the callbacks of the socket as they were
+ */
+struct circuit_leg {
+	struct kref		ref;
+	struct rcu_head		rcu;
+	struct work_struct	work;
+	struct circuit_exchange	*ex;
+	struct circuit		*c;
+	u8			nr;
+	enum leg_state		state;
+	u8			reset;
+	struct circuit_trunk	*trunk;
+	struct circuit_exposure	*exp;
+	struct net		*net;
+	struct in6_addr		dst;
+	u16			port;
+	struct socket		*sock;
+	struct circuit_tx	tx;
+	struct circuit_rx	rx;
+	bool			fin_out;
+	bool			fin_in;
+	bool			lingers;
+	int			error;
+	struct {
+		void	(*state_change)(struct sock *sk);
+		void	(*data_ready)(struct sock *sk);
+		void	(*error_report)(struct sock *sk);
+		void	(*write_space)(struct sock *sk);
+	} native;
+};
+
+static void leg_release(struct kref *ref)
+{
+	struct circuit_leg *leg = container_of(ref, struct circuit_leg, ref);
+
+	kfree_rcu(leg, rcu);
+	module_put(THIS_MODULE);
+}
+
+static void leg_put(struct circuit_leg *leg)
+{
+	kref_put(&leg->ref, leg_release);
+}
+
+/**
+ * circuit_leg_kick - have a leg's work done
+ * @leg: the leg, protected by RCU or by a reference
+ *
+ * Context: any but the wake-up of an eventfd.
+ */
+void circuit_leg_kick(struct circuit_leg *leg)
+{
+	if (kref_get_unless_zero(&leg->ref) && !queue_work(circuit_trunk_wq, &leg->work))
+		leg_put(leg);
+}
+
+/* --- the socket ------------------------------------------------------------------------ */
+
+static void leg_event(struct sock *sk)
+{
+	struct circuit_leg *leg;
+
+	read_lock_bh(&sk->sk_callback_lock);
+	leg = sk->sk_user_data;
+	if (leg)
+		circuit_leg_kick(leg);
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
+static void leg_write_space(struct sock *sk)
+{
+	struct socket *sock = sk->sk_socket;
+
+	if (!sk_stream_is_writeable(sk) || !sock)
+		return;
+	clear_bit(SOCK_NOSPACE, &sock->flags);
+	leg_event(sk);
+}
+
+static void leg_hook(struct circuit_leg *leg, struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	leg->native.state_change = sk->sk_state_change;
+	leg->native.data_ready = sk->sk_data_ready;
+	leg->native.error_report = sk->sk_error_report;
+	leg->native.write_space = sk->sk_write_space;
+	sk->sk_user_data = leg;
+	sk->sk_state_change = leg_event;
+	sk->sk_data_ready = leg_event;
+	sk->sk_error_report = leg_event;
+	sk->sk_write_space = leg_write_space;
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+static void leg_unhook(struct circuit_leg *leg, struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_user_data == leg) {
+		sk->sk_user_data = NULL;
+		sk->sk_state_change = leg->native.state_change;
+		sk->sk_data_ready = leg->native.data_ready;
+		sk->sk_error_report = leg->native.error_report;
+		sk->sk_write_space = leg->native.write_space;
+	}
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+static int leg_sockaddr(const struct in6_addr *addr, u16 port, struct sockaddr_storage *ss)
+{
+	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
+	struct sockaddr_in *sin = (struct sockaddr_in *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	if (ipv6_addr_v4mapped(addr)) {
+		sin->sin_family = AF_INET;
+		sin->sin_port = htons(port);
+		sin->sin_addr.s_addr = addr->s6_addr32[3];
+		return sizeof(*sin);
+	}
+	sin6->sin6_family = AF_INET6;
+	sin6->sin6_port = htons(port);
+	sin6->sin6_addr = *addr;
+	return sizeof(*sin6);
+}
+
+static void leg_address(const struct sockaddr_storage *ss, struct in6_addr *addr, u16 *port)
+{
+	const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)ss;
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)ss;
+
+	if (ss->ss_family == AF_INET) {
+		ipv6_addr_set_v4mapped(sin->sin_addr.s_addr, addr);
+		*port = ntohs(sin->sin_port);
+	} else {
+		*addr = sin6->sin6_addr;
+		*port = ntohs(sin6->sin6_port);
+	}
+}
+
+/* --- the end of a leg -------------------------------------------------------------------- */
+
+/* Close the socket as a program would: with RST if @abort, else as TCP sees fit. */
+static void leg_close(struct circuit_leg *leg, bool abort)
+{
+	struct socket *sock = leg->sock;
+
+	leg->state = LEG_GONE;
+	if (leg->net)
+		put_net(leg->net);
+	leg->net = NULL;
+	mutex_lock(&leg->ex->lock);
+	leg->sock = NULL;
+	mutex_unlock(&leg->ex->lock);
+	if (sock) {
+		leg_unhook(leg, sock);
+		if (abort)
+			sock_no_linger(sock->sk);
+		sock_release(sock);
+	}
+	if (leg->trunk)
+		atomic_dec(&leg->trunk->circuits);
+	circuit_trunk_put(leg->trunk);
+	leg->trunk = NULL;
+	if (leg->exp)
+		circuit_exposure_done(leg->exp, true);
+	leg->exp = NULL;
+	/* Not by whoever drops the last reference, which may be an interrupt. */
+	circuit_exchange_put(leg->ex);
+	leg->ex = NULL;
+}
+
+/*
+ * The leg has hung up. @flags say how: CIRCUIT_TX_FIN, or CIRCUIT_TX_RST for @reason
+ * and @error. Abort: the socket is through with it, too, or it shall be.
+ */
+static void leg_hangup(struct circuit_leg *leg, u32 flags, enum circuit_reason reason, int error,
+		       bool abort)
+{
+	struct circuit_end *end = &leg->c->end[leg->nr];
+
+	circuit_rx_close(&leg->rx);
+	circuit_tx_flag(&leg->tx, flags, leg->fin_in ? CIRCUIT_TX_FIN : 0);
+	mutex_lock(&leg->ex->lock);
+	circuit_far_end(end)->error = error;
+	circuit_hangup(end, reason);
+	mutex_unlock(&leg->ex->lock);
+	leg_close(leg, abort);
+}
+
+/* A guest does what it may not do with a ring. */
+static void leg_violation(struct circuit_leg *leg)
+{
+	struct circuit_end *far = circuit_far_end(&leg->c->end[leg->nr]);
+
+	circuit_line_count(far->line, violations);
+	leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_VIOLATION, 0, true);
+}
+
+/* --- before there is a circuit -------------------------------------------------------------- */
+
+/* Has the call been given up, or refused? */
+static bool leg_alone(struct circuit_leg *leg)
+{
+	bool alone;
+
+	mutex_lock(&leg->ex->lock);
+	alone = !leg->c;
+	mutex_unlock(&leg->ex->lock);
+	if (alone)
+		leg_close(leg, true);
+	return alone;
+}
+
+static void leg_failed(struct circuit_leg *leg, enum circuit_reason reason, int err)
+{
+	atomic64_inc(&leg->trunk->refused);
+	mutex_lock(&leg->ex->lock);
+	if (leg->c)
+		circuit_call_failed(leg->c, reason, -err);
+	mutex_unlock(&leg->ex->lock);
+	leg_close(leg, true);
+}
+
+static int leg_connect(struct circuit_leg *leg)
+{
+	bool v6 = !ipv6_addr_v4mapped(&leg->dst);
+	const struct in6_addr *source = &leg->trunk->cfg.source[v6];
+	struct sockaddr_storage ss;
+	struct socket *sock;
+	int err, len, yes = 1;
+
+	/* A program's socket in all respects: it holds its namespace, and outlives us. */
+	err = __sock_create(leg->net, v6 ? AF_INET6 : AF_INET, SOCK_STREAM, IPPROTO_TCP, &sock, 0);
+	if (err)
+		return err;
+	mutex_lock(&leg->ex->lock);
+	leg->sock = sock;
+	mutex_unlock(&leg->ex->lock);
+	put_net(leg->net);
+	leg->net = NULL;
+	err = circuit_trunk_setup(leg->trunk, sock);
+	if (err)
+		return err;
+	if (!ipv6_addr_any(source)) {
+		/* The port is chosen when it is known whom it has to be unique for. */
+		err = sock->ops->setsockopt(sock, SOL_IP, IP_BIND_ADDRESS_NO_PORT,
+					    KERNEL_SOCKPTR(&yes), sizeof(yes));
+		if (err)
+			return err;
+		len = leg_sockaddr(source, 0, &ss);
+		err = kernel_bind(sock, (struct compat_sockaddr *)&ss, len);
+		if (err)
+			return err;
+	}
+	leg_hook(leg, sock);
+	len = leg_sockaddr(&leg->dst, leg->port, &ss);
+	return kernel_connect(sock, (struct compat_sockaddr *)&ss, len, O_NONBLOCK);
+}
+
+static void leg_dial(struct circuit_leg *leg)
+{
+	enum circuit_reason reason = CIRCUIT_REASON_TRUNK;
+	int err = -EHOSTUNREACH;
+
+	if (leg_alone(leg))
+		return;
+	if (!leg->net) {
+		reason = CIRCUIT_REASON_NO_TRUNK;
+		err = -ENETUNREACH;
+	} else if (!circuit_trunk_reaches(leg->trunk, leg->net, &leg->dst)) {
+		reason = CIRCUIT_REASON_HOST_ADDRESS;
+	} else {
+		err = leg_connect(leg);
+	}
+	if (err && err != -EINPROGRESS) {
+		leg_failed(leg, reason, err);
+		return;
+	}
+	leg->state = LEG_RINGS;
+	circuit_leg_kick(leg);		/* what has happened before may have been missed */
+}
+
+static void leg_rings(struct circuit_leg *leg)
+{
+	struct sock *sk = leg->sock->sk;
+
+	if (leg_alone(leg))
+		return;
+	switch (inet_sk_state_load(sk)) {
+	case TCP_SYN_SENT:
+	case TCP_SYN_RECV:
+		return;
+	case TCP_CLOSE:
+		leg_failed(leg, CIRCUIT_REASON_TRUNK, sock_error(sk) ?: -ECONNREFUSED);
+		return;
+	}
+	leg->sock->state = SS_CONNECTED;
+	mutex_lock(&leg->ex->lock);
+	if (leg->c)
+		circuit_call_answered(leg->c);
+	mutex_unlock(&leg->ex->lock);
+	/* It talks now, or there was no room for it. */
+	if (smp_load_acquire(&leg->state) != LEG_TALKS)
+		leg_close(leg, true);
+	else
+		circuit_leg_kick(leg);
+}
+
+/* --- data ----------------------------------------------------------------------------------- */
+
+enum leg_turn {
+	LEG_WAITING,	/* somebody will kick */
+	LEG_MORE,	/* the quantum is used up */
+	LEG_FAILED,	/* the leg has hung up */
+};
+
+/* From the ring to the socket. */
+static enum leg_turn leg_send(struct circuit_leg *leg)
+{
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
+	u32 quantum = QUANTUM;
+	bool notify = false;
+	struct kvec vec[2];
+	int flags, avail, n;
+
+	while (!leg->fin_out) {
+		struct circuit_span s;
+
+		/* Before the data: after FIN there is no more of it. */
+		flags = circuit_rx_flags(&leg->rx);
+		avail = circuit_rx_avail(&leg->rx);
+		if (unlikely(flags < 0 || avail < 0)) {
+			leg_violation(leg);
+			return LEG_FAILED;
+		}
+		if (unlikely(flags & CIRCUIT_TX_RST)) {
+			leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET, 0, true);
+			return LEG_FAILED;
+		}
+		if (!avail) {
+			if (flags & CIRCUIT_TX_FIN) {
+				leg->fin_out = true;
+				kernel_sock_shutdown(leg->sock, SHUT_WR);
+				break;
+			}
+			circuit_rx_arm(&leg->rx, 1);
+			if (!circuit_rx_avail(&leg->rx) && !circuit_rx_flags(&leg->rx))
+				break;
+			continue;
+		}
+		if (!quantum)
+			break;
+		avail = min_t(u32, avail, quantum);
+		s = circuit_rx_span(&leg->rx, 0, avail);
+		vec[0].iov_base = (void *)leg->rx.data + s.off[0];
+		vec[0].iov_len = s.len[0];
+		vec[1].iov_base = (void *)leg->rx.data;
+		vec[1].iov_len = s.len[1];
+		n = kernel_sendmsg(leg->sock, &msg, vec, s.len[1] ? 2 : 1, avail);
+		if (n == -EAGAIN)
+			break;
+		if (unlikely(n <= 0)) {
+			/* What it has received before is still to be read. */
+			leg->error = n == -EPIPE || !n ? ECONNRESET : -n;
+			leg->fin_out = true;
+			break;
+		}
+		quantum -= n;
+		notify |= circuit_rx_release(&leg->rx, n);
+	}
+	if (notify)
+		circuit_end_notify(circuit_far_end(&leg->c->end[leg->nr]));
+	return quantum ? LEG_WAITING : LEG_MORE;
+}
+
+/* From the socket to the ring. */
+static enum leg_turn leg_receive(struct circuit_leg *leg)
+{
+	struct msghdr msg = {};
+	u32 quantum = QUANTUM;
+	bool notify = false;
+	struct kvec vec[2];
+	int space, n;
+
+	while (!leg->fin_in) {
+		struct circuit_span s;
+
+		space = circuit_tx_space(&leg->tx);
+		if (unlikely(space < 0)) {
+			leg_violation(leg);
+			return LEG_FAILED;
+		}
+		if (!space) {
+			circuit_tx_arm(&leg->tx, leg->tx.size / 4);
+			if (!circuit_tx_space(&leg->tx))
+				break;
+			continue;
+		}
+		if (!quantum)
+			break;
+		space = min_t(u32, space, quantum);
+		s = circuit_tx_span(&leg->tx, space);
+		vec[0].iov_base = leg->tx.data + s.off[0];
+		vec[0].iov_len = s.len[0];
+		vec[1].iov_base = leg->tx.data;
+		vec[1].iov_len = s.len[1];
+		n = kernel_recvmsg(leg->sock, &msg, vec, s.len[1] ? 2 : 1, space, MSG_DONTWAIT);
+		if (n > 0) {
+			quantum -= n;
+			notify |= circuit_tx_publish(&leg->tx, n);
+			continue;
+		}
+		if (n == -EAGAIN)
+			break;
+		if (!n)
+			n = -leg->error;
+		if (n) {
+			leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_TRUNK, -n, true);
+			return LEG_FAILED;
+		}
+		leg->fin_in = true;
+		circuit_tx_flag(&leg->tx, CIRCUIT_TX_FIN, 0);
+		notify = true;
+	}
+	if (notify)
+		circuit_end_notify(circuit_far_end(&leg->c->end[leg->nr]));
+	return quantum ? LEG_WAITING : LEG_MORE;
+}
+
+/*
+ * The guest has closed its socket. Once everything is TCP's, the rest is as well; what
+ * arrives now would not be read by anybody.
+ */
+static void leg_linger(struct circuit_leg *leg)
+{
+	struct sock *sk = leg->sock->sk;
+	bool unread;
+
+	if (!leg->lingers)
+		tcp_sock_set_user_timeout(sk, LINGER * MSEC_PER_SEC);
+	leg->lingers = true;
+	lock_sock(sk);
+	unread = tcp_inq(sk) > 0;
+	release_sock(sk);
+	if (unread || leg->error || READ_ONCE(sk->sk_err))
+		leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET, 0, true);
+	else if (leg->fin_out)
+		leg_hangup(leg, CIRCUIT_TX_FIN, CIRCUIT_REASON_NONE, 0, false);
+}
+
+static void leg_talks(struct circuit_leg *leg)
+{
+	struct circuit_end *far = circuit_far_end(&leg->c->end[leg->nr]);
+	enum leg_turn out, in = LEG_WAITING;
+	bool hungup;
+	u8 reset;
+
+	/* Both are said after the last that was written to the ring. */
+	reset = smp_load_acquire(&leg->reset);
+	hungup = smp_load_acquire(&far->hungup);
+	if (reset) {
+		leg_hangup(leg, CIRCUIT_TX_RST, reset, 0, true);
+		return;
+	}
+	out = leg_send(leg);
+	if (out == LEG_FAILED)
+		return;
+	if (hungup) {
+		leg_linger(leg);
+		if (leg->state == LEG_GONE)
+			return;
+	} else {
+		in = leg_receive(leg);
+		if (in == LEG_FAILED)
+			return;
+		if (leg->fin_in && !leg->error)
+			leg->error = -sock_error(leg->sock->sk);
+		if (leg->fin_in && leg->error) {
+			leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_TRUNK, leg->error, true);
+			return;
+		}
+	}
+	if (out == LEG_MORE || in == LEG_MORE)
+		circuit_leg_kick(leg);
+}
+
+static void leg_work(struct work_struct *work)
+{
+	struct circuit_leg *leg = container_of(work, struct circuit_leg, work);
+
+	/* Pairs with circuit_leg_owe(): the rings are there. */
+	switch (smp_load_acquire(&leg->state)) {
+	case LEG_DIALS:
+		leg_dial(leg);
+		break;
+	case LEG_RINGS:
+		leg_rings(leg);
+		break;
+	case LEG_WAITS:
+		leg_alone(leg);
+		break;
+	case LEG_TALKS:
+		leg_talks(leg);
+		break;
+	case LEG_GONE:
+		break;
+	}
+	leg_put(leg);
+}
+
+/* --- what others see ------------------------------------------------------------------------- */
+
+static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit_trunk *trunk)
+{
+	struct circuit_leg *leg = kzalloc(sizeof(*leg), GFP_KERNEL_ACCOUNT);
+
+	if (!leg)
+		return NULL;
+	kref_init(&leg->ref);
+	INIT_WORK(&leg->work, leg_work);
+	leg->ex = circuit_exchange_get(ex);
+	if (trunk) {
+		leg->trunk = circuit_trunk_get(trunk);
+		atomic64_inc(&trunk->calls);
+		atomic_inc(&trunk->circuits);
+	}
+	__module_get(THIS_MODULE);
+	return leg;
+}
+
+/**
+ * circuit_leg_join - a leg becomes an end of a circuit
+ * @leg: the leg
+ * @c: the circuit; its exchange is locked
+ * @nr: which end
+ */
+void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr)
+{
+	kref_get(&leg->ref);
+	leg->c = c;
+	leg->nr = nr;
+	c->leg = leg;
+}
+
+/**
+ * circuit_leg_dial - call somebody who is not on a line
+ * @c: the call; @end[1] says whom. Its exchange is locked
+ * @trunk: the way there
+ *
+ * The call is answered later, by circuit_call_answered() or circuit_call_failed().
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk)
+{
+	struct circuit_exchange *ex = c->end[0].line->ex;
+	struct circuit_leg *leg = leg_alloc(ex, trunk);
+
+	if (!leg)
+		return -ENOMEM;
+	leg->state = LEG_DIALS;
+	leg->net = circuit_trunk_net(trunk, ex);
+	leg->dst = c->end[1].addr;
+	leg->port = c->end[1].port;
+	circuit_leg_join(leg, c, 1);
+	circuit_leg_kick(leg);
+	leg_put(leg);
+	return 0;
+}
+
+/**
+ * circuit_leg_accept - a call of the world's for a guest
+ * @exp: where it has come in; its exchange is not locked
+ * @sock: the connection, consumed
+ *
+ * Return: 0, or a negative errno if the call was refused.
+ */
+int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock)
+{
+	struct circuit_exchange *ex = exp->ex;
+	struct sockaddr_storage ss;
+	struct circuit_leg *leg;
+	struct in6_addr addr;
+	int err = -ENOMEM;
+	u16 port;
+
+	leg = leg_alloc(ex, exp->trunk);
+	if (!leg) {
+		sock_no_linger(sock->sk);
+		sock_release(sock);
+		return err;
+	}
+	compat_net_refcnt_upgrade(sock->sk);
+	leg->state = LEG_WAITS;
+	leg->sock = sock;
+	leg->exp = circuit_exposure_wait(exp);
+	leg_hook(leg, sock);
+	err = kernel_getpeername(sock, (struct sockaddr *)&ss);
+	if (err < 0)
+		goto refuse;
+	leg_address(&ss, &addr, &port);
+	mutex_lock(&ex->lock);
+	err = -ECONNREFUSED;
+	if (exp->line)
+		err = circuit_call_from_trunk(exp->line, exp->port, leg, &addr, port);
+	mutex_unlock(&ex->lock);
+refuse:
+	/* Connected, or waiting, or nothing came of it. */
+	circuit_leg_kick(leg);
+	leg_put(leg);
+	return err;
+}
+
+/**
+ * circuit_leg_leave - a leg's circuit is about to be freed
+ * @leg: the leg; its exchange is locked
+ *
+ * If the leg has not hung up by itself, it closes its socket.
+ */
+void circuit_leg_leave(struct circuit_leg *leg)
+{
+	leg->c = NULL;
+	circuit_leg_kick(leg);
+	leg_put(leg);
+}
+
+/**
+ * circuit_leg_owe - tell a leg what a guest would be told
+ * @leg: the leg; its exchange is locked
+ * @what: one of CIRCUIT_OWE_*
+ * @reason: for REFUSED and RESET
+ */
+void circuit_leg_owe(struct circuit_leg *leg, u8 what, enum circuit_reason reason)
+{
+	struct circuit *c = leg->c;
+	void *data;
+
+	switch (what) {
+	case CIRCUIT_OWE_REFUSED:
+		circuit_drop(c);
+		return;
+	case CIRCUIT_OWE_SETUP:
+		data = c->ctrl + 1;
+		circuit_ring_init(&leg->tx, &leg->rx, c->ctrl, data, c->size[0],
+				  data + c->size[0], c->size[1], leg->nr);
+		if (leg->exp)
+			circuit_exposure_done(leg->exp, false);
+		leg->exp = NULL;
+		smp_store_release(&leg->state, LEG_TALKS);
+		break;
+	case CIRCUIT_OWE_RESET:
+		smp_store_release(&leg->reset, reason);
+		break;
+	}
+	circuit_leg_kick(leg);
+}
+
+/**
+ * circuit_leg_trunk - the name of a leg's trunk
+ * @leg: a leg that has a circuit; its exchange is locked
+ *
+ * Return: the name, or NULL if the leg has come in without one, or hung up.
+ */
+const char *circuit_leg_trunk(const struct circuit_leg *leg)
+{
+	return leg->sock && leg->trunk ? leg->trunk->name : NULL;
+}
+
+/**
+ * circuit_leg_nr - which end of its circuit a leg is
+ * @leg: a leg that has a circuit
+ */
+unsigned int circuit_leg_nr(const struct circuit_leg *leg)
+{
+	return leg->nr;
+}
+
+/**
+ * circuit_leg_info - what there is to say of a leg's socket
+ * @leg: a leg that has a circuit; its exchange is locked
+ * @info: filled in
+ *
+ * Return: false if there is no socket.
+ */
+bool circuit_leg_info(struct circuit_leg *leg, struct circuit_socket_info *info)
+{
+	struct sockaddr_storage ss;
+	struct socket *sock = leg->sock;
+
+	memset(info, 0, sizeof(*info));
+	if (!sock)
+		return false;
+	if (kernel_getsockname(sock, (struct sockaddr *)&ss) >= 0)
+		leg_address(&ss, &info->local, &info->local_port);
+	info->remote = leg->dst;
+	info->remote_port = leg->port;
+	if (kernel_getpeername(sock, (struct sockaddr *)&ss) >= 0)
+		leg_address(&ss, &info->remote, &info->remote_port);
+	info->state = inet_sk_state_load(sock->sk);
+	tcp_get_info(sock->sk, &info->info);
+	lock_sock(sock->sk);
+	if (inet_csk(sock->sk)->icsk_ca_ops)
+		strscpy(info->congestion, inet_csk(sock->sk)->icsk_ca_ops->name,
+			sizeof(info->congestion));
+	release_sock(sock->sk);
+	return true;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of the generic-netlink family have from each other.
+ */
+#ifndef _CIRCUIT_HOST_NETLINK_H
+#define _CIRCUIT_HOST_NETLINK_H
+
+#include <net/genetlink.h>
+#include "host.h"
+
+/* netlink.c */
+extern struct genl_family circuit_family;
+int circuit_nl_name(struct nlattr *attr, char *name, struct netlink_ext_ack *extack);
+bool circuit_nl_addr(const struct nlattr *attr, struct in6_addr *addr);
+int circuit_nl_put_addr(struct sk_buff *skb, int attr, const struct in6_addr *addr);
+
+/* netlink_trunk.c */
+extern const struct nla_policy circuit_trunk_policy[CIRCUIT_A_TRUNK_MAX + 1];
+extern const struct nla_policy circuit_expose_policy[CIRCUIT_A_EXPOSE_MAX + 1];
+int circuit_nl_trunk_new(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_trunk_del(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_trunk_dump(struct sk_buff *skb, struct netlink_callback *cb);
+int circuit_nl_expose_new(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_expose_del(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_expose_dump(struct sk_buff *skb, struct netlink_callback *cb);
+int circuit_nl_put_socket(struct sk_buff *skb, struct circuit_leg *leg);
+int circuit_nl_line_trunks(struct circuit_line *line, struct genl_info *info);
+
+#endif /* _CIRCUIT_HOST_NETLINK_H */

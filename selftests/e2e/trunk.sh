@@ -1,0 +1,301 @@
+# shellcheck shell=bash disable=SC1091
+# SPDX-License-Identifier: GPL-2.0
+#
+# trunk - guests and the world outside of the exchange, over the host's TCP. The world is a network
+# namespace of the host's behind a veth, where programs are as native as can be.
+#
+# lab: --timeout 1200
+. "$TOP/selftests/e2e/common.sh"
+
+PEER=$(dirname "$CIRCUIT")/../tests/peer
+V4=192.0.2.2 V6=2001:db8::2
+
+out() { ip netns exec out "$@"; }
+# world ID CMD...: something that runs there while guests call it.
+world() {
+	local id=$1
+	shift
+	ip netns exec out "$@" >"$LAB_RUN/world.$id" 2>&1 </dev/null {LAB_OUT}>&- &
+	echo $! >"$LAB_RUN/world.$id.pid"
+}
+world_log() { cat "$LAB_RUN/world.$1"; }
+world_end() { # ID: its output, once it has ended by itself
+	wait_for 60 world_gone "$1"
+	world_log "$1"
+}
+world_gone() { ! lab_running "$(<"$LAB_RUN/world.$1.pid")"; }
+world_kill() { kill -KILL "$(<"$LAB_RUN/world.$1.pid")" && wait_for 10 world_gone "$1"; }
+world_listens() { # PORT
+	wait_for 10 sh -c "ip netns exec out ss -Hltn sport = :$1 | grep -q ."
+}
+
+namespace() { # NAME NUMBER: with an Ethernet to the host, 192.0.NUMBER.0/24
+	ip netns add "$1"
+	ip link add "to-$1" type veth peer name eth0 netns "$1"
+	echo 0 >"/proc/sys/net/ipv6/conf/to-$1/accept_dad"
+	ip netns exec "$1" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad'
+	ip address add "192.0.$2.1/24" dev "to-$1"
+	ip address add "2001:db8:$2::1/64" dev "to-$1"
+	ip -n "$1" address add "192.0.$2.2/24" dev eth0
+	ip -n "$1" address add "2001:db8:$2::2/64" dev eth0
+	ip link set "to-$1" up
+	ip -n "$1" link set eth0 up
+	ip -n "$1" link set lo up
+}
+
+setup() {
+	guests_up g1 g2
+	namespace out 2
+	ip address add 2001:db8::1/64 dev to-out
+	ip -n out address add 2001:db8::2/64 dev eth0
+	"$CIRCUIT" trunk add wan
+	"$CIRCUIT" line set g1 addr 10.77.0.1 addr fd00:77::1 trunk wan
+	"$CIRCUIT" line set g2 addr 10.77.0.2
+	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
+	guest_exec g2 "echo 1 >/proc/sys/net/circuit/redirect"
+	wait_for 10 busybox ping -c 1 -W 1 $V4
+}
+
+# says GUEST TEXT ARG...: peer fails there, and says so.
+says() {
+	local guest=$1 text=$2 out
+	shift 2
+	if out=$(guest_exec "$guest" "peer $*" 2>&1); then
+		echo "it worked: $out"
+		return 1
+	fi
+	grep -q "$text" <<<"$out" || { echo "$out"; return 1; }
+}
+
+trunk_transfer() { # ADDRESS BYTES
+	local port=$((RANDOM + 2000)) here there v6=
+	[[ $1 != *:* ]] || v6=6
+	world swap "$PEER" "tcp$v6" swap-listen "$port" "$2"
+	world_listens "$port"
+	here=$(guest_exec -t 170 g1 "peer swap tcp:$1 $port $2")
+	there=$(world_end swap)
+	expect "${here% *}" "${there#* }" "checksum one way"
+	expect "${here#* }" "${there% *}" "checksum the other way"
+}
+
+# What the program is told, and what circuit(8) tells.
+addresses() {
+	local json
+	world echo "$PEER" tcp echo 7
+	world_listens 7
+	guest_bg g1 nc "tail -f /dev/null | nc $V4 7"
+	wait_for 10 sh -c "'$CIRCUIT' -j show | grep -q '\"trunk\":\"wan\"'"
+	"$CIRCUIT" -s show
+	json=$("$CIRCUIT" -j show)
+	expect 192.0.2.1 "$(json_get "${json#*\"socket\"}" local)"
+	expect $V4 "$(json_get "${json#*\"socket\"}" remote)"
+	expect established "$(json_get "${json#*\"socket\"}" state)"
+	guest_exec g1 "circuit -o socks" | grep "estab circuit 10.77.0.1:[0-9]* -> $V4:7 "
+	"$CIRCUIT" -s trunk show | grep 'circuits 1'
+	guest_bg_kill g1 nc
+	wait_for 10 line_idle g1
+	world_kill echo
+}
+
+errors() {
+	says g1 'Connection refused' send tcp:$V4 99 1
+	says g1 'Connection refused' send tcp:$V6 99 1
+	ip route add unreachable 198.51.100.0/25
+	ip route add prohibit 198.51.100.128/25
+	says g1 'No route to host' send tcp:198.51.100.1 80 1
+	says g1 'Permission denied' send tcp:198.51.100.129 80 1
+	says g1 'Network is unreachable' send tcp:203.0.113.1 80 1
+	ip route del unreachable 198.51.100.0/25
+	ip route del prohibit 198.51.100.128/25
+	# Nobody answers at all.
+	echo 1 >/proc/sys/net/ipv4/tcp_syn_retries
+	ip route add 198.51.100.0/24 via $V4
+	ip -n out route add blackhole 198.51.100.0/24
+	says g1 'Connection timed out' send tcp:198.51.100.1 80 1
+	echo 6 >/proc/sys/net/ipv4/tcp_syn_retries
+	ip route del 198.51.100.0/24 via $V4
+}
+
+# The host's own services are none of a guest's business, unless the administrator says so.
+host_address() {
+	"$PEER" tcp echo 7 >/dev/null 2>&1 {LAB_OUT}>&- &
+	local pid=$!
+	wait_for 10 sh -c "ss -Hltn sport = :7 | grep -q ."
+	says g1 'No route to host' calls tcp:192.0.2.1 7 1 1
+	says g1 'No route to host' calls tcp:2001:db8::1 7 1 1
+	"$CIRCUIT" trunk add inside host
+	"$CIRCUIT" line set g1 trunk inside
+	guest_exec g1 "peer calls tcp:192.0.2.1 7 1 1"
+	"$CIRCUIT" line set g1 trunk wan
+	"$CIRCUIT" trunk del inside
+	kill "$pid"
+}
+
+no_trunk() {
+	local before
+	before=$(line_get g2 calls-native)
+	fails guest_exec g2 "nc -w 2 $V4 99 </dev/null"
+	[ "$(line_get g2 calls-native)" -gt "$before" ]
+}
+
+parallel() { # N
+	world hold "$PEER" tcp hold-listen 3200 "$1" 4096
+	world_listens 3200
+	guest_exec -t 110 g1 "ulimit -n 8192; peer hold tcp:$V4 3200 $1 4096"
+	world_end hold
+}
+
+trunk_calls() { # SEQUENTIAL PARALLEL
+	world echo "$PEER" tcp echo 7
+	world_listens 7
+	guest_exec -t 110 g1 "peer calls tcp:$V4 7 $1 $2"
+	world_kill echo
+	fails grep unclean "$LAB_RUN/world.echo"
+}
+
+# The far side is killed: its kernel resets. The near one is: so does ours.
+far_killed() {
+	world drain "$PEER" tcp drain 9
+	world_listens 9
+	guest_bg g1 flood "peer flood tcp:$V4 9"
+	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
+	wait_for 10 grep -q flooding "$(guest_bg_log g1 flood)"
+	world_kill drain
+	guest_wait g1 flood | grep -E 'reset by peer|Broken pipe'
+}
+near_killed() {
+	world drain "$PEER" tcp drain 9
+	world_listens 9
+	guest_bg g1 flood "peer flood tcp:$V4 9"
+	wait_for 10 grep -q flooding "$(guest_bg_log g1 flood)"
+	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
+	guest_bg_kill g1 flood
+	world_end drain | tail -1 | grep -E '^end$|reset by peer'
+	wait_for 10 line_idle g1
+}
+
+# Nobody reads at the far side: the guest stops, and nobody else does.
+stuck() {
+	world late "$PEER" tcp late 11 /nonexistent
+	world stop sh -c "exec '$PEER' tcp drain 9"
+	world_listens 9
+	guest_bg g1 flood "peer flood tcp:$V4 9"
+	wait_for 10 grep -q draining "$LAB_RUN/world.stop"
+	kill -STOP "$(<"$LAB_RUN/world.stop.pid")"
+	trunk_transfer $V4 5000000
+	trunk_calls 50 2
+	kill -CONT "$(<"$LAB_RUN/world.stop.pid")"
+	world_kill stop
+	guest_wait g1 flood
+}
+
+exposed() {
+	local before
+	guest_bg g1 echo "peer tcp6 echo 8080"
+	wait_for 10 guest_exec g1 "netstat -ltn | grep -q ':8080 '"
+	"$CIRCUIT" expose add g1:8080 on 192.0.2.1:80
+	"$CIRCUIT" expose add g1:8080 on '[2001:db8::1]:80'
+	before=$(line_get g1 calls-in)
+	out "$PEER" calls tcp:192.0.2.1 80 20 5
+	out "$PEER" calls tcp:2001:db8::1 80 20 5
+	expect $((before + 200)) "$(line_get g1 calls-in)" "calls of g1"
+	"$CIRCUIT" -s expose show | grep 'accepted 100 refused 0 waiting 0'
+	# The guest knows who calls.
+	world nc sh -c "sleep 100 | busybox nc 192.0.2.1 80"
+	wait_for 10 sh -c "'$CIRCUIT' -j show | grep -q '\"remote\":\"192.0.2.2\"'"
+	guest_exec g1 "circuit -o socks" | grep "estab circuit \[::ffff:10.77.0.1\]:8080 -> \[::ffff:192.0.2.2\]:"
+	world_kill nc
+	bad 'listens there' expose add g1:8080 on 192.0.2.1:80
+	bad 'does not have that address' expose add g1:8080 on 192.0.2.9:80
+	bad 'no such line' expose add g9:8080 on 192.0.2.1:81
+	bad 'nothing is exposed' expose del 192.0.2.1:81
+	# Nobody there any more: reset, and no harm.
+	guest_bg_kill g1 echo
+	fails out timeout 10 "$PEER" calls tcp:192.0.2.1 80 1 1
+	"$CIRCUIT" expose del 192.0.2.1:80
+	"$CIRCUIT" expose del '[2001:db8::1]:80'
+	fails out timeout 10 "$PEER" send tcp:192.0.2.1 99 1
+	wait_for 10 line_idle g1
+}
+
+# One guest, two stacks; what a stack's sockets are like is the administrator's choice.
+stacks() {
+	local json
+	namespace blue 3
+	# The guest's side of blue: the same network from inside the other namespace.
+	"$CIRCUIT" trunk add blue netns blue to 192.0.3.0/24 congestion reno dscp 10 mark 7 source 192.0.3.2
+	"$CIRCUIT" line set g1 trunk blue trunk wan
+	"$PEER" tcp echo 17 >/dev/null 2>&1 {LAB_OUT}>&- &
+	local pid=$!
+	wait_for 10 sh -c "ss -Hltn sport = :17 | grep -q ."
+	# From blue, that is a neighbour's address; over wan, the host's own.
+	guest_exec g1 "peer calls tcp:192.0.3.1 17 5 1"
+	guest_bg g1 nc "tail -f /dev/null | nc 192.0.3.1 17"
+	wait_for 10 sh -c "'$CIRCUIT' -j show | grep -q '\"trunk\":\"blue\"'"
+	json=$("$CIRCUIT" -j show)
+	expect 192.0.3.2 "$(json_get "${json#*\"socket\"}" local)"
+	expect reno "$(json_get "${json#*\"socket\"}" congestion)"
+	bad 'lines or exposed' trunk del blue
+	# The namespace is deleted: what is established lives as long as a program's would.
+	ip netns del blue
+	guest_exec g1 "peer calls tcp:192.0.3.1 17 1 1" || true
+	guest_bg_kill g1 nc
+	wait_for 10 line_idle g1
+	wait_for 20 sh -c "'$CIRCUIT' trunk show | grep -q gone"
+	says g1 'Network is unreachable' send tcp:192.0.3.1 17 1
+	"$CIRCUIT" line set g1 trunk wan
+	"$CIRCUIT" trunk del blue
+	kill "$pid"
+	bad 'no such congestion' trunk add x congestion nonsense
+	bad 'no such trunk' line set g1 trunk x
+	bad 'trunk of that name' trunk add wan
+	bad 'network namespace' trunk add x netns /dev/null
+}
+
+# A VM dies with data on its way: the world is told.
+vmm_killed() {
+	world drain "$PEER" tcp drain 9
+	world_listens 9
+	guest_bg g1 flood "peer flood tcp:$V4 9"
+	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
+	guest_kill9 g1
+	world_end drain | tail -1 | grep 'reset by peer'
+	wait_for 20 line_idle g1
+}
+
+programs() {
+	mkdir -p "$LAB_RUN/www"
+	head -c 3000000 /dev/urandom >"$LAB_RUN/www/file"
+	world httpd busybox httpd -f -p 80 -h "$LAB_RUN/www"
+	world_listens 80
+	expect "$(sha256sum <"$LAB_RUN/www/file")" "$(guest_exec g1 "wget -q -O - http://$V4/file | sha256sum")"
+	world_kill httpd
+}
+
+nothing() {
+	nothing_left
+	"$CIRCUIT" line set g1 trunk none
+	"$CIRCUIT" trunk del wan
+	ip netns del out
+	expect '[]' "$("$CIRCUIT" -j trunk show | tr -d ' \n')"
+}
+
+t_run -t 120 "two guests and the world" setup
+t_run "without a trunk there is no way out" no_trunk
+for bytes in 0 1 65537 50000000; do
+	t_run -t 180 "transfer of $bytes bytes both ways" trunk_transfer $V4 $bytes
+done
+t_run "transfer over IPv6" trunk_transfer $V6 1000000
+t_run "addresses, and what can be seen" addresses
+t_run "errors are the stack's" errors
+t_run "the host's own addresses" host_address
+t_run -t 120 "500 calls in sequence" trunk_calls 500 1
+t_run -t 120 "100 calls at once" trunk_calls 1 100
+t_run -t 120 "1000 connections at once" parallel 1000
+t_run "the far side is killed" far_killed
+t_run "the near side is killed" near_killed
+t_run "a far side that is stuck" stuck
+t_run "a guest's program, unmodified" programs
+t_run "exposed ports" exposed
+t_run "stacks, and one that goes" stacks
+t_run "nothing is left" nothing
