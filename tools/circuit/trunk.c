@@ -39,6 +39,14 @@ static bool parse_u32(const char *text, uint32_t max, uint32_t *value)
 	return true;
 }
 
+/* Somewhere to put a request before anybody is asked anything. */
+static struct nlmsghdr *scratch(void)
+{
+	static char buf[8192];
+
+	return mnl_nlmsg_put_header(buf);
+}
+
 /* --- trunk ----------------------------------------------------------------------------------- */
 
 static const char *put_netns(struct nlmsghdr *nlh, const char *name)
@@ -155,18 +163,12 @@ static const struct {
 	{ "mss", put_mss },
 };
 
-static int trunk_add(int argc, char **argv)
+static int fill_trunk(struct nlmsghdr *nlh, int argc, char **argv)
 {
-	const char *wrong;
-	struct nlmsghdr *nlh;
 	size_t i, n = sizeof(settings) / sizeof(settings[0]);
+	const char *wrong;
 	int a;
 
-	if (!argc)
-		return usage_error("trunk add: which?");
-	nlh = nl_request(&nl_operator, CIRCUIT_CMD_TRUNK_NEW, NLM_F_ACK);
-	if (!nlh)
-		return EXIT_KERNEL;
 	mnl_attr_put_strz(nlh, CIRCUIT_A_TRUNK_NAME, argv[0]);
 	for (a = 1; a < argc; a++) {
 		if (!strcmp(argv[a], "host")) {
@@ -183,6 +185,23 @@ static int trunk_add(int argc, char **argv)
 		if (wrong)
 			return usage_error("trunk: %s: '%s': %s", argv[a - 1], argv[a], wrong);
 	}
+	return EXIT_OK;
+}
+
+static int trunk_add(int argc, char **argv)
+{
+	struct nlmsghdr *nlh;
+	int ret;
+
+	if (!argc)
+		return usage_error("trunk add: which?");
+	if (argc > 100)
+		return usage_error("trunk add: too much");
+	ret = fill_trunk(scratch(), argc, argv);
+	if (ret)
+		return ret;
+	nlh = nl_request(&nl_operator, CIRCUIT_CMD_TRUNK_NEW, NLM_F_ACK);
+	fill_trunk(nlh, argc, argv);
 	return nl_talk(nlh, NULL, NULL);
 }
 
@@ -325,11 +344,8 @@ static bool put_service(struct nlmsghdr *nlh, const char *text)
 	return true;
 }
 
-static int expose_request(uint8_t cmd, int argc, char **argv)
+static int fill_expose(struct nlmsghdr *nlh, bool add, int argc, char **argv)
 {
-	struct nlmsghdr *nlh = nl_request(&nl_operator, cmd, NLM_F_ACK);
-	bool add = cmd == CIRCUIT_CMD_EXPOSE_NEW;
-
 	if (add) {
 		if (argc < 3 || strcmp(argv[1], "on"))
 			return usage_error("expose add LINE:PORT on ADDRESS:PORT [ trunk NAME ]");
@@ -344,6 +360,18 @@ static int expose_request(uint8_t cmd, int argc, char **argv)
 		mnl_attr_put_strz(nlh, CIRCUIT_A_EXPOSE_TRUNK, argv[2]);
 	else if (argc != 1)
 		return usage_error("expose: '%s' is not known", argv[1]);
+	return EXIT_OK;
+}
+
+static int expose_request(uint8_t cmd, int argc, char **argv)
+{
+	int ret = fill_expose(scratch(), cmd == CIRCUIT_CMD_EXPOSE_NEW, argc, argv);
+	struct nlmsghdr *nlh;
+
+	if (ret)
+		return ret;
+	nlh = nl_request(&nl_operator, cmd, NLM_F_ACK);
+	fill_expose(nlh, cmd == CIRCUIT_CMD_EXPOSE_NEW, argc, argv);
 	return nl_talk(nlh, NULL, NULL);
 }
 
