@@ -195,9 +195,13 @@ static void line_reclaim(struct circuit_line *line)
 
 	xa_for_each(&line->pairs, id, pair)
 		list_for_each_entry_safe(cable, next, &pair->cables, node) {
+			unsigned int side = cable_side(cable, line);
+			const struct circuit_line *far = cable->side[!side].line;
+
+			/* Nobody but the line is charged for what legs hold on to. */
 			if (!cable->circuits)
 				cable_destroy(cable);
-			else if (!cable->side[cable_side(cable, line)].ends)
+			else if (!cable->side[side].ends && !(far && far->is_trunk))
 				cable_leave(cable, line);
 		}
 }

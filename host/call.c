@@ -44,7 +44,7 @@ static void circuit_free(struct circuit *c)
 
 	if (c->cable)
 		circuit_pair_return(c);
-	if (c->tuple.dport)
+	if (c->entered)
 		circuit_directory_del_tuple(ex, c);
 	xa_erase(&ex->circuits, c->id);
 	if (c->leg)
@@ -219,10 +219,17 @@ static enum circuit_reason call_tuple(struct circuit *c)
 		}
 		c->end[0].port = c->tuple.sport;
 	}
+	c->entered = !err;
 	if (!err)
 		return CIRCUIT_REASON_NONE;
-	c->tuple.dport = 0;	/* it has not been entered */
 	return err == -EEXIST ? CIRCUIT_REASON_TUPLE_IN_USE : CIRCUIT_REASON_NO_MEMORY;
+}
+
+/* May a line have one more leg? They outlive its ends while they send what is left. */
+static enum circuit_reason call_legs(const struct circuit_line *line)
+{
+	return line->nr_legs < line->cfg.circuits_max + line->cfg.pending_max ?
+		CIRCUIT_REASON_NONE : CIRCUIT_REASON_QUOTA_CIRCUITS;
 }
 
 /* Call somebody who is not on a line, if a trunk leads there. */
@@ -239,6 +246,9 @@ static enum circuit_reason call_by_trunk(struct circuit *c, const struct in6_add
 		return CIRCUIT_REASON_NOT_YOURS;
 	if (line->pending >= line->cfg.pending_max)
 		return CIRCUIT_REASON_QUOTA_PENDING;
+	reason = call_legs(line);
+	if (reason)
+		return reason;
 	reason = call_tuple(c);
 	if (reason)
 		return reason;
@@ -454,10 +464,13 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_
 					 jhash2((const u32 *)addr, 4, src_port));
 	if (!lst)
 		goto refused;
+	reason = call_legs(line);
+	if (reason)
+		goto refused;
 	reason = call_tuple(c);
 	if (reason)
 		goto refused;
-	circuit_leg_join(leg, c, 0);
+	circuit_leg_join(leg, c, 0, line);
 	if (lst->queued < lst->backlog && list_empty(&lst->waiting)) {
 		reason = circuit_connect(c, line, lst);
 		if (reason)

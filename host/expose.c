@@ -18,6 +18,7 @@
 
 /* Connections taken before others get their turn. */
 #define EXPOSE_BUDGET	64
+#define EXPOSE_RETRY	(HZ / 10)
 
 /* Exposures that were taken away and whose sockets are not closed yet. */
 static atomic_t closing = ATOMIC_INIT(0);
@@ -37,7 +38,7 @@ static void exposure_put(struct circuit_exposure *exp)
 
 static void exposure_kick(struct circuit_exposure *exp)
 {
-	if (kref_get_unless_zero(&exp->ref) && !queue_work(circuit_trunk_wq, &exp->work))
+	if (kref_get_unless_zero(&exp->ref) && mod_delayed_work(circuit_trunk_wq, &exp->work, 0))
 		exposure_put(exp);
 }
 
@@ -73,11 +74,19 @@ static void exposure_ready(struct sock *sk)
 	struct circuit_exposure *exp;
 
 	/* Connections that have not been accepted have this callback, and no user data. */
-	read_lock_bh(&sk->sk_callback_lock);
+	rcu_read_lock();
 	exp = rcu_dereference_sk_user_data(sk);
 	if (exp && sk->sk_state == TCP_LISTEN)
 		exposure_kick(exp);
-	read_unlock_bh(&sk->sk_callback_lock);
+	rcu_read_unlock();
+}
+
+/* For want of memory, say: connections wait, and nobody else will tell. */
+static void exposure_retry(struct circuit_exposure *exp)
+{
+	kref_get(&exp->ref);
+	if (!queue_delayed_work(circuit_trunk_wq, &exp->work, EXPOSE_RETRY))
+		exposure_put(exp);
 }
 
 /* The end of an exposure, in its work. */
@@ -104,13 +113,15 @@ static void exposure_close(struct circuit_exposure *exp)
 
 static void exposure_work(struct work_struct *work)
 {
-	struct circuit_exposure *exp = container_of(work, struct circuit_exposure, work);
-	int budget = EXPOSE_BUDGET;
+	struct circuit_exposure *exp = container_of(to_delayed_work(work),
+						    struct circuit_exposure, work);
+	int budget = EXPOSE_BUDGET, err = 0;
 	struct socket *sock;
 
 	while (exp->sock && READ_ONCE(exp->line) && budget-- &&
 	       atomic_read(&exp->waiting) < CIRCUIT_EXPOSE_BACKLOG) {
-		if (kernel_accept(exp->sock, &sock, O_NONBLOCK))
+		err = kernel_accept(exp->sock, &sock, O_NONBLOCK);
+		if (err)
 			break;
 		/* Its callbacks are the listening socket's. */
 		write_lock_bh(&sock->sk->sk_callback_lock);
@@ -123,6 +134,8 @@ static void exposure_work(struct work_struct *work)
 		exposure_close(exp);
 	else if (budget < 0)
 		exposure_kick(exp);
+	else if (err && err != -EAGAIN)
+		exposure_retry(exp);
 	exposure_put(exp);
 }
 
@@ -220,7 +233,7 @@ int circuit_expose(struct circuit_line *line, u32 port, struct circuit_trunk *tr
 	if (!exp)
 		goto net;
 	kref_init(&exp->ref);
-	INIT_WORK(&exp->work, exposure_work);
+	INIT_DELAYED_WORK(&exp->work, exposure_work);
 	exp->ex = circuit_exchange_get(ex);
 	exp->line = line;
 	exp->port = port;
@@ -232,6 +245,7 @@ int circuit_expose(struct circuit_line *line, u32 port, struct circuit_trunk *tr
 	put_net(net);
 	list_add_tail(&exp->list, &ex->exposures);
 	ex->nr_exposures++;
+	ex->seq++;
 	if (trunk)
 		circuit_trunk_use(trunk, 1);
 	if (err)
@@ -255,6 +269,7 @@ void circuit_unexpose(struct circuit_exposure *exp)
 	lockdep_assert_held(&ex->lock);
 	list_del(&exp->list);
 	ex->nr_exposures--;
+	ex->seq++;
 	if (exp->trunk)
 		circuit_trunk_use(exp->trunk, -1);
 	atomic_inc(&closing);

@@ -124,7 +124,8 @@ struct circuit_window;
  * @exposures: struct circuit_exposure
  * @nr_exposures: how many
  * @next_circuit: number of the next circuit
- * @seq: changes whenever a line comes or goes, for consistent dumps
+ * @seq: changes whenever a line, a trunk or an exposure comes or goes, for consistent
+ *	dumps
  */
 struct circuit_exchange {
 	struct kref		ref;
@@ -205,6 +206,8 @@ struct circuit_line_config {
  * @addrs: its IP addresses, struct circuit_addr
  * @trunks: where calls to addresses that are no line's go, the first choice first
  * @nr_trunks: how many
+ * @legs: of its circuits, until they have closed their sockets
+ * @nr_legs: how many
  * @next_port: where the search for a port to give starts
  * @tx: signalling, operator to guest
  * @rx: signalling, guest to operator
@@ -239,6 +242,8 @@ struct circuit_line {
 	struct list_head		addrs;
 	struct circuit_trunk		*trunks[CIRCUIT_LINE_TRUNKS_MAX];
 	unsigned int			nr_trunks;
+	struct list_head		legs;
+	u32				nr_legs;
 	u32				next_port;
 
 	struct circuit_tx		tx;
@@ -403,9 +408,10 @@ struct circuit_tuple {
  * struct circuit - one call and what becomes of it
  * @rcu: for the relay
  * @id: number, unique in the exchange
- * @node: in exchange->tuples, if @ip
+ * @node: in exchange->tuples, if @entered
  * @tuple: the key there
  * @ip: the call was to an IP address
+ * @entered: it is in exchange->tuples
  * @ref: the caller's name for the call
  * @start: when it was placed
  * @listener: while the call waits for it
@@ -424,6 +430,7 @@ struct circuit {
 	struct rhash_head	node;
 	struct circuit_tuple	tuple;
 	bool			ip;
+	bool			entered;
 	u32			ref;
 	ktime_t			start;
 	struct circuit_listener	*listener;
@@ -576,7 +583,7 @@ struct circuit_exposure {
 	u16			host_port;
 	struct socket		*sock;
 	void			(*native_ready)(struct sock *sk);
-	struct work_struct	work;
+	struct delayed_work	work;
 	atomic64_t		accepted;
 	atomic64_t		refused;
 	atomic_t		waiting;
@@ -716,7 +723,9 @@ int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock);
 /* leg.c */
 int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk);
 int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock);
-void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr);
+void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr,
+		      struct circuit_line *line);
+void circuit_legs_reset(struct circuit_line *line, enum circuit_reason reason);
 void circuit_leg_leave(struct circuit_leg *leg);
 void circuit_leg_owe(struct circuit_leg *leg, u8 what, enum circuit_reason reason);
 void circuit_leg_kick(struct circuit_leg *leg);

@@ -19,8 +19,9 @@
  *
  * As far as the socket is concerned a guest is a program: FIN, RST and errors are
  * passed on both ways; a guest that has hung up has closed the socket, one whose VM
- * has died has been killed. What it had written before is still sent, for as long as
- * the far side acknowledges some of it every LINGER seconds.
+ * has died has been killed. What it had written before it closed is still sent, for as
+ * long as the far side acknowledges some of it every LINGER seconds, and the guest is
+ * charged for it; nothing that the guest stores afterwards counts.
  */
 #include <linux/in.h>
 #include <linux/module.h>
@@ -49,6 +50,8 @@ enum leg_state {
  * @work: see above
  * @ex: the exchange, referenced
  * @c: the circuit; set until it is freed, under the exchange's lock
+ * @line: the guest's line, referenced, from when there is a circuit
+ * @siblings: in line->legs
  * @nr: which end of it
  * @state: of the work's, but for the step from RINGS or WAITS to TALKS, which is made
  *	under the exchange's lock
@@ -64,6 +67,7 @@ enum leg_state {
  * @fin_out: the guest's FIN was passed on
  * @fin_in: the socket's FIN was passed on
  * @lingers: the guest has hung up
+ * @last: index after the last byte it had written then
  * @error: errno that the socket has given instead of taking data
  * @native: the callbacks of the socket as they were
  */
@@ -73,6 +77,8 @@ struct circuit_leg {
 	struct work_struct	work;
 	struct circuit_exchange	*ex;
 	struct circuit		*c;
+	struct circuit_line	*line;
+	struct list_head	siblings;
 	u8			nr;
 	enum leg_state		state;
 	u8			reset;
@@ -87,6 +93,7 @@ struct circuit_leg {
 	bool			fin_out;
 	bool			fin_in;
 	bool			lingers;
+	u32			last;
 	int			error;
 	struct {
 		void	(*state_change)(struct sock *sk);
@@ -144,11 +151,15 @@ static void leg_write_space(struct sock *sk)
 	leg_event(sk);
 }
 
-static void leg_hook(struct circuit_leg *leg, struct socket *sock)
+static int leg_hook(struct circuit_leg *leg, struct socket *sock)
 {
 	struct sock *sk = sock->sk;
 
 	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_user_data) {		/* a BPF program was faster */
+		write_unlock_bh(&sk->sk_callback_lock);
+		return -EBUSY;
+	}
 	leg->native.state_change = sk->sk_state_change;
 	leg->native.data_ready = sk->sk_data_ready;
 	leg->native.error_report = sk->sk_error_report;
@@ -159,6 +170,7 @@ static void leg_hook(struct circuit_leg *leg, struct socket *sock)
 	sk->sk_error_report = leg_event;
 	sk->sk_write_space = leg_write_space;
 	write_unlock_bh(&sk->sk_callback_lock);
+	return 0;
 }
 
 static void leg_unhook(struct circuit_leg *leg, struct socket *sock)
@@ -213,6 +225,7 @@ static void leg_address(const struct sockaddr_storage *ss, struct in6_addr *addr
 /* Close the socket as a program would: with RST if @abort, else as TCP sees fit. */
 static void leg_close(struct circuit_leg *leg, bool abort)
 {
+	struct circuit_line *line = leg->line;
 	struct socket *sock = leg->sock;
 
 	leg->state = LEG_GONE;
@@ -221,6 +234,12 @@ static void leg_close(struct circuit_leg *leg, bool abort)
 	leg->net = NULL;
 	mutex_lock(&leg->ex->lock);
 	leg->sock = NULL;
+	if (line) {
+		list_del(&leg->siblings);
+		line->nr_legs--;
+		circuit_line_put(line);
+	}
+	leg->line = NULL;
 	mutex_unlock(&leg->ex->lock);
 	if (sock) {
 		leg_unhook(leg, sock);
@@ -323,7 +342,9 @@ static int leg_connect(struct circuit_leg *leg)
 		if (err)
 			return err;
 	}
-	leg_hook(leg, sock);
+	err = leg_hook(leg, sock);
+	if (err)
+		return err;
 	len = leg_sockaddr(&leg->dst, leg->port, &ss);
 	return kernel_connect(sock, (struct compat_sockaddr *)&ss, len, O_NONBLOCK);
 }
@@ -398,8 +419,8 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 		struct circuit_span s;
 
 		/* Before the data: after FIN there is no more of it. */
-		flags = circuit_rx_flags(&leg->rx);
-		avail = circuit_rx_avail(&leg->rx);
+		flags = leg->lingers ? CIRCUIT_TX_FIN : circuit_rx_flags(&leg->rx);
+		avail = leg->lingers ? leg->last - leg->rx.head : circuit_rx_avail(&leg->rx);
 		if (unlikely(flags < 0 || avail < 0)) {
 			leg_violation(leg);
 			return LEG_FAILED;
@@ -499,21 +520,46 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 }
 
 /*
- * The guest has closed its socket. Once everything is TCP's, the rest is as well; what
- * arrives now would not be read by anybody.
+ * The guest has closed its socket. It may still see the ring, but this is what it has
+ * to say, and the far side gets a minute for each part of it.
+ */
+static enum leg_turn leg_last_words(struct circuit_leg *leg)
+{
+	struct sock *sk = leg->sock->sk;
+	int flags, avail;
+	u32 timeout;
+
+	flags = circuit_rx_flags(&leg->rx);
+	avail = circuit_rx_avail(&leg->rx);
+	if (flags < 0 || avail < 0) {
+		leg_violation(leg);
+		return LEG_FAILED;
+	}
+	if (flags & CIRCUIT_TX_RST) {
+		leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET, 0, true);
+		return LEG_FAILED;
+	}
+	leg->last = leg->rx.head + avail;
+	leg->lingers = true;
+	timeout = READ_ONCE(inet_csk(sk)->icsk_user_timeout);
+	if (!timeout || timeout > LINGER * MSEC_PER_SEC)
+		tcp_sock_set_user_timeout(sk, LINGER * MSEC_PER_SEC);
+	return LEG_WAITING;
+}
+
+/*
+ * Once everything is TCP's, the rest is as well. What arrives now, or was not read, would
+ * not be read by anybody: TCP resets then.
  */
 static void leg_linger(struct circuit_leg *leg)
 {
 	struct sock *sk = leg->sock->sk;
 	bool unread;
 
-	if (!leg->lingers)
-		tcp_sock_set_user_timeout(sk, LINGER * MSEC_PER_SEC);
-	leg->lingers = true;
 	lock_sock(sk);
 	unread = tcp_inq(sk) > 0;
 	release_sock(sk);
-	if (unread || leg->error || READ_ONCE(sk->sk_err))
+	if (unread || circuit_tx_lost(&leg->tx) || leg->error || READ_ONCE(sk->sk_err))
 		leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET, 0, true);
 	else if (leg->fin_out)
 		leg_hangup(leg, CIRCUIT_TX_FIN, CIRCUIT_REASON_NONE, 0, false);
@@ -533,6 +579,8 @@ static void leg_talks(struct circuit_leg *leg)
 		leg_hangup(leg, CIRCUIT_TX_RST, reset, 0, true);
 		return;
 	}
+	if (hungup && !leg->lingers && leg_last_words(leg) == LEG_FAILED)
+		return;
 	out = leg_send(leg);
 	if (out == LEG_FAILED)
 		return;
@@ -546,7 +594,8 @@ static void leg_talks(struct circuit_leg *leg)
 			return;
 		if (leg->fin_in && !leg->error)
 			leg->error = -sock_error(leg->sock->sk);
-		if (leg->fin_in && leg->error) {
+		/* Whoever writes must learn of it, even if he does not read. */
+		if (leg->error && (leg->fin_in || !circuit_tx_space(&leg->tx))) {
 			leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_TRUNK, leg->error, true);
 			return;
 		}
@@ -583,10 +632,16 @@ static void leg_work(struct work_struct *work)
 
 static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit_trunk *trunk)
 {
-	struct circuit_leg *leg = kzalloc(sizeof(*leg), GFP_KERNEL_ACCOUNT);
+	struct circuit_leg *leg;
 
-	if (!leg)
+	/* An exposure may be served when its line is gone already, and the module going. */
+	if (!try_module_get(THIS_MODULE))
 		return NULL;
+	leg = kzalloc(sizeof(*leg), GFP_KERNEL_ACCOUNT);
+	if (!leg) {
+		module_put(THIS_MODULE);
+		return NULL;
+	}
 	kref_init(&leg->ref);
 	INIT_WORK(&leg->work, leg_work);
 	leg->ex = circuit_exchange_get(ex);
@@ -595,7 +650,6 @@ static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit
 		atomic64_inc(&trunk->calls);
 		atomic_inc(&trunk->circuits);
 	}
-	__module_get(THIS_MODULE);
 	return leg;
 }
 
@@ -604,13 +658,34 @@ static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit
  * @leg: the leg
  * @c: the circuit; its exchange is locked
  * @nr: which end
+ * @line: the line of the other end
  */
-void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr)
+void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr,
+		      struct circuit_line *line)
 {
 	kref_get(&leg->ref);
 	leg->c = c;
 	leg->nr = nr;
+	leg->line = circuit_line_get(line);
+	list_add(&leg->siblings, &line->legs);
+	line->nr_legs++;
 	c->leg = leg;
+}
+
+/**
+ * circuit_legs_reset - a guest is gone, and with it what it had still to say
+ * @line: its line, which has hung up everywhere; its exchange is locked
+ * @reason: why
+ */
+void circuit_legs_reset(struct circuit_line *line, enum circuit_reason reason)
+{
+	struct circuit_leg *leg;
+
+	list_for_each_entry(leg, &line->legs, siblings) {
+		if (!leg->reset)
+			smp_store_release(&leg->reset, reason);
+		circuit_leg_kick(leg);
+	}
 }
 
 /**
@@ -633,7 +708,7 @@ int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk)
 	leg->net = circuit_trunk_net(trunk, ex);
 	leg->dst = c->end[1].addr;
 	leg->port = c->end[1].port;
-	circuit_leg_join(leg, c, 1);
+	circuit_leg_join(leg, c, 1, c->end[0].line);
 	circuit_leg_kick(leg);
 	leg_put(leg);
 	return 0;
@@ -650,35 +725,46 @@ int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock)
 {
 	struct circuit_exchange *ex = exp->ex;
 	struct sockaddr_storage ss;
+	struct net *net = sock_net(sock->sk);
 	struct circuit_leg *leg;
 	struct in6_addr addr;
-	int err = -ENOMEM;
+	int err;
 	u16 port;
 
+	err = kernel_getpeername(sock, (struct sockaddr *)&ss);
+	if (err < 0)
+		goto abort;
+	leg_address(&ss, &addr, &port);
+	/* The socket that listens does not keep its namespace, which may be going. */
+	err = -ENONET;
+	if (!maybe_get_net(net))
+		goto abort;
+	err = -ENOMEM;
 	leg = leg_alloc(ex, exp->trunk);
 	if (!leg) {
-		sock_no_linger(sock->sk);
-		sock_release(sock);
-		return err;
+		put_net(net);
+		goto abort;
 	}
 	compat_net_refcnt_upgrade(sock->sk);
+	put_net(net);
 	leg->state = LEG_WAITS;
 	leg->sock = sock;
 	leg->exp = circuit_exposure_wait(exp);
-	leg_hook(leg, sock);
-	err = kernel_getpeername(sock, (struct sockaddr *)&ss);
-	if (err < 0)
-		goto refuse;
-	leg_address(&ss, &addr, &port);
+
+	/* Locked, or the leg's work might find it without a circuit. */
 	mutex_lock(&ex->lock);
-	err = -ECONNREFUSED;
-	if (exp->line)
-		err = circuit_call_from_trunk(exp->line, exp->port, leg, &addr, port);
+	err = leg_hook(leg, sock);
+	if (!err)
+		err = exp->line ? circuit_call_from_trunk(exp->line, exp->port, leg, &addr, port) :
+				  -ECONNREFUSED;
 	mutex_unlock(&ex->lock);
-refuse:
 	/* Connected, or waiting, or nothing came of it. */
 	circuit_leg_kick(leg);
 	leg_put(leg);
+	return err;
+abort:
+	sock_no_linger(sock->sk);
+	sock_release(sock);
 	return err;
 }
 

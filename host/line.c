@@ -40,7 +40,8 @@ static void line_release(struct kref *ref)
 {
 	struct circuit_line *line = container_of(ref, struct circuit_line, ref);
 
-	WARN_ON_ONCE(line->circuits || line->pending || line->nr_listeners || line->memory);
+	WARN_ON_ONCE(line->circuits || line->pending || line->nr_listeners || line->memory ||
+		     line->nr_legs);
 	xa_destroy(&line->ends);
 	xa_destroy(&line->pairs);
 	xa_destroy(&line->listeners);
@@ -82,6 +83,7 @@ static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *
 	xa_init(&line->calls);
 	INIT_LIST_HEAD(&line->owed);
 	INIT_LIST_HEAD(&line->addrs);
+	INIT_LIST_HEAD(&line->legs);
 	return line;
 }
 
@@ -348,6 +350,7 @@ void circuit_line_reset(struct circuit_line *line, enum circuit_reason reason)
 				 CIRCUIT_REASON_NO_LISTENER);
 	xa_for_each(&line->ends, i, end)
 		circuit_hangup(end, reason);
+	circuit_legs_reset(line, reason);
 	/* What is left is owed to a guest that no longer wants to know. */
 	while ((end = list_first_entry_or_null(&line->owed, struct circuit_end, owed)))
 		circuit_sig_forget(end);

@@ -157,7 +157,7 @@ static int parse_addr(const struct nlattr *attr, struct in6_addr *addr,
 	v4 = addr->s6_addr32[3];
 	if (ipv6_addr_v4mapped(addr) ?
 	    ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
-	    ipv4_is_lbcast(v4) :
+	    ipv4_is_lbcast(v4) || ipv4_is_linklocal_169(v4) :
 	    !(ipv6_addr_type(addr) & IPV6_ADDR_UNICAST) ||
 	    ipv6_addr_type(addr) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL))
 		goto bad;
@@ -232,6 +232,7 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 		.ring_max = CIRCUIT_RING_MAX,
 		.ring_default = CIRCUIT_RING_DEFAULT,
 	};
+	struct circuit_nl_trunks trunks;
 	char name[CIRCUIT_NAME_SIZE];
 	struct circuit_line *line;
 	struct addrs *addrs;
@@ -257,9 +258,11 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 				    "a line of that name exists");
 	if (!err) {
 		line = circuit_directory_line(ex, name);
-		err = set_addrs(line, addrs, info->extack);
+		err = circuit_nl_line_trunks(line, info, &trunks);
 		if (!err)
-			err = circuit_nl_line_trunks(line, info);
+			err = set_addrs(line, addrs, info->extack);
+		if (!err)
+			circuit_nl_set_trunks(line, &trunks);
 		if (err)
 			circuit_line_delete(line);
 	}
@@ -270,6 +273,7 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 
 static int line_set(struct sk_buff *skb, struct genl_info *info)
 {
+	struct circuit_nl_trunks trunks;
 	struct circuit_line_config cfg;
 	struct circuit_line *line;
 	struct addrs *addrs;
@@ -291,10 +295,11 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 		err = -EBUSY;
 	}
 	if (!err)
-		err = circuit_nl_line_trunks(line, info);
+		err = circuit_nl_line_trunks(line, info, &trunks);
 	if (!err)
 		err = set_addrs(line, addrs, info->extack);
 	if (!err) {
+		circuit_nl_set_trunks(line, &trunks);
 		line->cfg = cfg;
 		circuit_event_line(line, CIRCUIT_EVENT_LINE_SET, CIRCUIT_REASON_NONE);
 	}
@@ -312,6 +317,7 @@ static int line_del(struct sk_buff *skb, struct genl_info *info)
 		return PTR_ERR(line);
 	circuit_line_delete(line);
 	mutex_unlock(&ex->lock);
+	circuit_unexpose_flush();
 	return 0;
 }
 

@@ -24,6 +24,16 @@ int circuit_nl_expose_new(struct sk_buff *skb, struct genl_info *info);
 int circuit_nl_expose_del(struct sk_buff *skb, struct genl_info *info);
 int circuit_nl_expose_dump(struct sk_buff *skb, struct netlink_callback *cb);
 int circuit_nl_put_socket(struct sk_buff *skb, struct circuit_leg *leg);
-int circuit_nl_line_trunks(struct circuit_line *line, struct genl_info *info);
+
+/* The trunks that a request gives a line, if it speaks of them. */
+struct circuit_nl_trunks {
+	bool			given;
+	unsigned int		n;
+	struct circuit_trunk	*trunk[CIRCUIT_LINE_TRUNKS_MAX];
+};
+
+int circuit_nl_line_trunks(struct circuit_line *line, struct genl_info *info,
+			   struct circuit_nl_trunks *trunks);
+void circuit_nl_set_trunks(struct circuit_line *line, struct circuit_nl_trunks *trunks);
 
 #endif /* _CIRCUIT_HOST_NETLINK_H */

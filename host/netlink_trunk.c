@@ -251,31 +251,37 @@ int circuit_nl_trunk_del(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
-/* Give a line the trunks that a request speaks of; the exchange is locked. */
-int circuit_nl_line_trunks(struct circuit_line *line, struct genl_info *info)
+/* Find the trunks that a request gives a line; the exchange is locked. */
+int circuit_nl_line_trunks(struct circuit_line *line, struct genl_info *info,
+			   struct circuit_nl_trunks *trunks)
 {
-	struct circuit_trunk *trunks[CIRCUIT_LINE_TRUNKS_MAX];
-	bool given = info->attrs[CIRCUIT_A_LINE_NO_TRUNK];
+	struct circuit_trunk *trunk;
 	struct nlattr *attr;
-	unsigned int n = 0;
 	int rem;
 
+	trunks->given = info->attrs[CIRCUIT_A_LINE_NO_TRUNK];
+	trunks->n = 0;
 	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, rem) {
 		if (nla_type(attr) != CIRCUIT_A_LINE_TRUNK)
 			continue;
-		if (n == CIRCUIT_LINE_TRUNKS_MAX) {
+		if (trunks->n == CIRCUIT_LINE_TRUNKS_MAX) {
 			NL_SET_ERR_MSG_ATTR(info->extack, attr, "a line has at most 8 trunks");
 			return -E2BIG;
 		}
-		trunks[n] = find_trunk(line->ex, attr, info->extack);
-		if (IS_ERR(trunks[n]))
-			return PTR_ERR(trunks[n]);
-		n++;
-		given = true;
+		trunk = find_trunk(line->ex, attr, info->extack);
+		if (IS_ERR(trunk))
+			return PTR_ERR(trunk);
+		trunks->trunk[trunks->n++] = trunk;
+		trunks->given = true;
 	}
-	if (given)
-		circuit_line_set_trunks(line, trunks, n);
 	return 0;
+}
+
+/* Give a line what circuit_nl_line_trunks() has found; the exchange is still locked. */
+void circuit_nl_set_trunks(struct circuit_line *line, struct circuit_nl_trunks *trunks)
+{
+	if (trunks->given)
+		circuit_line_set_trunks(line, trunks->trunk, trunks->n);
 }
 
 static int fill_trunk(struct sk_buff *skb, struct circuit_trunk *trunk)
@@ -328,6 +334,7 @@ int circuit_nl_trunk_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	long n = 0;
 
 	mutex_lock(&ex->lock);
+	cb->seq = ex->seq;
 	list_for_each_entry(trunk, &ex->trunks, list) {
 		void *hdr;
 
@@ -337,6 +344,7 @@ int circuit_nl_trunk_dump(struct sk_buff *skb, struct netlink_callback *cb)
 				  &circuit_family, NLM_F_MULTI, CIRCUIT_CMD_TRUNK_GET);
 		if (!hdr)
 			break;
+		genl_dump_check_consistent(cb, hdr);
 		if (fill_trunk(skb, trunk)) {
 			genlmsg_cancel(skb, hdr);
 			break;
@@ -424,6 +432,8 @@ int circuit_nl_expose_new(struct sk_buff *skb, struct genl_info *info)
 	}
 unlock:
 	mutex_unlock(&ex->lock);
+	if (err)
+		circuit_unexpose_flush();
 	return err;
 }
 
@@ -472,6 +482,7 @@ int circuit_nl_expose_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	long n = 0;
 
 	mutex_lock(&ex->lock);
+	cb->seq = ex->seq;
 	list_for_each_entry(exp, &ex->exposures, list) {
 		void *hdr;
 
@@ -481,6 +492,7 @@ int circuit_nl_expose_dump(struct sk_buff *skb, struct netlink_callback *cb)
 				  &circuit_family, NLM_F_MULTI, CIRCUIT_CMD_EXPOSE_GET);
 		if (!hdr)
 			break;
+		genl_dump_check_consistent(cb, hdr);
 		if (fill_exposure(skb, exp)) {
 			genlmsg_cancel(skb, hdr);
 			break;

@@ -117,6 +117,7 @@ int circuit_trunk_add(struct circuit_exchange *ex, const char *name,
 	}
 	list_add_tail(&trunk->list, &ex->trunks);
 	ex->nr_trunks++;
+	ex->seq++;
 	return 0;
 }
 
@@ -136,6 +137,7 @@ int circuit_trunk_del(struct circuit_exchange *ex, struct circuit_trunk *trunk)
 		return -EBUSY;
 	list_del(&trunk->list);
 	ex->nr_trunks--;
+	ex->seq++;
 	circuit_trunk_put(trunk);
 	return 0;
 }
@@ -205,8 +207,10 @@ static bool trunk_leads_to(const struct circuit_trunk *trunk, const struct in6_a
 {
 	unsigned int i;
 
+	/* No prefix of IPv6 is to be taken for all of IPv4. */
 	for (i = 0; i < trunk->cfg.nr_to; i++)
-		if (ipv6_prefix_equal(&trunk->cfg.to[i].addr, dst, trunk->cfg.to[i].len))
+		if (ipv6_addr_v4mapped(&trunk->cfg.to[i].addr) == ipv6_addr_v4mapped(dst) &&
+		    ipv6_prefix_equal(&trunk->cfg.to[i].addr, dst, trunk->cfg.to[i].len))
 			return true;
 	return !trunk->cfg.nr_to;
 }
@@ -229,7 +233,7 @@ struct circuit_trunk *circuit_trunk_for(struct circuit_line *line, const struct 
 		__be32 v4 = dst->s6_addr32[3];
 
 		if (ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
-		    ipv4_is_lbcast(v4))
+		    ipv4_is_lbcast(v4) || ipv4_is_linklocal_169(v4))
 			return NULL;
 	} else if (!(ipv6_addr_type(dst) & IPV6_ADDR_UNICAST) ||
 		   ipv6_addr_type(dst) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL)) {
@@ -247,12 +251,15 @@ struct circuit_trunk *circuit_trunk_for(struct circuit_line *line, const struct 
  * @net: its namespace
  * @dst: the address
  *
- * The host's own addresses may not, unless the trunk was made for it: what the host
+ * Nothing of IPv6 may where the kernel has been told to do without. The host's own
+ * addresses may not, unless the trunk was made for it: what the host
  * offers to itself is guarded by less than what it offers to others.
  */
 bool circuit_trunk_reaches(const struct circuit_trunk *trunk, struct net *net,
 			   const struct in6_addr *dst)
 {
+	if (!ipv6_addr_v4mapped(dst) && !ipv6_mod_enabled())
+		return false;
 	if (trunk->cfg.host)
 		return true;
 	if (ipv6_addr_v4mapped(dst))

@@ -32,8 +32,9 @@ boot() {
 	echo 1 >/proc/sys/net/ipv4/ip_forward
 	"$CIRCUIT" trunk add wan
 	"$CIRCUIT" line set g1 addr 10.77.0.1 trunk wan
-	ip netns exec out "$BENCH" serve tcp 7000 >/dev/null 2>&1 {LAB_OUT}>&- &
-	"$BENCH" serve tcp 7000 >/dev/null 2>&1 {LAB_OUT}>&- &
+	# Sessions of their own: the end of a test is not theirs.
+	setsid ip netns exec out "$BENCH" serve tcp 7000 >/dev/null 2>&1 {LAB_OUT}>&- &
+	setsid "$BENCH" serve tcp 7000 >/dev/null 2>&1 {LAB_OUT}>&- &
 	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
 	guest_bg g1 serve "bench serve tcp 7000"
 	wait_for 10 guest_exec g1 "grep -q ':1B59 .* 0A ' /proc/net/tcp"
@@ -96,7 +97,7 @@ once() { # REPEAT
 }
 
 done_with() {
-	jobs -p | xargs -r kill
+	pkill -f 'bench serve tcp'
 	guest_bg_kill g1 serve
 	"$CIRCUIT" line set g1 trunk none
 	"$CIRCUIT" trunk del wan

@@ -141,8 +141,8 @@ static int call(const char *line, const char *port, int ring)
 
 	for (tries = 0; tries < 500; tries++) {
 		s = call_once(line, atoi(port), ring);
-		/* Port 99 is where nobody ever listens. */
-		if (s != -ECONNREFUSED || atoi(port) == 99)
+		/* Ports 0 and 99 are where nobody ever listens. */
+		if (s != -ECONNREFUSED || atoi(port) == 99 || !atoi(port))
 			break;
 		usleep(20000);
 	}

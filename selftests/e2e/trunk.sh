@@ -5,6 +5,7 @@
 # namespace of the host's behind a veth, where programs are as native as can be.
 #
 # lab: --timeout 1200
+# lab: takes guests down
 . "$TOP/selftests/e2e/common.sh"
 
 PEER=$(dirname "$CIRCUIT")/../tests/peer
@@ -105,6 +106,8 @@ errors() {
 	says g1 'No route to host' send tcp:198.51.100.1 80 1
 	says g1 'Permission denied' send tcp:198.51.100.129 80 1
 	says g1 'Network is unreachable' send tcp:203.0.113.1 80 1
+	says g1 'Connection refused' send tcp:$V4 0 1
+	says g1 'Connection refused' send tcp:$V4 0 1
 	ip route del unreachable 198.51.100.0/25
 	ip route del prohibit 198.51.100.128/25
 	# Nobody answers at all.
@@ -176,7 +179,6 @@ near_killed() {
 
 # Nobody reads at the far side: the guest stops, and nobody else does.
 stuck() {
-	world late "$PEER" tcp late 11 /nonexistent
 	world stop sh -c "exec '$PEER' tcp drain 9"
 	world_listens 9
 	guest_bg g1 flood "peer flood tcp:$V4 9"
@@ -243,7 +245,13 @@ stacks() {
 	wait_for 10 line_idle g1
 	wait_for 20 sh -c "'$CIRCUIT' trunk show | grep -q gone"
 	says g1 'Network is unreachable' send tcp:192.0.3.1 17 1
+	# All of IPv6 is nothing of IPv4.
+	"$CIRCUIT" trunk add six to ::/0 source 2001:db8::9
+	"$CIRCUIT" line set g1 trunk six trunk wan
+	says g1 'Cannot assign requested address' send tcp:$V6 17 1
+	says g1 'Connection refused' send tcp:$V4 99 1
 	"$CIRCUIT" line set g1 trunk wan
+	"$CIRCUIT" trunk del six
 	"$CIRCUIT" trunk del blue
 	kill "$pid"
 	bad 'no such congestion' trunk add x congestion nonsense
@@ -258,8 +266,16 @@ vmm_killed() {
 	world_listens 9
 	guest_bg g1 flood "peer flood tcp:$V4 9"
 	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
+	# Another has said all it has to say, to somebody who does not listen yet.
+	world late "$PEER" tcp drain 10
+	world_listens 10
+	kill -STOP "$(<"$LAB_RUN/world.late.pid")"
+	guest_bg g1 send "peer send tcp:$V4 10 8000000"
+	wait_for 10 sh -c "ip netns exec out ss -Htn sport = :10 | grep -q ESTAB"
 	guest_kill9 g1
 	world_end drain | tail -1 | grep 'reset by peer'
+	kill -CONT "$(<"$LAB_RUN/world.late.pid")"
+	world_end late | tail -1 | grep 'reset by peer'
 	wait_for 20 line_idle g1
 }
 
@@ -298,4 +314,5 @@ t_run "a far side that is stuck" stuck
 t_run "a guest's program, unmodified" programs
 t_run "exposed ports" exposed
 t_run "stacks, and one that goes" stacks
+t_run "a VM is killed with data on its way" vmm_killed
 t_run "nothing is left" nothing
