@@ -6,7 +6,7 @@
 #
 #	TEST PROTO REPEAT VALUE [P99 IN US]
 #
-# lab: --timeout 1200
+# lab: --timeout 1200 --threads multi
 . "$TOP/selftests/e2e/programs-common.sh"
 
 REPEATS=${1:-3}

@@ -9,7 +9,7 @@
 #
 # PATH is circuit, tcp or host; BUSY-NS is what the host's processors were busy for, guests and all.
 #
-# lab: --timeout 1200 --mem 6144
+# lab: --timeout 1200 --threads multi --mem 6144
 . "$TOP/selftests/e2e/common.sh"
 
 REPEATS=${1:-5}
@@ -51,7 +51,7 @@ counters() {
 	done | paste -sd' '
 }
 # What the processors have been busy for, in ns: all but idle and waiting.
-busy() { awk '/^cpu / { print ($2 + $3 + $4 + $7 + $8) * 10000000 }' /proc/stat; }
+busy() { awk '/^cpu / { printf "%.0f\n", ($2 + $3 + $4 + $7 + $8) * 10000000 }' /proc/stat; }
 
 measure() { # TEST PATH REPEAT COMMAND...
 	local test=$1 path=$2 rep=$3 before after work got

@@ -6,7 +6,7 @@
 #
 #	TEST PROTO REPEAT EXITS-1 EXITS-2 IRQS-1 IRQS-2 FIGURES...
 #
-# lab: --timeout 1200 --mem 6144
+# lab: --timeout 1200 --threads multi --mem 6144
 . "$TOP/selftests/e2e/common.sh"
 
 REPEATS=${1:-5}
