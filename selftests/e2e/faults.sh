@@ -49,9 +49,9 @@ done'
 RANDOM_OFF='for d in /sys/kernel/debug/failslab /sys/kernel/debug/fail_page_alloc; do
 	echo 0 >$d/probability; done'
 
-# sixty: how many of sixty attempts work; none may hang.
+# sixty [WHOM PORT]: how many of sixty attempts work; none may hang.
 sixty() {
-	guest_exec -t 60 g1 "peer attempts g2 6000 60" ||
+	guest_exec -t 60 g1 "peer attempts ${1:-g2} ${2:-6000} 60" ||
 		{ "$CIRCUIT" -s show; "$CIRCUIT" -s line show; return 1; } >&2
 }
 
@@ -69,6 +69,37 @@ host_random() {
 	t_note "$ok of 60 calls worked while the operator's allocations failed"
 	guest_exec g1 "peer calls g2 6000 20 2"
 	[ "$ok" -lt 60 ]
+}
+
+# The same of calls to the host's stack and from there.
+trunk_random() {
+	[ "$HOST_KIND" = debug ] || t_skip "needs the debug kernel"
+	local peer out in pid
+	peer=$(dirname "$CIRCUIT")/../tests/peer
+	ip address add 192.0.2.99/32 dev lo
+	"$peer" tcp echo 6001 >/dev/null 2>&1 {LAB_OUT}>&- &
+	pid=$!
+	"$CIRCUIT" trunk add wan host
+	"$CIRCUIT" line set g1 addr 10.77.0.1 trunk wan
+	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
+	guest_bg g1 echo "peer tcp echo 6002"
+	"$CIRCUIT" expose add g1:6002 on 192.0.2.99:6003
+	guest_exec g1 "peer calls tcp:192.0.2.99 6001 5 1"
+	timeout 20 "$peer" calls tcp:192.0.2.99 6003 5 1
+	bash -c "${RANDOM_ON/MODULE/circuit_host}"
+	out=$(sixty tcp:192.0.2.99 6001)
+	in=$(timeout 120 "$peer" attempts tcp:192.0.2.99 6003 60)
+	sh -c "$RANDOM_OFF"
+	t_note "$out of 60 calls out and $in of 60 in worked while the operator's allocations failed"
+	guest_exec g1 "peer calls tcp:192.0.2.99 6001 20 2"
+	timeout 60 "$peer" calls tcp:192.0.2.99 6003 20 2
+	[ "$in" -lt 60 ]
+	guest_bg_kill g1 echo
+	"$CIRCUIT" expose del 192.0.2.99:6003
+	"$CIRCUIT" line set g1 trunk none
+	wait_for 20 "$CIRCUIT" trunk del wan
+	kill "$pid"
+	ip address del 192.0.2.99/32 dev lo
 }
 
 guest_random() { # GUEST
@@ -116,6 +147,7 @@ ended() {
 t_run -t 120 "two guests" setup
 t_run -t 120 "guest: every allocation fails once" guest_nth
 t_run -t 120 "operator: allocations fail at random" host_random
+t_run -t 120 "operator: allocations fail at random, over a trunk" trunk_random
 t_run -t 120 "calling guest: allocations fail at random" guest_random g1
 t_run -t 120 "called guest: allocations fail at random" guest_random g2
 t_run -t 120 "operator: every allocation of an attach fails once" host_attach
