@@ -321,6 +321,8 @@ static int leg_connect(struct circuit_leg *leg)
 
 	/* A program's socket in all respects: it holds its namespace, and outlives us. */
 	err = __sock_create(leg->net, v6 ? AF_INET6 : AF_INET, SOCK_STREAM, IPPROTO_TCP, &sock, 0);
+	if (err == -ENFILE)
+		err = -ENOMEM;	/* what it is; connect() does not know that one */
 	if (err)
 		return err;
 	mutex_lock(&leg->ex->lock);
