@@ -35,13 +35,15 @@ guest_nth() {
 }
 
 # Everything that one of our modules allocates fails at random, one time in seven. Only
-# ours: a failure counts if the module's text is on the stack. But for TCP's FIN: if there is no
-# memory for that, it is never sent, and the other side waits for good.
+# ours: a failure counts if the module's text is on the stack. But for TCP's FIN and RST, in two
+# functions next to each other: if there is no memory for those, they are never sent, and the other
+# side waits for good.
 # shellcheck disable=SC2016
 RANDOM_ON='
 set -- $(grep "^MODULE " /proc/modules)
 start=$6 end=$(printf "0x%x" $(($6 + $2)))
-set -- $(awk "/ tcp_send_fin\$/ { start = \$1; next } start { print start, \$1; exit }" /proc/kallsyms)
+set -- $(awk "/ tcp_send_fin\$/ { start = \$1 } seen { print start, \$1; exit }
+	/ tcp_send_active_reset\$/ { seen = 1 }" /proc/kallsyms)
 for d in /sys/kernel/debug/failslab /sys/kernel/debug/fail_page_alloc; do
 	echo 0 >$d/verbose; echo N >$d/ignore-gfp-wait
 	echo $start >$d/require-start; echo $end >$d/require-end
@@ -61,6 +63,7 @@ sixty() {
 host_random() {
 	[ "$HOST_KIND" = debug ] || t_skip "needs the debug kernel"
 	local ok i
+	trap 'sh -c "$RANDOM_OFF"' EXIT
 	bash -c "${RANDOM_ON/MODULE/circuit_host}"
 	ok=$(sixty)
 	for i in $(seq 1 30); do
@@ -89,6 +92,7 @@ trunk_random() {
 	"$CIRCUIT" expose add g1:6002 on 192.0.2.99:6003
 	guest_exec g1 "peer calls tcp:192.0.2.99 6001 5 1"
 	timeout 20 "$peer" calls tcp:192.0.2.99 6003 5 1
+	trap 'sh -c "$RANDOM_OFF"' EXIT
 	bash -c "${RANDOM_ON/MODULE/circuit_host}"
 	out=$(sixty tcp:192.0.2.99 6001)
 	in=$(timeout 120 "$peer" attempts tcp:192.0.2.99 6003 60) ||
