@@ -22,6 +22,8 @@ help:
 	@echo "make check          every test, on the stock and on the debug kernel"
 	@echo "make check-quick    every test but those on the debug kernel"
 	@echo "make check-kunit    unit tests only"
+	@echo "make check-stock    the scenarios on the stock kernel, check-debug: on the debug kernel;"
+	@echo "                    SCENARIOS=\"basic life\" for some of them only"
 	@echo "make check-static   sparse, shellcheck, the netlink specification"
 	@echo "make bench          circuits against virtio-net, same guests, same run"
 	@echo "make packages       install the Debian packages all of this needs"
