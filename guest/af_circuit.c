@@ -425,6 +425,8 @@ static int circuit_accept(struct socket *sock, struct socket *newsock, COMPAT_AC
 	newsk->sk_userlocks = sk->sk_userlocks & (SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK);
 	if (sock_flag(sk, SOCK_KEEPOPEN))
 		sock_set_flag(newsk, SOCK_KEEPOPEN);
+	if (sock_flag(sk, SOCK_URGINLINE))
+		sock_set_flag(newsk, SOCK_URGINLINE);
 	if (sock_flag(sk, SOCK_LINGER)) {
 		sock_set_flag(newsk, SOCK_LINGER);
 		newsk->sk_lingertime = sk->sk_lingertime;
@@ -524,11 +526,11 @@ static int circuit_ioctl(struct socket *sock, unsigned int cmd, unsigned long ar
 	int val;
 
 	if (cmd == SIOCATMARK) {
-		val = 0;	/* no urgent data, so never at the mark */
+		val = circuit_stream_at_mark(ep);
 	} else if (ep->state == TCP_LISTEN) {
 		return -EINVAL;
 	} else if (cmd == SIOCINQ) {
-		val = circuit_stream_unread(ep);
+		val = circuit_stream_inq(ep);
 	} else if (cmd == SIOCOUTQ) {
 		val = circuit_stream_unsent(ep);
 	} else {

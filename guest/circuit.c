@@ -29,6 +29,7 @@ struct circuit *circuit_alloc(struct circuit_line *line, gfp_t gfp)
 	refcount_inc(&line->ref);
 	c->line = line;
 	INIT_LIST_HEAD(&c->out.node);
+	INIT_LIST_HEAD(&c->options.node);
 	INIT_LIST_HEAD(&c->queue);
 	return c;
 }
@@ -216,6 +217,14 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason)
 		/* A far end that has hung up before has nobody left to tell. */
 		raised = circuit_tx_open(&c->tx) && circuit_line_raise(line, c->index);
 	}
+	/* Nothing comes after HANGUP. */
+	spin_lock_bh(&line->tx_lock);
+	c->hungup = true;
+	if (!list_empty(&c->options.node)) {
+		list_del_init(&c->options.node);
+		refcount_dec(&c->ref);		/* the caller has another */
+	}
+	spin_unlock_bh(&line->tx_lock);
 	memset(&c->out.msg, 0, sizeof(c->out.msg));
 	c->out.msg.type = CIRCUIT_SIG_HANGUP;
 	c->out.msg.hangup.index = c->index;
@@ -223,6 +232,47 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason)
 	/* One doorbell for both, mark and message. */
 	if (!circuit_post(c) && raised)
 		circuit_line_doorbell(line);
+}
+
+static void options_sent(struct circuit_out *out)
+{
+	circuit_put(container_of(out, struct circuit, options));
+}
+
+/**
+ * circuit_tell_options - tell the operator what a socket's options are now
+ * @c: its circuit
+ * @sk: the socket
+ * @fill: says what they are, under line->tx_lock, so that the last to be told are the
+ *	last that there are
+ *
+ * What an earlier call has said, and has not left yet, is replaced. As long as none was
+ * set nothing need be said.
+ *
+ * Context: process or bottom half; the caller holds a reference.
+ */
+void circuit_tell_options(struct circuit *c, const struct sock *sk,
+			  void (*fill)(struct circuit_sig_options *options, const struct sock *sk))
+{
+	struct circuit_line *line = c->line;
+	struct circuit_sig_options options = {};
+	bool kick = false;
+
+	spin_lock_bh(&line->tx_lock);
+	fill(&options, sk);
+	if (!c->hungup && (c->options.sent || memchr_inv(&options, 0, sizeof(options)))) {
+		c->options.sent = options_sent;
+		c->options.msg.type = CIRCUIT_SIG_OPTIONS;
+		c->options.msg.options = options;
+		c->options.msg.options.index = c->index;
+		if (list_empty(&c->options.node)) {
+			circuit_get(c);
+			kick = circuit_line_queue(line, &c->options);
+		}
+	}
+	spin_unlock_bh(&line->tx_lock);
+	if (kick)
+		circuit_line_notify(line, 0);
 }
 
 static void listener_free(struct circuit_listener *lst)

@@ -28,6 +28,13 @@
 #define compat_from_timer(var, t, field)	from_timer(var, t, field)
 #endif
 
+/* 6.16: what MSG_ZEROCOPY is told may be about a device's own memory. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+#define compat_zerocopy_alloc(sk, len)	msg_zerocopy_realloc(sk, len, NULL, false)
+#else
+#define compat_zerocopy_alloc(sk, len)	msg_zerocopy_realloc(sk, len, NULL)
+#endif
+
 /* 6.10: accept() takes its arguments in a structure. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
 #define COMPAT_ACCEPT_ARGS		struct proto_accept_arg *arg

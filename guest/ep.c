@@ -107,6 +107,8 @@ bool circuit_ep_connected(struct circuit_ep *ep, struct circuit *c)
 	}
 	circuit_ep_unlock(ep);
 	if (wanted) {
+		if (ep->tell)
+			ep->tell(ep, c);
 		ep->sk->sk_state_change(ep->sk);
 		sk_wake_async(ep->sk, SOCK_WAKE_IO, POLL_OUT);
 	}
@@ -305,6 +307,33 @@ static void ep_write_space(struct sock *sk)
 }
 
 /**
+ * circuit_ep_urgent - the far end has sent urgent data
+ * @ep: the endpoint
+ * @c: its circuit
+ * @mark: index after the urgent byte
+ *
+ * Urgent data may follow urgent data: the mark tells, not the flag. Whoever sees it first,
+ * a reader or the tasklet, sends the signal.
+ *
+ * Context: process or bottom half.
+ *
+ * Return: true if it is news.
+ */
+bool circuit_ep_urgent(struct circuit_ep *ep, struct circuit *c, u32 mark)
+{
+	struct sock *sk = ep->sk;
+	u64 seen = BIT_ULL(32) | mark;
+
+	if (READ_ONCE(c->seen_urgent) == seen || xchg(&c->seen_urgent, seen) == seen)
+		return false;
+	/* The file goes after sock_orphan(). */
+	read_lock_bh(&sk->sk_callback_lock);
+	sk_send_sigurg(sk);
+	read_unlock_bh(&sk->sk_callback_lock);
+	return true;
+}
+
+/**
  * circuit_ep_attention - the far end has moved
  * @c: the circuit
  *
@@ -326,6 +355,10 @@ void circuit_ep_attention(struct circuit *c)
 		READ_ONCE(c->tx.cons->flags) << 16;
 	tail = READ_ONCE(c->rx.prod->tail);
 	head = READ_ONCE(c->tx.cons->head);
+	/* Before the data, which a reader would otherwise have read when he hears of it. */
+	if (flags & CIRCUIT_TX_URG &&
+	    circuit_ep_urgent(ep, c, READ_ONCE(c->rx.prod->urgent)) && tail == c->seen_tail)
+		ep->sk->sk_data_ready(ep->sk);
 	if (tail != c->seen_tail) {
 		c->seen_tail = tail;
 		ep->sk->sk_data_ready(ep->sk);
@@ -412,6 +445,8 @@ long circuit_ep_wait(struct circuit_ep *ep, long timeo)
 void circuit_ep_adopt(struct circuit_ep *ep, struct circuit *c)
 {
 	ep_established(ep, c);
+	if (ep->tell)
+		ep->tell(ep, c);
 	WRITE_ONCE(c->ep, ep);
 	smp_mb();	/* pairs with the one in sig_reset() */
 	if (READ_ONCE(c->reason))

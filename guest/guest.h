@@ -185,15 +185,19 @@ struct circuit_line {
  * @local: this end's IP address, if @ip
  * @remote: the far end's, if @ip
  * @ip: the call was to an IP address
- * @tx_flags: CIRCUIT_TX_* set so far; slock
+ * @tx_flags: CIRCUIT_TX_* set so far; ep->tx_mutex
+ * @urg: urgent data; ep->rx_mutex
  * @seen_tail: last tail that woke readers; the tasklet's
  * @seen_head: last head that woke writers; the tasklet's
  * @seen_flags: last flags of the far end that were acted upon; the tasklet's
+ * @seen_urgent: last mark of urgent data that somebody was told of, and bit 32
  * @rx_backoff: how often in a row spinning for data was in vain; ep->rx_mutex
  * @tx_backoff: how often in a row spinning for room was; ep->tx_mutex
  * @doorbells: notifications sent
  * @wakeups: notifications received
  * @out: CALL, CANCEL or HANGUP
+ * @hungup: HANGUP has been said; line->tx_lock
+ * @options: OPTIONS
  * @queue: in the accept queue
  */
 struct circuit {
@@ -214,14 +218,18 @@ struct circuit {
 	struct in6_addr		remote;
 	bool			ip;
 	u32			tx_flags;
+	struct circuit_urgent	urg;
 	u32			seen_tail;
 	u32			seen_head;
 	u32			seen_flags;
+	u64			seen_urgent;
 	u8			rx_backoff;
 	u8			tx_backoff;
 	u64			doorbells;
 	u64			wakeups;
 	struct circuit_out	out;
+	bool			hungup;
+	struct circuit_out	options;
 	struct list_head	queue;
 };
 
@@ -271,6 +279,8 @@ struct circuit_listener {
  * struct circuit_ep - what makes a socket an end of circuits
  * @ref: held by the socket until it is released
  * @free: called when nobody holds it any more
+ * @tell: called when there is a circuit, to tell what the socket's options are; in any
+ *	context but hard interrupt; may be NULL
  * @sk: the socket, referenced
  * @state: TCP_CLOSE, TCP_SYN_SENT, TCP_ESTABLISHED or TCP_LISTEN; changes under slock
  * @reason: enum circuit_reason of the last failure
@@ -288,6 +298,7 @@ struct circuit_listener {
 struct circuit_ep {
 	refcount_t		ref;
 	void			(*free)(struct circuit_ep *ep);
+	void			(*tell)(struct circuit_ep *ep, struct circuit *c);
 	struct sock		*sk;
 	int			state;
 	u32			reason;
@@ -315,6 +326,7 @@ void circuit_line_doorbell(struct circuit_line *line);
 bool circuit_line_raise(struct circuit_line *line, u32 index);
 void circuit_line_notify(struct circuit_line *line, u32 index);
 bool circuit_line_post(struct circuit_line *line, struct circuit_out *out);
+bool circuit_line_queue(struct circuit_line *line, struct circuit_out *out);
 
 /* circuit.c */
 struct circuit *circuit_alloc(struct circuit_line *line, gfp_t gfp);
@@ -324,6 +336,8 @@ int circuit_place(struct circuit *c, struct circuit_ep *ep, const struct circuit
 bool circuit_cancel(struct circuit *c);
 int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg);
 void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason);
+void circuit_tell_options(struct circuit *c, const struct sock *sk,
+			  void (*fill)(struct circuit_sig_options *options, const struct sock *sk));
 struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct circuit_ep *ep,
 						 const struct circuit_sig_listen *what);
 void circuit_listener_put(struct circuit_listener *lst);
@@ -374,6 +388,7 @@ void circuit_ep_verdict(struct circuit_ep *ep, struct circuit *c, bool native, u
 void circuit_ep_fail(struct circuit_ep *ep, int err, u32 reason);
 void circuit_ep_unlistened(struct circuit_ep *ep);
 void circuit_ep_leave_rings(struct circuit_ep *ep);
+bool circuit_ep_urgent(struct circuit_ep *ep, struct circuit *c, u32 mark);
 void circuit_ep_attention(struct circuit *c);
 int circuit_ep_call(struct circuit_ep *ep, struct circuit_line *line,
 		    struct circuit_sig_call *call);
@@ -389,6 +404,8 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len, int flags);
 __poll_t circuit_stream_poll(struct circuit_ep *ep, __poll_t events);
 u32 circuit_stream_unread(struct circuit_ep *ep);
+u32 circuit_stream_inq(struct circuit_ep *ep);
+bool circuit_stream_at_mark(struct circuit_ep *ep);
 u32 circuit_stream_unsent(struct circuit_ep *ep);
 bool circuit_stream_drained(struct circuit_ep *ep);
 

@@ -3,8 +3,9 @@
  * IPPROTO_CIRCUIT: TCP sockets that become circuits.
  *
  * Such a socket is a TCP socket in every respect, made by TCP's own code from TCP's
- * own slab; only its proto_ops are ours. What becomes of it is settled by connect()
- * and listen():
+ * own slab; only its proto_ops are ours and, while it is on a circuit, a copy of TCP's
+ * struct proto that hears of SO_KEEPALIVE. What becomes of it is settled by connect() and
+ * listen():
  *
  *	undecided	nothing yet; every call goes to TCP
  *	native		TCP's for good: sock->ops are TCP's, and the module forgotten
@@ -68,12 +69,16 @@ struct circuit_inet {
 	unsigned int		round;
 };
 
-/* The two families: what is TCP's, and what is ours. */
+/*
+ * The two families: what is TCP's, and what is ours. A new socket has @prot for as long
+ * as it takes to make it one of TCP's, and one that is on a circuit @circuit_prot.
+ */
 static struct inet_family {
 	const struct proto_ops	*tcp_ops;
 	struct proto		*tcp_prot;
 	struct proto_ops	ops;
 	struct proto		prot;
+	struct proto		circuit_prot;
 	struct inet_protosw	protosw;
 } families[2];		/* IPv4, IPv6 */
 
@@ -83,9 +88,14 @@ static DEFINE_MUTEX(listeners_lock);
 static unsigned int publish_round;
 
 /* By the socket, not by its ops, which somebody may be changing. */
+static struct inet_family *family_of_sk(const struct sock *sk)
+{
+	return &families[READ_ONCE(sk->sk_family) == AF_INET6];
+}
+
 static struct inet_family *family_of(const struct socket *sock)
 {
-	return &families[READ_ONCE(sock->sk->sk_family) == AF_INET6];
+	return family_of_sk(sock->sk);
 }
 
 /*
@@ -124,6 +134,55 @@ static struct circuit_inet *inet_get(const struct sock *sk)
 	return rcu_dereference_check(icsk->icsk_ulp_data, lockdep_sock_is_held(sk));
 }
 
+static void fill_options(struct circuit_sig_options *options, const struct sock *sk)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	if (sock_flag(sk, SOCK_KEEPOPEN))
+		options->flags |= CIRCUIT_SIG_KEEPALIVE;
+	options->keep_idle = READ_ONCE(tp->keepalive_time) / HZ;
+	options->keep_interval = READ_ONCE(tp->keepalive_intvl) / HZ;
+	options->keep_count = READ_ONCE(tp->keepalive_probes);
+	options->user_timeout = READ_ONCE(inet_csk(sk)->icsk_user_timeout);
+}
+
+/*
+ * Tell the operator what options the socket has, if the far end is a socket that can
+ * have them.
+ */
+static void inet_tell(struct circuit_ep *ep, struct circuit *c)
+{
+	if (!(c->line->welcome.features & CIRCUIT_SIG_F_OPTIONS) ||
+	    strcmp(c->peer, CIRCUIT_TRUNK_LINE))
+		return;
+	/* Whoever sets one looks for the circuit afterwards: see options_changed(). */
+	smp_mb();
+	circuit_tell_options(c, ep->sk, fill_options);
+}
+
+/* An option of a socket, which is owned, was set. */
+static void options_changed(struct sock *sk)
+{
+	struct circuit_inet *in = inet_get(sk);
+	struct circuit *c;
+
+	if (!in)
+		return;
+	/* Pairs with the one in inet_tell(). */
+	smp_mb();
+	c = READ_ONCE(in->ep.c);
+	if (c)
+		inet_tell(&in->ep, c);
+}
+
+/* SO_KEEPALIVE, the one option of SOL_SOCKET that a protocol is asked about. */
+static void circuit_inet_keepalive(struct sock *sk, int val)
+{
+	family_of_sk(sk)->tcp_prot->keepalive(sk, val);
+	sock_valbool_flag(sk, SOCK_KEEPOPEN, val);
+	options_changed(sk);
+}
+
 static void inet_free_rcu(struct rcu_head *rcu)
 {
 	struct circuit_inet *in = container_of(rcu, struct circuit_inet, rcu);
@@ -140,12 +199,13 @@ static void inet_free(struct circuit_ep *ep)
 }
 
 /* Attach; the socket is owned, and has nothing attached. */
-static struct circuit_inet *inet_attach(struct sock *sk, enum inet_mode mode)
+static struct circuit_inet *inet_attach(struct sock *sk)
 {
 	struct inet_connection_sock *icsk = inet_csk(sk);
 	struct circuit_inet *in;
 
-	if (icsk->icsk_ulp_ops)
+	/* A map of BPF's attaches by another struct proto. */
+	if (icsk->icsk_ulp_ops || READ_ONCE(sk->sk_prot) != family_of_sk(sk)->tcp_prot)
 		return NULL;
 	in = kzalloc(sizeof(*in), GFP_KERNEL);
 	if (!in)
@@ -153,7 +213,8 @@ static struct circuit_inet *inet_attach(struct sock *sk, enum inet_mode mode)
 	sock_hold(sk);
 	circuit_ep_init(&in->ep, sk, inet_free);
 	in->ep.overlay = true;
-	in->mode = mode;
+	in->ep.tell = inet_tell;
+	in->mode = INET_IDLE;
 	INIT_LIST_HEAD(&in->node);
 	rcu_assign_pointer(icsk->icsk_ulp_data, in);
 	smp_store_release(&icsk->icsk_ulp_ops, &circuit_ulp);
@@ -172,6 +233,14 @@ static void inet_detach(struct sock *sk, struct circuit_inet *in)
 
 static void set_mode(struct circuit_inet *in, enum inet_mode mode)
 {
+	struct sock *sk = in->ep.sk;
+	struct inet_family *f = family_of_sk(sk);
+
+	/* Unless somebody else has put his there since. */
+	if (mode == INET_ASKING || mode == INET_CIRCUIT)
+		cmpxchg(&sk->sk_prot, f->tcp_prot, &f->circuit_prot);
+	else
+		cmpxchg(&sk->sk_prot, &f->circuit_prot, f->tcp_prot);
 	if (mode == INET_CIRCUIT || mode == INET_LISTENER)
 		in->used = true;
 	smp_store_release(&in->mode, mode);
@@ -326,7 +395,7 @@ static int put_name(const struct sock *sk, struct sockaddr *uaddr, const struct 
 /* Has the socket an option that means something on a network, and nothing here? */
 static bool has_option(const struct sock *sk)
 {
-	return sock_flag(sk, SOCK_ZEROCOPY) || sock_flag(sk, SOCK_TXTIME) ||
+	return sock_flag(sk, SOCK_TXTIME) ||
 	       sock_flag(sk, SOCK_RCVTSTAMP) || sk->sk_bound_dev_if || sk->sk_mark ||
 	       rcu_access_pointer(sk->sk_filter) || READ_ONCE(sk->sk_tsflags) ||
 	       sk->sk_max_pacing_rate != ~0UL || tcp_sk(sk)->repair ||
@@ -402,10 +471,10 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reaso
 	line = circuit_line_get();
 	if (!line)
 		return NOT_OURS;
+	if (!in)
+		in = inet_attach(sk);
 	if (in)
 		set_mode(in, INET_ASKING);
-	else
-		in = inet_attach(sk, INET_ASKING);
 	err = NOT_OURS;
 	*reason = inet_csk(sk)->icsk_ulp_ops ? CIRCUIT_REASON_OPTION : CIRCUIT_REASON_NO_MEMORY;
 	if (!in)
@@ -704,7 +773,7 @@ static int circuit_inet_listen(struct socket *sock, int backlog)
 		return err;
 	lock_sock(sk);
 	if (sk->sk_state == TCP_LISTEN && READ_ONCE(sock->ops) == &f->ops) {
-		in = inet_get(sk) ?: inet_attach(sk, INET_LISTENER);
+		in = inet_get(sk) ?: inet_attach(sk);
 		if (in) {
 			set_mode(in, INET_LISTENER);
 			mutex_lock(&listeners_lock);
@@ -770,7 +839,7 @@ static int make_child(const struct sock *sk, struct socket *newsock, struct circ
 		return err;
 	newsk = tmp->sk;
 	lock_sock(newsk);
-	in = inet_attach(newsk, INET_IDLE);
+	in = inet_attach(newsk);
 	if (!in) {
 		release_sock(newsk);
 		sock_release(tmp);
@@ -872,6 +941,7 @@ static int circuit_inet_release(struct socket *sock)
 	if (in) {
 		unlist(in);
 		circuit_ep_close(&in->ep);
+		set_mode(in, INET_IDLE);
 		inet_detach(sk, in);
 	}
 	release_sock(sk);
@@ -947,9 +1017,9 @@ static int circuit_inet_ioctl(struct socket *sock, unsigned int cmd, unsigned lo
 	if (!ep)
 		return TCPS(sock, ioctl, sock, cmd, arg);
 	if (cmd == SIOCATMARK)
-		val = 0;	/* no urgent data, so never at the mark */
+		val = circuit_stream_at_mark(ep);
 	else if (cmd == SIOCINQ)
-		val = circuit_stream_unread(ep);
+		val = circuit_stream_inq(ep);
 	else if (cmd == SIOCOUTQ || cmd == SIOCOUTQNSD)
 		val = circuit_stream_unsent(ep);
 	else
@@ -994,6 +1064,13 @@ static int circuit_inet_shutdown(struct socket *sock, int how)
 	return err;
 }
 
+/* Options that mean something to the far end of a circuit if that is a socket. */
+static bool option_is_told(int level, int optname)
+{
+	return level == SOL_TCP && (optname == TCP_KEEPIDLE || optname == TCP_KEEPINTVL ||
+				    optname == TCP_KEEPCNT || optname == TCP_USER_TIMEOUT);
+}
+
 /* Options that make a TCP connection something else. */
 static bool option_is_tcps(int level, int optname)
 {
@@ -1012,9 +1089,17 @@ static int circuit_inet_setsockopt(struct socket *sock, int level, int optname, 
 	struct circuit_inet *in;
 	int err;
 
-	if (!option_is_tcps(level, optname))
-		return TCPS(sock, setsockopt, sock, level, optname, optval, optlen);
 	__module_get(THIS_MODULE);
+	if (!option_is_tcps(level, optname)) {
+		err = f->tcp_ops->setsockopt(sock, level, optname, optval, optlen);
+		if (!err && option_is_told(level, optname)) {
+			lock_sock(sk);
+			options_changed(sk);
+			release_sock(sk);
+		}
+		module_put(THIS_MODULE);
+		return err;
+	}
 	lock_sock(sk);
 	in = inet_get(sk);
 	err = in && in->mode == INET_CIRCUIT ? -EOPNOTSUPP : 0;
@@ -1067,6 +1152,26 @@ static int circuit_inet_getsockopt(struct socket *sock, int level, int optname,
 	return TCPS(sock, getsockopt, sock, level, optname, optval, optlen);
 }
 
+/*
+ * MSG_ZEROCOPY: what is sent is copied into the ring, so the program may have its memory
+ * back at once, and is told so as it would be of TCP over loopback.
+ */
+static int send_zerocopy(struct circuit_ep *ep, struct msghdr *msg, size_t len)
+{
+	struct ubuf_info *ubuf = compat_zerocopy_alloc(ep->sk, len);
+	int ret;
+
+	if (!ubuf)
+		return -ENOBUFS;
+	uarg_to_msgzc(ubuf)->zerocopy = 0;
+	ret = circuit_stream_sendmsg(ep, msg, len);
+	if (ret > 0)
+		net_zcopy_put(ubuf);
+	else
+		net_zcopy_put_abort(ubuf, true);
+	return ret;
+}
+
 static int circuit_inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct inet_family *f = family_of(sock);
@@ -1074,8 +1179,13 @@ static int circuit_inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t 
 	struct circuit_ep *ep = on_circuit(sk, true);
 	int err;
 
-	if (likely(ep))
+	if (likely(ep)) {
+		/* Somebody in the kernel who brings his own is content with a copy. */
+		if (unlikely(msg->msg_flags & MSG_ZEROCOPY && sock_flag(sk, SOCK_ZEROCOPY) && len &&
+			     !msg->msg_ubuf))
+			return send_zerocopy(ep, msg, len);
 		return circuit_stream_sendmsg(ep, msg, len);
+	}
 	__module_get(THIS_MODULE);
 	if (msg->msg_flags & MSG_FASTOPEN) {
 		lock_sock(sk);
@@ -1092,7 +1202,8 @@ static int circuit_inet_recvmsg(struct socket *sock, struct msghdr *msg, size_t 
 {
 	struct circuit_ep *ep = on_circuit(sock->sk, true);
 
-	if (likely(ep))
+	/* The queue of errors is the socket's, whatever it is. */
+	if (likely(ep && !(flags & MSG_ERRQUEUE)))
 		return circuit_stream_recvmsg(ep, msg, len, flags);
 	return TCPS(sock, recvmsg, sock, msg, len, flags);
 }
@@ -1168,6 +1279,8 @@ static int family_learn(struct inet_family *f, int family, int (*init)(struct so
 
 	f->prot = *f->tcp_prot;
 	f->prot.init = init;
+	f->circuit_prot = *f->tcp_prot;
+	f->circuit_prot.keepalive = circuit_inet_keepalive;
 	f->ops = *f->tcp_ops;
 	f->ops.owner = THIS_MODULE;
 	f->ops.release = circuit_inet_release;

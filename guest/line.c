@@ -178,13 +178,25 @@ bool circuit_line_post(struct circuit_line *line, struct circuit_out *out)
 	bool kick;
 
 	spin_lock_bh(&line->tx_lock);
-	list_add_tail(&out->node, &line->out);
-	kick = line_flush(line);
+	kick = circuit_line_queue(line, out);
 	spin_unlock_bh(&line->tx_lock);
 	kick = kick && circuit_line_raise(line, 0);
 	if (kick)
 		circuit_line_doorbell(line);
 	return kick;
+}
+
+/**
+ * circuit_line_queue - circuit_line_post() for those who hold line->tx_lock
+ * @line: the line
+ * @out: the message
+ *
+ * Return: true if the caller has to call the operator's attention to signalling.
+ */
+bool circuit_line_queue(struct circuit_line *line, struct circuit_out *out)
+{
+	list_add_tail(&out->node, &line->out);
+	return line_flush(line);
 }
 
 static void line_kick(struct timer_list *t)

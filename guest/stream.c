@@ -175,6 +175,13 @@ static int check_control(struct msghdr *msg)
 	return 0;
 }
 
+/* The last of the next @n bytes is urgent, or of those before them. */
+static void tx_urgent(struct circuit *c, u32 n)
+{
+	circuit_tx_urgent(&c->tx, n, c->tx_flags);
+	c->tx_flags |= CIRCUIT_TX_URG;
+}
+
 /**
  * circuit_stream_sendmsg - sendmsg() of a stream socket
  * @ep: the endpoint
@@ -190,10 +197,9 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 	struct sock *sk = ep->sk;
 	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	size_t done = 0;
+	bool oob = msg->msg_flags & MSG_OOB, full = false, last;
 	int err = 0;
 
-	if (msg->msg_flags & MSG_OOB)
-		return -EOPNOTSUPP;
 	if (unlikely(msg->msg_controllen)) {
 		err = check_control(msg);
 		if (err)
@@ -241,12 +247,24 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 			err = -EFAULT;
 			break;
 		}
-		if (circuit_tx_publish(&c->tx, n))
+		/* The last byte that is taken is the urgent one. */
+		full = oob && !timeo && n == space;
+		last = full || (oob && done + n == len);
+		if (unlikely(last))
+			tx_urgent(c, n);
+		if (circuit_tx_publish(&c->tx, n) || last)
 			notify(c);
 		done += n;
 		/* Nobody will ever read this: TCP's far end would answer with a RST. */
 		if (unlikely(circuit_tx_lost(&c->tx)))
 			circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+		if (unlikely(full))
+			break;
+	}
+	/* Cut short, as it turns out: then it was the last that has been taken. */
+	if (unlikely(oob && done && done < len && !full) && circuit_ep_rings(ep)) {
+		tx_urgent(ep->c, 0);
+		notify(ep->c);
 	}
 	mutex_unlock(&ep->tx_mutex);
 	if (done)
@@ -255,13 +273,16 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 }
 
 /* Wait for data. rx_mutex is held on entry and exit; @c may be NULL. */
-static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 want, long *timeo)
+static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	struct sock *sk = ep->sk;
 	int state = c ? TCP_ESTABLISHED : TCP_SYN_SENT;
+	struct circuit_urgent urg;
 	u64 max = 0, start;
 	bool idle;
+	int avail;
+	u32 off;
 
 	if (c) {
 		max = spin_max(c);
@@ -274,7 +295,12 @@ static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 want, long *ti
 	add_wait_queue(sk_sleep(sk), &wait);
 	if (c) {
 		circuit_rx_arm(&c->rx, want);
-		idle = circuit_rx_avail(&c->rx) < want && !circuit_rx_flags(&c->rx);
+		avail = circuit_rx_avail(&c->rx);
+		idle = avail < (int)want && !circuit_rx_flags(&c->rx);
+		/* Nobody reads past the mark, so nobody waits for what is behind it. */
+		urg = c->urg;
+		if (circuit_rx_urgent(&c->rx, &urg, &off) && off >= skip && (int)off < avail)
+			idle = false;
 	} else {
 		idle = true;
 	}
@@ -314,6 +340,71 @@ static bool rx_watched(struct sock *sk)
 	return ret;
 }
 
+/*
+ * Is there an urgent byte ahead? rx_mutex is held, and circuit_rx_avail() was called. As in
+ * tcp_check_urg(), one that has not been passed when another comes is dropped.
+ */
+static bool rx_urgent(struct circuit_ep *ep, struct circuit *c, u32 *off)
+{
+	struct circuit_urgent old = c->urg;
+	struct circuit_rx *rx = &c->rx;
+
+	if (likely(!circuit_rx_urgent(rx, &c->urg, off)))
+		return false;
+	circuit_ep_urgent(ep, c, c->urg.mark);
+	if (old.seen && !old.gone && old.mark != c->urg.mark && old.mark - 1 == rx->head &&
+	    rx->tail != rx->head && !sock_flag(ep->sk, SOCK_URGINLINE)) {
+		if (circuit_rx_release(rx, 1))
+			notify(c);
+		--*off;
+	}
+	return true;
+}
+
+/* recv(MSG_OOB), as tcp_recv_urg(). */
+static int recv_urgent(struct circuit_ep *ep, struct msghdr *msg, size_t len, int flags)
+{
+	struct sock *sk = ep->sk;
+	struct circuit *c;
+	int avail, err;
+	u32 off;
+
+	mutex_lock(&ep->rx_mutex);
+	err = -EINVAL;
+	c = circuit_ep_rings(ep);
+	if (!c || sock_flag(sk, SOCK_URGINLINE))
+		goto unlock;
+	avail = circuit_rx_avail(&c->rx);
+	if (avail < 0) {
+		circuit_ep_kill(ep, c);
+		goto unlock;
+	}
+	if (!rx_urgent(ep, c, &off) || c->urg.taken)
+		goto unlock;
+	avail = c->rx.tail - c->rx.head;
+	err = -ENOTCONN;
+	if (READ_ONCE(ep->state) == TCP_CLOSE && !sock_flag(sk, SOCK_DONE))
+		goto unlock;
+	if (off >= avail) {
+		/* It is on its way: this does not wait for it. */
+		err = READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN ? 0 : -EAGAIN;
+		goto unlock;
+	}
+	msg->msg_flags |= MSG_OOB;
+	err = 1;
+	if (!len) {
+		msg->msg_flags |= MSG_TRUNC;
+		err = 0;
+	} else if (!(flags & MSG_TRUNC) && !copy_out(&c->rx, off, 1, &msg->msg_iter)) {
+		err = -EFAULT;
+	}
+	if (err >= 0 && !(flags & MSG_PEEK))
+		c->urg.taken = true;
+unlock:
+	mutex_unlock(&ep->rx_mutex);
+	return err;
+}
+
 /**
  * circuit_stream_recvmsg - recvmsg() of a stream socket
  * @ep: the endpoint
@@ -334,10 +425,10 @@ int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 
 	if (unlikely(flags & MSG_ERRQUEUE))
 		return -EAGAIN;
-	if (unlikely(flags & MSG_OOB))
-		return -EINVAL;
 	if (unlikely(READ_ONCE(ep->state) == TCP_LISTEN))
 		return -ENOTCONN;
+	if (unlikely(flags & MSG_OOB))
+		return recv_urgent(ep, msg, len, flags);
 	mutex_lock(&ep->rx_mutex);
 	while (done < len || !len) {
 		/* What was said before the rings are looked at is true of what they hold. */
@@ -346,6 +437,7 @@ int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 		int failed = smp_load_acquire(&sk->sk_err);
 		struct circuit *c = circuit_ep_rings(ep);
 		int ring = 0, avail = 0;
+		bool urgent;
 
 		if (likely(c)) {
 			/* Before the data: after FIN there is no more of it. */
@@ -361,9 +453,33 @@ int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 		}
 		if (avail > 0) {
 			u32 n = min3((size_t)avail, len - done, (size_t)PIECE);
+			u32 head = c->rx.head, off;
 
 			if (unlikely(!n))
 				break;	/* nothing was asked for */
+			/* No recv() goes past the urgent byte, which is not part of the stream. */
+			urgent = rx_urgent(ep, c, &off);
+			if (unlikely(c->rx.head != head))
+				continue;
+			if (unlikely(urgent && off >= skip)) {
+				off -= skip;
+				if (!off && done)
+					break;
+				/* SIGURG's handler wants to find it. */
+				err = timeo ? sock_intr_errno(timeo) : -EAGAIN;
+				if (!off && signal_pending(current))
+					break;
+				err = 0;
+				if (!off && !sock_flag(sk, SOCK_URGINLINE)) {
+					if (flags & MSG_PEEK)
+						skip++;
+					else if (circuit_rx_release(&c->rx, 1))
+						notify(c);
+					continue;
+				}
+				if (off)
+					n = min(n, off);
+			}
 			if (!(flags & MSG_TRUNC)) {
 				n = copy_out(&c->rx, skip, n, &msg->msg_iter);
 				if (unlikely(!n)) {
@@ -404,7 +520,7 @@ int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 			break;
 		err = 0;
 		/* Never less than there is already, which a peek leaves where it is. */
-		rx_wait(ep, c, c ? max_t(size_t, skip + 1,
+		rx_wait(ep, c, skip, c ? max_t(size_t, skip + 1,
 					 min_t(size_t, target - done + skip, c->rx.size / 2)) : 1,
 			&timeo);
 	}
@@ -424,7 +540,7 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 	struct circuit *c;
 	__poll_t mask = 0;
 	int ring, avail;
-	u32 want;
+	u32 want, off;
 
 	mutex_lock(&ep->rx_mutex);
 	c = circuit_ep_rings(ep);
@@ -433,6 +549,13 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 	want = clamp_t(u32, READ_ONCE(sk->sk_rcvlowat), 1, c->rx.size / 2);
 	ring = circuit_rx_flags(&c->rx);
 	avail = circuit_rx_avail(&c->rx);
+	if (unlikely(avail >= 0 && rx_urgent(ep, c, &off))) {
+		avail = c->rx.tail - c->rx.head;
+		if ((int)off < avail && !c->urg.taken)
+			mask |= EPOLLPRI;
+		if (!off && !sock_flag(sk, SOCK_URGINLINE))
+			want++;
+	}
 	if (avail >= 0) {
 		/*
 		 * Even if there is enough already: whoever waits for edges is told of
@@ -527,7 +650,7 @@ __poll_t circuit_stream_poll(struct circuit_ep *ep, __poll_t events)
 		mask |= EPOLLHUP;
 	if (shutdown & SEND_SHUTDOWN)
 		mask |= EPOLLOUT | EPOLLWRNORM;
-	if (READ_ONCE(sk->sk_err))
+	if (READ_ONCE(sk->sk_err) || !skb_queue_empty_lockless(&sk->sk_error_queue))
 		mask |= EPOLLERR;
 	return mask;
 }
@@ -545,6 +668,45 @@ u32 circuit_stream_unread(struct circuit_ep *ep)
 		avail = circuit_rx_avail(&ep->c->rx);
 	mutex_unlock(&ep->rx_mutex);
 	return max(avail, 0);
+}
+
+/**
+ * circuit_stream_inq - SIOCINQ: bytes that recv() would find without passing the mark
+ * @ep: the endpoint
+ */
+u32 circuit_stream_inq(struct circuit_ep *ep)
+{
+	struct circuit *c;
+	int avail = 0;
+	u32 off;
+
+	mutex_lock(&ep->rx_mutex);
+	c = circuit_ep_rings(ep);
+	if (c) {
+		avail = circuit_rx_avail(&c->rx);
+		if (avail >= 0 && rx_urgent(ep, c, &off) && !sock_flag(ep->sk, SOCK_URGINLINE))
+			avail = min_t(int, off, c->rx.tail - c->rx.head);
+	}
+	mutex_unlock(&ep->rx_mutex);
+	return max(avail, 0);
+}
+
+/**
+ * circuit_stream_at_mark - SIOCATMARK: is the next byte the urgent one?
+ * @ep: the endpoint
+ */
+bool circuit_stream_at_mark(struct circuit_ep *ep)
+{
+	struct circuit *c;
+	bool ret = false;
+	u32 off;
+
+	mutex_lock(&ep->rx_mutex);
+	c = circuit_ep_rings(ep);
+	if (c && circuit_rx_avail(&c->rx) >= 0)
+		ret = rx_urgent(ep, c, &off) && !off;
+	mutex_unlock(&ep->rx_mutex);
+	return ret;
 }
 
 /**

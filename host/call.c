@@ -5,7 +5,8 @@
  *	CALL --> waiting for the listener's backlog --> connected --> one end has
  *	  |                 |                                         hung up
  *	  +-----------------+--> refused                                 |
- *	                                          both have hung up: freed
+ *	                                          both have hung up: freed,
+ *	                                          unless it is held
  *
  * The operator connects a call as soon as the listener has room for it, without
  * asking the called guest, as TCP completes a handshake before accept(). How many
@@ -99,14 +100,22 @@ static void circuit_refuse(struct circuit *c, enum circuit_reason reason)
 	circuit_sig_owe(&c->end[0], CIRCUIT_OWE_REFUSED, reason);
 }
 
-/* What a ring's size is if two sides have (or have not) a wish for it. */
+/*
+ * What a ring's size is if two sides have (or have not) a wish for it. What comes from the
+ * world, or goes there, comes and goes in bursts of TCP's: more room, as long as that is
+ * plenty.
+ */
 static u32 ring_size(const struct circuit_line *a, const struct circuit_line *b, u32 x, u32 y)
 {
+	const struct circuit_line *line = a->is_trunk ? b : a;
 	u32 limit = min(a->cfg.ring_max, b->cfg.ring_max);
 	u32 size = max(x, y);
 
-	if (!size)
-		size = a->cfg.ring_default;
+	if (!size) {
+		size = line->cfg.ring_default;
+		if ((a->is_trunk || b->is_trunk) && line->memory < line->cfg.memory_max / 4)
+			size *= 4;
+	}
 	size = clamp(size, CIRCUIT_RING_MIN, limit);
 	return roundup_pow_of_two(size);
 }
@@ -544,7 +553,21 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 		return;
 	}
 	circuit_event_call(c, CIRCUIT_EVENT_RELEASED, reason);
-	circuit_free(c);
+	if (!c->held)
+		circuit_free(c);
+}
+
+/**
+ * circuit_unhold - a circuit's memory is no longer in use by a socket of the host's
+ * @c: a circuit that is held; its exchange is locked
+ *
+ * If both ends have hung up meanwhile, it is freed.
+ */
+void circuit_unhold(struct circuit *c)
+{
+	c->held = false;
+	if (c->end[0].hungup && c->end[1].hungup)
+		circuit_free(c);
 }
 
 /**

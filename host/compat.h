@@ -8,6 +8,7 @@
 
 #include <linux/eventfd.h>
 #include <linux/mm.h>
+#include <linux/skbuff.h>
 #include <linux/version.h>
 #include <net/genetlink.h>
 #include <net/sock.h>
@@ -38,6 +39,25 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long
 #else
 #define compat_assign_str(field, src)	__assign_str(field, src)
 #endif
+
+/* 6.10: who is told that a buffer is back, is told by a table. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+struct ubuf_info_ops {
+	void (*complete)(struct sk_buff *skb, struct ubuf_info *ubuf, bool zerocopy_success);
+};
+#endif
+
+static inline void compat_ubuf_init(struct ubuf_info *ubuf, const struct ubuf_info_ops *ops)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+	ubuf->ops = ops;
+#else
+	ubuf->callback = ops->complete;
+#endif
+	/* References are counted: the pages may be shared, but not by those who receive. */
+	ubuf->flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
+	refcount_set(&ubuf->refcnt, 1);
+}
 
 /* 6.12 and some before: a socket of the kernel's becomes one of a program's. */
 static inline void compat_net_refcnt_upgrade(struct sock *sk)

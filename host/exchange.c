@@ -4,7 +4,7 @@
  *
  * The namespace owns a reference until it goes; then the lines are deleted, and
  * the exchange itself ends with the last of them, which may still have a VM
- * attached.
+ * attached, or of the legs and exposures that have still to close their sockets.
  */
 #include <linux/slab.h>
 #include <net/netns/generic.h>

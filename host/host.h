@@ -5,10 +5,12 @@
  * Objects
  *
  *  exchange	One per network namespace: the directory and all that is in it.
- *		Referenced by its namespace until that goes, and by its lines.
+ *		Referenced by its namespace until that goes, and by its lines, trunks,
+ *		legs and exposures.
  *  line	Configuration, usage and counters of one VM's attachment. Outlives
  *		its VMs. Referenced by the directory until it is deleted, by its
- *		window while a VM is attached, and by the ends of its circuits.
+ *		window while a VM is attached, by the ends of its circuits and by its
+ *		legs.
  *  window	One attachment of a VM to a line: the file the VMM maps, the
  *		eventfds, the signalling circuit. Owned by that file: its release
  *		is the only thing that frees a window.
@@ -21,6 +23,8 @@
  *  listener	A port that a guest has published.
  *  trunk	A way to a stack of the host's, immutable.
  *  leg		The end of a circuit that is a socket of such a stack.
+ *  loan	A piece of a ring that such a socket sends without a copy. Keeps its leg,
+ *		and the circuit from being freed.
  *  exposure	A port of such a stack where a line's listener can be called.
  *
  * Locks
@@ -32,14 +36,15 @@
  *  page lock	Of the pages of cables, inside exchange->lock: see window.c.
  *  RCU		The relay runs in hard interrupt context and takes no lock. It
  *		reads line->win, line->ends and the ends of a circuit; hence
- *		windows, circuits and lines are freed after a grace period.
+ *		windows, circuits, legs and lines are freed after a grace period.
  *
  *  leg's work	Owns the socket and the rings of its leg, and is the only one that hangs
  *		up for it; takes exchange->lock, outside of socket locks.
  *
  * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
  * queue an irq_work (relay.c), which queues a work for signalling (signalling.c)
- * or for what exceeds its budget. Everything else is process context.
+ * or for what exceeds its budget. Callbacks of sockets and of loans come in any context
+ * and only queue the work of their leg or exposure. Everything else is process context.
  *
  * A VM ends in three phases. window_release() unhooks the doorbell and takes the
  * window off its line; circuit_line_reset() then hangs up for the guest whatever
@@ -92,9 +97,6 @@ struct circuit_window;
 #define CIRCUIT_TRUNK_TO_MAX		64
 #define CIRCUIT_EXPOSURES_MAX		4096
 #define CIRCUIT_EXPOSE_BACKLOG		1024
-
-/* The far line's name of a circuit that goes over a trunk; no line may have it. */
-#define CIRCUIT_TRUNK_LINE		"trunk"
 
 /* Ports tried before a call to an IP address is refused for want of one. */
 #define CIRCUIT_PORT_TRIES		1024
@@ -164,7 +166,7 @@ struct circuit_line_stats {
  * @window: size of the window, bytes
  * @memory_max: most bytes of cables
  * @circuits_max: most circuits, at most CIRCUIT_INDEX_MAX
- * @pending_max: most calls waiting for a listener
+ * @pending_max: most calls waiting for a listener, or for the host's TCP
  * @listeners_max: most listeners
  * @ring_max: largest ring, bytes
  * @ring_default: size of a ring nobody asked a size for, bytes
@@ -192,6 +194,7 @@ struct circuit_line_config {
  * @cfg: configuration
  * @win: the attached window
  * @epoch: of the running guest, 0 for none
+ * @features: CIRCUIT_SIG_F_* agreed upon with it
  * @ready: HELLO was answered: calls may be placed and received
  * @fault: out of service until the next epoch
  * @memory: bytes of cables charged
@@ -226,6 +229,7 @@ struct circuit_line {
 
 	struct circuit_window __rcu	*win;
 	u32				epoch;
+	u64				features;
 	bool				ready;
 	bool				fault;
 
@@ -422,6 +426,7 @@ struct circuit_tuple {
  * @first: its first page there
  * @ctrl: its control page
  * @leg: the end that is a socket of the host's, if one is; referenced
+ * @held: that socket has still something of a ring
  * @end: its ends
  */
 struct circuit {
@@ -441,6 +446,7 @@ struct circuit {
 	u32			first;
 	struct circuit_ctrl	*ctrl;
 	struct circuit_leg	*leg;
+	bool			held;
 	struct circuit_end	end[2];
 };
 
@@ -597,6 +603,7 @@ struct circuit_exposure {
  * @remote_port: the far end's
  * @state: TCP_*
  * @congestion: its congestion control
+ * @zerocopy: bytes it was given to send without a copy
  * @info: as TCP_INFO
  */
 struct circuit_socket_info {
@@ -606,7 +613,26 @@ struct circuit_socket_info {
 	u16		remote_port;
 	u8		state;
 	char		congestion[TCP_CA_NAME_MAX];
+	u64		zerocopy;
 	struct tcp_info	info;
+};
+
+/**
+ * struct circuit_lender - what a leg has lent to its socket
+ * @loans: struct loan, the oldest first
+ * @bytes: of the ring from its head on, lent or to be released after what is
+ * @total: bytes ever lent
+ * @copy_until: rx->bytes before which nothing is lent
+ * @futile: somebody copies them after all
+ * @notify: something was released that the guest wants to be notified of
+ */
+struct circuit_lender {
+	struct list_head	loans;
+	u32			bytes;
+	u64			total;
+	u64			copy_until;
+	bool			futile;
+	bool			notify;
 };
 
 /* directory.c */
@@ -690,6 +716,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 		 enum circuit_reason *reason);
 void circuit_cancel(struct circuit_line *line, u32 ref);
 void circuit_hangup(struct circuit_end *end, enum circuit_reason reason);
+void circuit_unhold(struct circuit *c);
 void circuit_drop(struct circuit *c);
 void circuit_call_answered(struct circuit *c);
 void circuit_call_failed(struct circuit *c, enum circuit_reason reason, int error);
@@ -720,7 +747,17 @@ bool circuit_trunk_reaches(const struct circuit_trunk *trunk, struct net *net,
 			   const struct in6_addr *dst);
 int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock);
 
+/* lend.c */
+void circuit_lender_init(struct circuit_lender *lender);
+int circuit_lend(struct circuit_lender *lender, struct circuit_leg *leg, struct socket *sock,
+		 struct circuit_rx *rx, u32 len, int flags);
+void circuit_lend_reap(struct circuit_lender *lender, struct circuit_rx *rx);
+void circuit_lend_starved(struct circuit_lender *lender, const struct circuit_rx *rx,
+			  const struct sock *sk);
+
 /* leg.c */
+struct circuit_leg *circuit_leg_get(struct circuit_leg *leg);
+void circuit_leg_put(struct circuit_leg *leg);
 int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk);
 int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock);
 void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr,
@@ -729,6 +766,7 @@ void circuit_legs_reset(struct circuit_line *line, enum circuit_reason reason);
 void circuit_leg_leave(struct circuit_leg *leg);
 void circuit_leg_owe(struct circuit_leg *leg, u8 what, enum circuit_reason reason);
 void circuit_leg_kick(struct circuit_leg *leg);
+void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_options *options);
 const char *circuit_leg_trunk(const struct circuit_leg *leg);
 unsigned int circuit_leg_nr(const struct circuit_leg *leg);
 bool circuit_leg_info(struct circuit_leg *leg, struct circuit_socket_info *info);

@@ -12,6 +12,8 @@
  * stop when the other side does not take any more, and go on when it says that it
  * does: the ring by a mark of its guest, the socket by its callbacks.
  *
+ * Pieces that are large enough go without a copy: see lend.c.
+ *
  * All of it is done by the leg's work, one at a time: it owns the socket, the rings
  * and the state, and hangs up for the leg. Others only leave a note (a call that came
  * to nothing, a reset, a mark) and queue it. A queued work holds a reference, the
@@ -64,11 +66,17 @@ enum leg_state {
  * @sock: the socket; changes under the exchange's lock
  * @tx: to the guest
  * @rx: from the guest
+ * @lender: what of it the socket has
+ * @urg_out: urgent data of the guest's
+ * @urg_in: tcp_sock->urg_seq of the last urgent data that was passed on
+ * @tx_flags: CIRCUIT_TX_* set so far
  * @fin_out: the guest's FIN was passed on
  * @fin_in: the socket's FIN was passed on
  * @lingers: the guest has hung up
  * @last: index after the last byte it had written then
  * @error: errno that the socket has given instead of taking data
+ * @options: those that the guest's program has set; under the exchange's lock
+ * @set_options: they are to be set here; likewise
  * @native: the callbacks of the socket as they were
  */
 struct circuit_leg {
@@ -90,11 +98,17 @@ struct circuit_leg {
 	struct socket		*sock;
 	struct circuit_tx	tx;
 	struct circuit_rx	rx;
+	struct circuit_lender	lender;
+	struct circuit_urgent	urg_out;
+	u32			urg_in;
+	u32			tx_flags;
 	bool			fin_out;
 	bool			fin_in;
 	bool			lingers;
 	u32			last;
 	int			error;
+	struct circuit_sig_options options;
+	bool			set_options;
 	struct {
 		void	(*state_change)(struct sock *sk);
 		void	(*data_ready)(struct sock *sk);
@@ -111,7 +125,25 @@ static void leg_release(struct kref *ref)
 	module_put(THIS_MODULE);
 }
 
-static void leg_put(struct circuit_leg *leg)
+/**
+ * circuit_leg_get - take a reference
+ * @leg: the leg
+ *
+ * Return: @leg.
+ */
+struct circuit_leg *circuit_leg_get(struct circuit_leg *leg)
+{
+	kref_get(&leg->ref);
+	return leg;
+}
+
+/**
+ * circuit_leg_put - drop a reference
+ * @leg: the leg
+ *
+ * Context: any.
+ */
+void circuit_leg_put(struct circuit_leg *leg)
 {
 	kref_put(&leg->ref, leg_release);
 }
@@ -125,7 +157,7 @@ static void leg_put(struct circuit_leg *leg)
 void circuit_leg_kick(struct circuit_leg *leg)
 {
 	if (kref_get_unless_zero(&leg->ref) && !queue_work(circuit_trunk_wq, &leg->work))
-		leg_put(leg);
+		circuit_leg_put(leg);
 }
 
 /* --- the socket ------------------------------------------------------------------------ */
@@ -222,6 +254,23 @@ static void leg_address(const struct sockaddr_storage *ss, struct in6_addr *addr
 
 /* --- the end of a leg -------------------------------------------------------------------- */
 
+/* The socket is closed. Nothing is left to do once nobody has anything of the ring. */
+static void leg_gone(struct circuit_leg *leg)
+{
+	struct circuit_exchange *ex = leg->ex;
+
+	circuit_lend_reap(&leg->lender, NULL);
+	if (!ex || !list_empty(&leg->lender.loans))
+		return;
+	mutex_lock(&ex->lock);
+	if (leg->c && leg->c->held)
+		circuit_unhold(leg->c);
+	mutex_unlock(&ex->lock);
+	/* Not by whoever drops the last reference, which may be an interrupt. */
+	leg->ex = NULL;
+	circuit_exchange_put(ex);
+}
+
 /* Close the socket as a program would: with RST if @abort, else as TCP sees fit. */
 static void leg_close(struct circuit_leg *leg, bool abort)
 {
@@ -254,9 +303,7 @@ static void leg_close(struct circuit_leg *leg, bool abort)
 	if (leg->exp)
 		circuit_exposure_done(leg->exp, true);
 	leg->exp = NULL;
-	/* Not by whoever drops the last reference, which may be an interrupt. */
-	circuit_exchange_put(leg->ex);
-	leg->ex = NULL;
+	leg_gone(leg);
 }
 
 /*
@@ -269,9 +316,10 @@ static void leg_hangup(struct circuit_leg *leg, u32 flags, enum circuit_reason r
 	struct circuit_end *end = &leg->c->end[leg->nr];
 
 	circuit_rx_close(&leg->rx);
-	circuit_tx_flag(&leg->tx, flags, leg->fin_in ? CIRCUIT_TX_FIN : 0);
+	circuit_tx_flag(&leg->tx, flags, leg->tx_flags);
 	mutex_lock(&leg->ex->lock);
 	circuit_far_end(end)->error = error;
+	leg->c->held = !list_empty(&leg->lender.loans);
 	circuit_hangup(end, reason);
 	mutex_unlock(&leg->ex->lock);
 	leg_close(leg, abort);
@@ -408,18 +456,52 @@ enum leg_turn {
 	LEG_FAILED,	/* the leg has hung up */
 };
 
+/*
+ * How much of @avail bytes to send next, and with which flags: the urgent byte goes by
+ * itself, or TCP might take another for it.
+ */
+static u32 leg_urgent_out(struct circuit_leg *leg, u32 avail, int *flags)
+{
+	u32 off;
+
+	*flags = 0;
+	if (likely(!circuit_rx_urgent(&leg->rx, &leg->urg_out, &off)))
+		return avail;
+	off -= leg->lender.bytes;
+	if (off >= avail)		/* not yet, or sent */
+		return avail;
+	if (off)
+		return off;
+	*flags = MSG_OOB;
+	return 1;
+}
+
+/*
+ * Of @n bytes that have come from the socket and are to be published, one may be urgent;
+ * @seq is the number of the first.
+ */
+static bool leg_urgent_in(struct circuit_leg *leg, u32 seq, u32 n)
+{
+	u32 urg = READ_ONCE(tcp_sk(leg->sock->sk)->urg_seq);
+
+	if (likely(urg == leg->urg_in || urg - seq >= n))
+		return false;
+	leg->urg_in = urg;
+	circuit_tx_urgent(&leg->tx, urg - seq + 1, leg->tx_flags);
+	leg->tx_flags |= CIRCUIT_TX_URG;
+	return true;
+}
+
 /* From the ring to the socket. */
 static enum leg_turn leg_send(struct circuit_leg *leg)
 {
-	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
-	u32 quantum = QUANTUM;
-	bool notify = false;
-	struct kvec vec[2];
+	struct circuit_lender *lender = &leg->lender;
+	u32 quantum = QUANTUM, len;
 	int flags, avail, n;
 
+	lender->notify = false;
+	circuit_lend_reap(lender, &leg->rx);
 	while (!leg->fin_out) {
-		struct circuit_span s;
-
 		/* Before the data: after FIN there is no more of it. */
 		flags = leg->lingers ? CIRCUIT_TX_FIN : circuit_rx_flags(&leg->rx);
 		avail = leg->lingers ? leg->last - leg->rx.head : circuit_rx_avail(&leg->rx);
@@ -431,26 +513,24 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 			leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET, 0, true);
 			return LEG_FAILED;
 		}
+		avail -= lender->bytes;
 		if (!avail) {
 			if (flags & CIRCUIT_TX_FIN) {
 				leg->fin_out = true;
 				kernel_sock_shutdown(leg->sock, SHUT_WR);
 				break;
 			}
-			circuit_rx_arm(&leg->rx, 1);
-			if (!circuit_rx_avail(&leg->rx) && !circuit_rx_flags(&leg->rx))
+			circuit_lend_starved(lender, &leg->rx, leg->sock->sk);
+			circuit_rx_arm(&leg->rx, lender->bytes + 1);
+			if (circuit_rx_avail(&leg->rx) == lender->bytes &&
+			    !circuit_rx_flags(&leg->rx))
 				break;
 			continue;
 		}
 		if (!quantum)
 			break;
-		avail = min_t(u32, avail, quantum);
-		s = circuit_rx_span(&leg->rx, 0, avail);
-		vec[0].iov_base = (void *)leg->rx.data + s.off[0];
-		vec[0].iov_len = s.len[0];
-		vec[1].iov_base = (void *)leg->rx.data;
-		vec[1].iov_len = s.len[1];
-		n = kernel_sendmsg(leg->sock, &msg, vec, s.len[1] ? 2 : 1, avail);
+		len = leg_urgent_out(leg, min_t(u32, avail, quantum), &flags);
+		n = circuit_lend(lender, leg, leg->sock, &leg->rx, len, flags);
 		if (n == -EAGAIN)
 			break;
 		if (unlikely(n <= 0)) {
@@ -460,9 +540,8 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 			break;
 		}
 		quantum -= n;
-		notify |= circuit_rx_release(&leg->rx, n);
 	}
-	if (notify)
+	if (lender->notify)
 		circuit_end_notify(circuit_far_end(&leg->c->end[leg->nr]));
 	return quantum ? LEG_WAITING : LEG_MORE;
 }
@@ -471,7 +550,7 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 static enum leg_turn leg_receive(struct circuit_leg *leg)
 {
 	struct msghdr msg = {};
-	u32 quantum = QUANTUM;
+	u32 quantum = QUANTUM, seq;
 	bool notify = false;
 	struct kvec vec[2];
 	int space, n;
@@ -485,7 +564,7 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 			return LEG_FAILED;
 		}
 		if (!space) {
-			circuit_tx_arm(&leg->tx, leg->tx.size / 4);
+			circuit_tx_arm(&leg->tx, leg->tx.size / 2);
 			if (!circuit_tx_space(&leg->tx))
 				break;
 			continue;
@@ -498,9 +577,11 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 		vec[0].iov_len = s.len[0];
 		vec[1].iov_base = leg->tx.data;
 		vec[1].iov_len = s.len[1];
+		seq = READ_ONCE(tcp_sk(leg->sock->sk)->copied_seq);
 		n = kernel_recvmsg(leg->sock, &msg, vec, s.len[1] ? 2 : 1, space, MSG_DONTWAIT);
 		if (n > 0) {
 			quantum -= n;
+			notify |= leg_urgent_in(leg, seq, n);
 			notify |= circuit_tx_publish(&leg->tx, n);
 			continue;
 		}
@@ -513,7 +594,8 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 			return LEG_FAILED;
 		}
 		leg->fin_in = true;
-		circuit_tx_flag(&leg->tx, CIRCUIT_TX_FIN, 0);
+		circuit_tx_flag(&leg->tx, CIRCUIT_TX_FIN, leg->tx_flags);
+		leg->tx_flags |= CIRCUIT_TX_FIN;
 		notify = true;
 	}
 	if (notify)
@@ -550,21 +632,53 @@ static enum leg_turn leg_last_words(struct circuit_leg *leg)
 }
 
 /*
- * Once everything is TCP's, the rest is as well. What arrives now, or was not read, would
- * not be read by anybody: TCP resets then.
+ * Once everything is TCP's own, the rest is as well. What arrives now, or was not read,
+ * would not be read by anybody: TCP resets then.
  */
 static void leg_linger(struct circuit_leg *leg)
 {
 	struct sock *sk = leg->sock->sk;
-	bool unread;
+	bool unread, acked;
 
 	lock_sock(sk);
 	unread = tcp_inq(sk) > 0;
+	acked = tcp_sk(sk)->snd_una == tcp_sk(sk)->write_seq;
 	release_sock(sk);
 	if (unread || circuit_tx_lost(&leg->tx) || leg->error || READ_ONCE(sk->sk_err))
 		leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET, 0, true);
-	else if (leg->fin_out)
+	else if (leg->fin_out && (list_empty(&leg->lender.loans) || acked))
 		leg_hangup(leg, CIRCUIT_TX_FIN, CIRCUIT_REASON_NONE, 0, false);
+}
+
+/* The guest's program has set options: they are the socket's. */
+static void leg_options(struct circuit_leg *leg)
+{
+	const struct circuit_trunk *trunk = leg->trunk;
+	struct circuit_sig_options options;
+	struct sock *sk = leg->sock->sk;
+	u32 timeout, limit = trunk ? trunk->cfg.user_timeout : 0;
+	int keep;
+
+	mutex_lock(&leg->ex->lock);
+	options = leg->options;
+	leg->set_options = false;
+	mutex_unlock(&leg->ex->lock);
+
+	/* Each refuses by itself what is out of its range. */
+	if (options.keep_idle)
+		tcp_sock_set_keepidle(sk, min_t(u32, options.keep_idle, INT_MAX));
+	if (options.keep_interval)
+		tcp_sock_set_keepintvl(sk, min_t(u32, options.keep_interval, INT_MAX));
+	if (options.keep_count)
+		tcp_sock_set_keepcnt(sk, min_t(u32, options.keep_count, INT_MAX));
+	keep = !!(options.flags & CIRCUIT_SIG_KEEPALIVE);
+	sock_setsockopt(leg->sock, SOL_SOCKET, SO_KEEPALIVE, KERNEL_SOCKPTR(&keep), sizeof(keep));
+	timeout = options.user_timeout;
+	/* The administrator has the last word. */
+	if (limit && (!timeout || timeout > limit))
+		timeout = limit;
+	if (timeout <= INT_MAX)
+		tcp_sock_set_user_timeout(sk, timeout);
 }
 
 static void leg_talks(struct circuit_leg *leg)
@@ -581,6 +695,8 @@ static void leg_talks(struct circuit_leg *leg)
 		leg_hangup(leg, CIRCUIT_TX_RST, reset, 0, true);
 		return;
 	}
+	if (READ_ONCE(leg->set_options))
+		leg_options(leg);
 	if (hungup && !leg->lingers && leg_last_words(leg) == LEG_FAILED)
 		return;
 	out = leg_send(leg);
@@ -625,9 +741,10 @@ static void leg_work(struct work_struct *work)
 		leg_talks(leg);
 		break;
 	case LEG_GONE:
+		leg_gone(leg);
 		break;
 	}
-	leg_put(leg);
+	circuit_leg_put(leg);
 }
 
 /* --- what others see ------------------------------------------------------------------------- */
@@ -646,6 +763,7 @@ static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit
 	}
 	kref_init(&leg->ref);
 	INIT_WORK(&leg->work, leg_work);
+	circuit_lender_init(&leg->lender);
 	leg->ex = circuit_exchange_get(ex);
 	if (trunk) {
 		leg->trunk = circuit_trunk_get(trunk);
@@ -665,7 +783,7 @@ static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit
 void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr,
 		      struct circuit_line *line)
 {
-	kref_get(&leg->ref);
+	circuit_leg_get(leg);
 	leg->c = c;
 	leg->nr = nr;
 	leg->line = circuit_line_get(line);
@@ -712,7 +830,7 @@ int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk)
 	leg->port = c->end[1].port;
 	circuit_leg_join(leg, c, 1, c->end[0].line);
 	circuit_leg_kick(leg);
-	leg_put(leg);
+	circuit_leg_put(leg);
 	return 0;
 }
 
@@ -762,7 +880,7 @@ int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock)
 	mutex_unlock(&ex->lock);
 	/* Connected, or waiting, or nothing came of it. */
 	circuit_leg_kick(leg);
-	leg_put(leg);
+	circuit_leg_put(leg);
 	return err;
 abort:
 	sock_no_linger(sock->sk);
@@ -780,7 +898,7 @@ void circuit_leg_leave(struct circuit_leg *leg)
 {
 	leg->c = NULL;
 	circuit_leg_kick(leg);
-	leg_put(leg);
+	circuit_leg_put(leg);
 }
 
 /**
@@ -811,6 +929,18 @@ void circuit_leg_owe(struct circuit_leg *leg, u8 what, enum circuit_reason reaso
 		smp_store_release(&leg->reset, reason);
 		break;
 	}
+	circuit_leg_kick(leg);
+}
+
+/**
+ * circuit_leg_options - the guest's program has set options
+ * @leg: a leg that has a circuit; its exchange is locked
+ * @options: what they are now, a private copy
+ */
+void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_options *options)
+{
+	leg->options = *options;
+	WRITE_ONCE(leg->set_options, true);
 	circuit_leg_kick(leg);
 }
 
@@ -856,6 +986,7 @@ bool circuit_leg_info(struct circuit_leg *leg, struct circuit_socket_info *info)
 	if (kernel_getpeername(sock, (struct sockaddr *)&ss) >= 0)
 		leg_address(&ss, &info->remote, &info->remote_port);
 	info->state = inet_sk_state_load(sock->sk);
+	info->zerocopy = READ_ONCE(leg->lender.total);
 	tcp_get_info(sock->sk, &info->info);
 	lock_sock(sock->sk);
 	if (inet_csk(sock->sk)->icsk_ca_ops)

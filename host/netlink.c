@@ -40,7 +40,14 @@ static const struct nla_policy circuit_policy[CIRCUIT_A_CIRCUIT_LINE + 1] = {
 	[CIRCUIT_A_CIRCUIT_LINE] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
 };
 
-/* Take the name of a line or a trunk from an attribute, padded to the size of the array. */
+/**
+ * circuit_nl_name - take the name of a line or a trunk from an attribute
+ * @attr: the attribute, a string that the policy has looked at
+ * @name: of CIRCUIT_NAME_SIZE bytes; filled in, padded with zeroes
+ * @extack: told what is wrong with it
+ *
+ * Return: 0, or -EINVAL if it cannot be a name.
+ */
 int circuit_nl_name(struct nlattr *attr, char *name, struct netlink_ext_ack *extack)
 {
 	memset(name, 0, CIRCUIT_NAME_SIZE);
@@ -134,7 +141,13 @@ static int parse_config(struct genl_info *info, struct circuit_line_config *cfg)
 	return 0;
 }
 
-/* An address as attributes carry it, by the family's length, and as we keep it. */
+/**
+ * circuit_nl_addr - take an IP address from an attribute
+ * @attr: the attribute; its length is that of the family's addresses
+ * @addr: filled in, IPv4 as IPv4-mapped IPv6
+ *
+ * Return: false if it is no address.
+ */
 bool circuit_nl_addr(const struct nlattr *attr, struct in6_addr *addr)
 {
 	if (nla_len(attr) == sizeof(struct in_addr)) {
@@ -321,6 +334,14 @@ static int line_del(struct sk_buff *skb, struct genl_info *info)
 	return 0;
 }
 
+/**
+ * circuit_nl_put_addr - the reverse of circuit_nl_addr()
+ * @skb: where to
+ * @attr: the attribute's number
+ * @addr: the address
+ *
+ * Return: 0 or -EMSGSIZE.
+ */
 int circuit_nl_put_addr(struct sk_buff *skb, int attr, const struct in6_addr *addr)
 {
 	if (ipv6_addr_v4mapped(addr))

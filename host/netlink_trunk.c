@@ -166,6 +166,15 @@ static int try_trunk(const struct circuit_trunk_config *cfg, struct net *net,
 	return err;
 }
 
+/**
+ * circuit_nl_trunk_new - CIRCUIT_CMD_TRUNK_NEW
+ * @skb: the request
+ * @info: what is known of it
+ *
+ * Context: process, genl's mutex is held.
+ *
+ * Return: 0 or a negative errno, with a message in extack if it is the caller's fault.
+ */
 int circuit_nl_trunk_new(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
@@ -228,6 +237,15 @@ static struct circuit_trunk *find_trunk(struct circuit_exchange *ex, struct nlat
 	return ERR_PTR(-ENODEV);
 }
 
+/**
+ * circuit_nl_trunk_del - CIRCUIT_CMD_TRUNK_DEL
+ * @skb: the request
+ * @info: what is known of it
+ *
+ * Context: process, genl's mutex is held.
+ *
+ * Return: 0 or a negative errno, with a message in extack if it is the caller's fault.
+ */
 int circuit_nl_trunk_del(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
@@ -251,7 +269,14 @@ int circuit_nl_trunk_del(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
-/* Find the trunks that a request gives a line; the exchange is locked. */
+/**
+ * circuit_nl_line_trunks - find the trunks that a request gives a line
+ * @line: the line, its exchange locked
+ * @info: of the request
+ * @trunks: filled in, for circuit_nl_set_trunks()
+ *
+ * Return: 0 or a negative errno, with a message in extack.
+ */
 int circuit_nl_line_trunks(struct circuit_line *line, struct genl_info *info,
 			   struct circuit_nl_trunks *trunks)
 {
@@ -277,15 +302,53 @@ int circuit_nl_line_trunks(struct circuit_line *line, struct genl_info *info,
 	return 0;
 }
 
-/* Give a line what circuit_nl_line_trunks() has found; the exchange is still locked. */
+/**
+ * circuit_nl_set_trunks - give a line what circuit_nl_line_trunks() has found
+ * @line: the line, its exchange locked ever since
+ * @trunks: the trunks
+ */
 void circuit_nl_set_trunks(struct circuit_line *line, struct circuit_nl_trunks *trunks)
 {
 	if (trunks->given)
 		circuit_line_set_trunks(line, trunks->trunk, trunks->n);
 }
 
-static int fill_trunk(struct sk_buff *skb, struct circuit_trunk *trunk)
+/*
+ * Dump what is in a list of the exchange's, which @fill knows by its node: as much as there
+ * is room for, from where the last part has ended.
+ */
+static int dump_list(struct sk_buff *skb, struct netlink_callback *cb, struct circuit_exchange *ex,
+		     const struct list_head *list, u8 cmd,
+		     int (*fill)(struct sk_buff *skb, struct list_head *node))
 {
+	struct list_head *node;
+	long n = 0;
+	void *hdr;
+
+	mutex_lock(&ex->lock);
+	cb->seq = ex->seq;
+	list_for_each(node, list) {
+		if (n++ < cb->args[0])
+			continue;
+		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  &circuit_family, NLM_F_MULTI, cmd);
+		if (!hdr)
+			break;
+		genl_dump_check_consistent(cb, hdr);
+		if (fill(skb, node)) {
+			genlmsg_cancel(skb, hdr);
+			break;
+		}
+		genlmsg_end(skb, hdr);
+		cb->args[0] = n;
+	}
+	mutex_unlock(&ex->lock);
+	return skb->len;
+}
+
+static int fill_trunk(struct sk_buff *skb, struct list_head *node)
+{
+	struct circuit_trunk *trunk = list_entry(node, struct circuit_trunk, list);
 	const struct circuit_trunk_config *cfg = &trunk->cfg;
 	unsigned int i;
 
@@ -327,33 +390,18 @@ static int fill_trunk(struct sk_buff *skb, struct circuit_trunk *trunk)
 	return 0;
 }
 
+/**
+ * circuit_nl_trunk_dump - CIRCUIT_CMD_TRUNK_GET
+ * @skb: where to
+ * @cb: the dump
+ *
+ * Return: bytes in @skb.
+ */
 int circuit_nl_trunk_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct circuit_exchange *ex = circuit_exchange(sock_net(skb->sk));
-	struct circuit_trunk *trunk;
-	long n = 0;
 
-	mutex_lock(&ex->lock);
-	cb->seq = ex->seq;
-	list_for_each_entry(trunk, &ex->trunks, list) {
-		void *hdr;
-
-		if (n++ < cb->args[0])
-			continue;
-		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
-				  &circuit_family, NLM_F_MULTI, CIRCUIT_CMD_TRUNK_GET);
-		if (!hdr)
-			break;
-		genl_dump_check_consistent(cb, hdr);
-		if (fill_trunk(skb, trunk)) {
-			genlmsg_cancel(skb, hdr);
-			break;
-		}
-		genlmsg_end(skb, hdr);
-		cb->args[0] = n;
-	}
-	mutex_unlock(&ex->lock);
-	return skb->len;
+	return dump_list(skb, cb, ex, &ex->trunks, CIRCUIT_CMD_TRUNK_GET, fill_trunk);
 }
 
 /* --- exposures ------------------------------------------------------------------------------- */
@@ -386,6 +434,15 @@ static int parse_expose(struct circuit_exchange *ex, struct genl_info *info,
 	return PTR_ERR_OR_ZERO(req->trunk);
 }
 
+/**
+ * circuit_nl_expose_new - CIRCUIT_CMD_EXPOSE_NEW
+ * @skb: the request
+ * @info: what is known of it
+ *
+ * Context: process, genl's mutex is held.
+ *
+ * Return: 0 or a negative errno, with a message in extack if it is the caller's fault.
+ */
 int circuit_nl_expose_new(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
@@ -437,6 +494,15 @@ unlock:
 	return err;
 }
 
+/**
+ * circuit_nl_expose_del - CIRCUIT_CMD_EXPOSE_DEL
+ * @skb: the request
+ * @info: what is known of it
+ *
+ * Context: process, genl's mutex is held.
+ *
+ * Return: 0 or a negative errno, with a message in extack if it is the caller's fault.
+ */
 int circuit_nl_expose_del(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
@@ -460,8 +526,10 @@ int circuit_nl_expose_del(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
-static int fill_exposure(struct sk_buff *skb, struct circuit_exposure *exp)
+static int fill_exposure(struct sk_buff *skb, struct list_head *node)
 {
+	struct circuit_exposure *exp = list_entry(node, struct circuit_exposure, list);
+
 	return nla_put_string(skb, CIRCUIT_A_EXPOSE_LINE, exp->line->name) ||
 	       nla_put_u32(skb, CIRCUIT_A_EXPOSE_PORT, exp->port) ||
 	       (exp->trunk && nla_put_string(skb, CIRCUIT_A_EXPOSE_TRUNK, exp->trunk->name)) ||
@@ -475,36 +543,27 @@ static int fill_exposure(struct sk_buff *skb, struct circuit_exposure *exp)
 	       -EMSGSIZE : 0;
 }
 
+/**
+ * circuit_nl_expose_dump - CIRCUIT_CMD_EXPOSE_GET
+ * @skb: where to
+ * @cb: the dump
+ *
+ * Return: bytes in @skb.
+ */
 int circuit_nl_expose_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct circuit_exchange *ex = circuit_exchange(sock_net(skb->sk));
-	struct circuit_exposure *exp;
-	long n = 0;
 
-	mutex_lock(&ex->lock);
-	cb->seq = ex->seq;
-	list_for_each_entry(exp, &ex->exposures, list) {
-		void *hdr;
-
-		if (n++ < cb->args[0])
-			continue;
-		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
-				  &circuit_family, NLM_F_MULTI, CIRCUIT_CMD_EXPOSE_GET);
-		if (!hdr)
-			break;
-		genl_dump_check_consistent(cb, hdr);
-		if (fill_exposure(skb, exp)) {
-			genlmsg_cancel(skb, hdr);
-			break;
-		}
-		genlmsg_end(skb, hdr);
-		cb->args[0] = n;
-	}
-	mutex_unlock(&ex->lock);
-	return skb->len;
+	return dump_list(skb, cb, ex, &ex->exposures, CIRCUIT_CMD_EXPOSE_GET, fill_exposure);
 }
 
-/* What there is to say of a leg, in the end of a circuit; the exchange is locked. */
+/**
+ * circuit_nl_put_socket - what there is to say of a leg, in the end of a circuit
+ * @skb: where to
+ * @leg: the leg; its exchange is locked
+ *
+ * Return: 0 or -EMSGSIZE.
+ */
 int circuit_nl_put_socket(struct sk_buff *skb, struct circuit_leg *leg)
 {
 	const char *trunk = circuit_leg_trunk(leg);
@@ -528,7 +587,8 @@ int circuit_nl_put_socket(struct sk_buff *skb, struct circuit_leg *leg)
 	    nla_put_u32(skb, CIRCUIT_A_SOCKET_RETRANS, info.info.tcpi_total_retrans) ||
 	    nla_put_u32(skb, CIRCUIT_A_SOCKET_UNACKED, info.info.tcpi_unacked) ||
 	    nla_put_u64_64bit(skb, CIRCUIT_A_SOCKET_DELIVERY_RATE, info.info.tcpi_delivery_rate,
-			      CIRCUIT_A_SOCKET_PAD))
+			      CIRCUIT_A_SOCKET_PAD) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_A_SOCKET_ZEROCOPY, info.zerocopy, CIRCUIT_A_SOCKET_PAD))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;

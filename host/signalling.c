@@ -23,6 +23,7 @@ static const u8 sig_body[] = {
 	[CIRCUIT_SIG_CANCEL]	= 0,
 	[CIRCUIT_SIG_ANSWER]	= sizeof(struct circuit_sig_answer),
 	[CIRCUIT_SIG_HANGUP]	= sizeof(struct circuit_sig_hangup),
+	[CIRCUIT_SIG_OPTIONS]	= sizeof(struct circuit_sig_options),
 };
 
 static const u16 reason_errno[CIRCUIT_REASON_MAX] = {
@@ -100,6 +101,8 @@ int circuit_sig_check(const struct circuit_sig *msg)
 				    sizeof(msg->call.dst) + sizeof(msg->call.src)) ? 0 : -EPROTO;
 	case CIRCUIT_SIG_HANGUP:
 		return msg->ref || msg->hangup.reason >= CIRCUIT_REASON_MAX ? -EPROTO : 0;
+	case CIRCUIT_SIG_OPTIONS:
+		return msg->ref || msg->options.flags & ~CIRCUIT_SIG_KEEPALIVE ? -EPROTO : 0;
 	default:
 		return 0;
 	}
@@ -293,7 +296,7 @@ static void sig_hello(struct circuit_line *line, const struct circuit_sig_hello 
 	memset(&msg, 0, sizeof(msg));
 	msg.type = CIRCUIT_SIG_WELCOME;
 	msg.welcome.version = version;
-	msg.welcome.features = req->features & CIRCUIT_SIG_FEATURES;
+	msg.welcome.features = line->features = req->features & CIRCUIT_SIG_FEATURES;
 	msg.welcome.ring_default = line->cfg.ring_default;
 	msg.welcome.ring_max = line->cfg.ring_max;
 	msg.welcome.circuits_max = line->cfg.circuits_max;
@@ -376,6 +379,13 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 	case CIRCUIT_SIG_ANSWER:
 		lst = circuit_listener_find(line, msg->ref);
 		return lst ? circuit_answer(lst, msg->answer.count) : -EPROTO;
+	case CIRCUIT_SIG_OPTIONS:
+		end = xa_load(&line->ends, msg->options.index);
+		if (!end || !(line->features & CIRCUIT_SIG_F_OPTIONS))
+			return -EPROTO;
+		if (circuit_of_end(end)->leg)
+			circuit_leg_options(circuit_of_end(end)->leg, &msg->options);
+		return 0;
 	case CIRCUIT_SIG_HANGUP:
 		end = xa_load(&line->ends, msg->hangup.index);
 		if (!end)

@@ -295,6 +295,8 @@ int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock)
 
 	/* What a guest has to say has been collected in its ring already. */
 	tcp_sock_set_nodelay(sock->sk);
+	/* Urgent data is where it was among the rest; the guest takes it out, or does not. */
+	sock_set_flag(sock->sk, SOCK_URGINLINE);
 	if (!trunk)
 		return 0;
 	cfg = &trunk->cfg;

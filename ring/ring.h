@@ -68,6 +68,20 @@ struct circuit_rx {
 };
 
 /**
+ * struct circuit_urgent - what the reading side knows of urgent data
+ * @mark: the far end's @urgent, as last seen
+ * @seen: there has been one
+ * @gone: the urgent byte is behind the head
+ * @taken: it was received by itself; the owner's
+ */
+struct circuit_urgent {
+	u32	mark;
+	bool	seen;
+	bool	gone;
+	bool	taken;
+};
+
+/**
  * struct circuit_span - up to two contiguous pieces of a ring
  * @off: offsets into the ring
  * @len: lengths in bytes; @len[1] is zero unless the span wraps
@@ -229,6 +243,21 @@ static inline void circuit_tx_flag(struct circuit_tx *tx, u32 flags, u32 set)
 }
 
 /**
+ * circuit_tx_urgent - the last of the next bytes is urgent
+ * @tx: the ring
+ * @len: how many of them
+ * @flags: CIRCUIT_TX_* that are set
+ *
+ * To be called before they are published, or with 0 afterwards for the last that was; and
+ * to be followed by a notification.
+ */
+static inline void circuit_tx_urgent(struct circuit_tx *tx, u32 len, u32 flags)
+{
+	WRITE_ONCE(tx->prod->urgent, tx->tail + len);
+	virt_store_release(&tx->prod->flags, flags | CIRCUIT_TX_URG);
+}
+
+/**
  * circuit_rx_avail - how much can be read
  * @rx: the ring
  *
@@ -293,14 +322,39 @@ static inline void circuit_rx_arm(struct circuit_rx *rx, u32 want)
  * circuit_rx_flags - what the far end said about the stream
  * @rx: the ring
  *
- * Return: CIRCUIT_TX_* of the far end, or -EPROTO for a flag that does not
+ * Return: CIRCUIT_TX_END of the far end, or -EPROTO for a flag that does not
  * exist. After FIN, circuit_rx_avail() tells the final number of bytes.
  */
 static inline int circuit_rx_flags(const struct circuit_rx *rx)
 {
 	u32 flags = virt_load_acquire(&rx->prod->flags);
 
-	return unlikely(flags & ~CIRCUIT_TX_FLAGS) ? -EPROTO : (int)flags;
+	return unlikely(flags & ~CIRCUIT_TX_FLAGS) ? -EPROTO : (int)(flags & CIRCUIT_TX_END);
+}
+
+/**
+ * circuit_rx_urgent - is there an urgent byte ahead?
+ * @rx: the ring, after circuit_rx_avail()
+ * @urg: what is known so far
+ * @off: set to how far behind the head it is, less than the ring's size, though it may
+ *	not have come yet
+ *
+ * What lies elsewhere has been read, or is a lie; that harms nobody but its stream.
+ */
+static inline bool circuit_rx_urgent(const struct circuit_rx *rx, struct circuit_urgent *urg,
+				     u32 *off)
+{
+	u32 mark;
+
+	if (likely(!(virt_load_acquire(&rx->prod->flags) & CIRCUIT_TX_URG)))
+		return false;
+	mark = READ_ONCE(rx->prod->urgent);
+	if (!urg->seen || mark != urg->mark)
+		*urg = (struct circuit_urgent) { .mark = mark, .seen = true };
+	*off = mark - 1 - rx->head;
+	if (*off >= rx->size)
+		urg->gone = true;
+	return !urg->gone;
 }
 
 /**

@@ -65,6 +65,21 @@ nothing_left() {
 	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')" "circuits"
 }
 
+# A namespace of the host's for the world beyond it.
+namespace() { # NAME NUMBER: with an Ethernet to the host, 192.0.NUMBER.0/24
+	ip netns add "$1"
+	ip link add "to-$1" type veth peer name eth0 netns "$1"
+	echo 0 >"/proc/sys/net/ipv6/conf/to-$1/accept_dad"
+	ip netns exec "$1" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad'
+	ip address add "192.0.$2.1/24" dev "to-$1"
+	ip address add "2001:db8:$2::1/64" dev "to-$1"
+	ip -n "$1" address add "192.0.$2.2/24" dev eth0
+	ip -n "$1" address add "2001:db8:$2::2/64" dev eth0
+	ip link set "to-$1" up
+	ip -n "$1" link set eth0 up
+	ip -n "$1" link set lo up
+}
+
 # transfer FROM TO BYTES: over a circuit, checksums compared.
 transfer() {
 	local port=$((RANDOM + 2000)) sum

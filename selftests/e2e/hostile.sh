@@ -22,10 +22,17 @@ setup() {
 	wait_for 10 guest_exec g1 "wget -q -O - http://10.77.0.2:7/x"
 	guest_bg g2 victim "peer echo 7"
 	guest_bg g2 bystander "peer echo 8"
+	# The world, which both g1 and the third may call.
+	namespace out 2
+	"$CIRCUIT" trunk add wan
+	"$CIRCUIT" line set g1 trunk wan
+	"$CIRCUIT" line set g3 trunk wan
+	setsid ip netns exec out "$(dirname "$CIRCUIT")/../tests/peer" tcp echo 7 >/dev/null 2>&1 {LAB_OUT}>&- &
+	echo $! >"$LAB_RUN/world"
 	others_ok
 }
 others_ok() {
-	guest_exec -t 50 g1 "peer calls g2 8 20 2"
+	guest_exec -t 50 g1 "peer calls g2 8 20 2 && peer calls tcp:192.0.2.2 7 5 2"
 	expect works "$(guest_exec -t 50 g1 "wget -q -O - http://10.77.0.2:7/x")"
 }
 
@@ -33,7 +40,8 @@ attack() { # NAME
 	local before after ret seconds=3
 	[ "$HOST_KIND" = stock ] || seconds=1
 	before=$(line_get g3 violations)
-	guest_bg g3 "$1" "insmod /lib/circuit_hostile.ko attack=$1 seconds=$seconds victim=g2 port=7"
+	guest_bg g3 "$1" "insmod /lib/circuit_hostile.ko attack=$1 seconds=$seconds victim=g2 port=7 \
+		world=192.0.2.2"
 	while :; do
 		ret=0
 		guest_wait g3 "$1" 0 || ret=$?
@@ -57,10 +65,17 @@ gone() {
 	guest_bg_kill g2 victim
 	guest_bg_kill g2 bystander
 	guest_bg_kill g2 web
+	kill "$(<"$LAB_RUN/world")"
+	"$CIRCUIT" line set g1 trunk none
+	"$CIRCUIT" line set g3 trunk none
 	wait_for 20 line_idle g1
 	wait_for 20 line_idle g2
-	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')"
+	wait_for 20 nothing_shown
+	"$CIRCUIT" trunk del wan
+	ip netns del out
 }
+
+nothing_shown() { [ "$("$CIRCUIT" -j show | tr -d ' \n')" = '[]' ]; }
 
 # A line that was put out of service comes back with an honest guest.
 honest_again() {
@@ -71,7 +86,7 @@ honest_again() {
 }
 
 t_run -t 120 "two guests and an evil one" setup
-for a in garbage lies index scribble window epochs marks doorbells calls rings; do
+for a in garbage lies index scribble window epochs marks doorbells calls rings trunk; do
 	t_run "attack: $a" attack "$a"
 done
 t_run "the evil guest is gone, and so is all it had" gone

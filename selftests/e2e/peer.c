@@ -23,6 +23,13 @@
  *					in the end, and have an echo of each
  *	peer flood LINE PORT		send until an error, print which
  *	peer drain PORT			read until an error or the end, print which
+ *	peer idle LINE PORT early|late	call, and keep the connection alive by a probe a second,
+ *					two of which may be lost; say nothing, read until an
+ *					error or the end, print which. The options are set
+ *					before the call, or when it is connected
+ *	peer idle-listen PORT		the same with a call that is taken
+ *	peer urgent LINE PORT		send three bytes and an urgent one, and expect the same
+ *	peer urgent-listen PORT		from the other; print what has come
  *	peer map FILE			have a page of it mapped until killed
  *
  * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
@@ -32,6 +39,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -47,6 +55,7 @@
 #include <linux/circuit.h>
 
 static int use_tcp;	/* or AF_INET, AF_INET6 */
+static int early;	/* idle early */
 static char buf[1 << 18];
 
 static void die(const char *what)
@@ -116,6 +125,17 @@ static int listen_on(unsigned int port, int ring, int backlog)
 	return s;
 }
 
+static void keep_alive(int s)
+{
+	int one = 1, two = 2;
+
+	if (setsockopt(s, IPPROTO_TCP, TCP_KEEPIDLE, &one, sizeof(one)) ||
+	    setsockopt(s, IPPROTO_TCP, TCP_KEEPINTVL, &one, sizeof(one)) ||
+	    setsockopt(s, IPPROTO_TCP, TCP_KEEPCNT, &two, sizeof(two)) ||
+	    setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)))
+		die("setsockopt");
+}
+
 /* The listener may be about to come up: a refused call is repeated for 10 s. */
 static int call_once(const char *line, unsigned int port, int ring)
 {
@@ -127,6 +147,8 @@ static int call_once(const char *line, unsigned int port, int ring)
 	s = socket(use_tcp ?: AF_CIRCUIT, SOCK_STREAM, 0);
 	if (s < 0)
 		return -errno;
+	if (early)
+		keep_alive(s);
 	len = make_address(&addr, use_tcp ? line + 4 : line, port);
 	if (!set_rings(s, ring) && !connect(s, &addr.any, len))
 		return s;
@@ -521,6 +543,36 @@ static void nth(const char *line, const char *port)
 	}
 }
 
+static void idle(int s)
+{
+	ssize_t n;
+
+	if (!early)
+		keep_alive(s);
+	printf("idle\n");
+	while ((n = recv(s, buf, sizeof(buf), 0)) > 0)
+		;
+	printf("%s\n", n ? strerror(errno) : "end");
+}
+
+static void urgent(int s)
+{
+	struct pollfd p = { .fd = s, .events = POLLPRI };
+	int n, got = 0;
+	char c;
+
+	if (send(s, "abcX", 4, MSG_OOB) != 4)
+		die("send");
+	if (poll(&p, 1, 20000) != 1)
+		die("no urgent data");
+	if (recv(s, &c, 1, MSG_OOB) != 1)
+		die("recv");
+	shutdown(s, SHUT_WR);
+	while ((n = recv(s, buf + got, sizeof(buf) - got, 0)) > 0)
+		got += n;
+	printf("%.*s %c\n", got, buf, c);
+}
+
 static void attempts(const char *line, const char *port, int n)
 {
 	int i, ret, ok = 0;
@@ -596,6 +648,15 @@ int main(int argc, char **argv)
 		while ((n = recv(s, buf, sizeof(buf), 0)) > 0)
 			;
 		printf("%s\n", n ? strerror(errno) : "end");
+	} else if (!strcmp(what, "idle") && argc > 4) {
+		early = !strcmp(argv[4], "early");
+		idle(call(argv[2], argv[3], 0));
+	} else if (!strcmp(what, "idle-listen")) {
+		idle(take(listen_on(atoi(argv[2]), 0, 4096)));
+	} else if (!strcmp(what, "urgent") && argc > 3) {
+		urgent(call(argv[2], argv[3], 0));
+	} else if (!strcmp(what, "urgent-listen")) {
+		urgent(take(listen_on(atoi(argv[2]), 0, 4096)));
 	} else if (!strcmp(what, "map")) {
 		int fd = open(argv[2], O_RDWR);
 

@@ -2,21 +2,23 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # trunk - guests and the world outside of the exchange, over the host's TCP. The world is a network
-# namespace of the host's behind a veth, where programs are as native as can be.
+# namespace of the host's behind a veth, where programs are as native as can be; or one at the end of
+# a wire, between two network cards.
 #
-# lab: --timeout 1200
+# lab: --timeout 1200 --wire
 # lab: takes guests down
 . "$TOP/selftests/e2e/common.sh"
 
 PEER=$(dirname "$CIRCUIT")/../tests/peer
 V4=192.0.2.2 V6=2001:db8::2
 
-out() { ip netns exec out "$@"; }
+WORLD=out # the namespace
+out() { ip netns exec $WORLD "$@"; }
 # world ID CMD...: something that runs there while guests call it.
 world() {
 	local id=$1
 	shift
-	ip netns exec out "$@" >"$LAB_RUN/world.$id" 2>&1 </dev/null {LAB_OUT}>&- &
+	ip netns exec $WORLD "$@" >"$LAB_RUN/world.$id" 2>&1 </dev/null {LAB_OUT}>&- &
 	echo $! >"$LAB_RUN/world.$id.pid"
 }
 world_log() { cat "$LAB_RUN/world.$1"; }
@@ -27,21 +29,7 @@ world_end() { # ID: its output, once it has ended by itself
 world_gone() { ! lab_running "$(<"$LAB_RUN/world.$1.pid")"; }
 world_kill() { kill -KILL "$(<"$LAB_RUN/world.$1.pid")" && wait_for 10 world_gone "$1"; }
 world_listens() { # PORT
-	wait_for 10 sh -c "ip netns exec out ss -Hltn sport = :$1 | grep -q ."
-}
-
-namespace() { # NAME NUMBER: with an Ethernet to the host, 192.0.NUMBER.0/24
-	ip netns add "$1"
-	ip link add "to-$1" type veth peer name eth0 netns "$1"
-	echo 0 >"/proc/sys/net/ipv6/conf/to-$1/accept_dad"
-	ip netns exec "$1" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad'
-	ip address add "192.0.$2.1/24" dev "to-$1"
-	ip address add "2001:db8:$2::1/64" dev "to-$1"
-	ip -n "$1" address add "192.0.$2.2/24" dev eth0
-	ip -n "$1" address add "2001:db8:$2::2/64" dev eth0
-	ip link set "to-$1" up
-	ip -n "$1" link set eth0 up
-	ip -n "$1" link set lo up
+	wait_for 10 sh -c "ip netns exec $WORLD ss -Hltn sport = :$1 | grep -q ."
 }
 
 setup() {
@@ -260,6 +248,155 @@ stacks() {
 	bad 'network namespace' trunk add x netns /dev/null
 }
 
+# The kernel at the other end no longer answers, nor says why.
+cut_off() { ip -n out route add blackhole 192.0.2.1/32; }
+cut_on() { ip -n out route del blackhole 192.0.2.1/32; }
+probing() { ss -Htno "$@" | grep -q 'timer:(keepalive'; }
+
+# What the guest's program says of keeping alive is so of the host's socket. More probes are answered
+# than may be lost, before none is any more: it is not for want of data that the connection ends.
+kept_alive() {
+	local how probes
+	for how in early late; do
+		world drain "$PEER" tcp drain 9
+		world_listens 9
+		guest_bg g1 idle "peer idle tcp:$V4 9 $how"
+		wait_for 10 probing dst $V4
+		probes=$(probes)
+		wait_for 20 probed $((probes + 4))
+		expect idle "$(cat "$(guest_bg_log g1 idle)")"
+		cut_off
+		guest_wait g1 idle | tail -1 | grep 'timed out'
+		cut_on
+		world_end drain | tail -1 | grep 'reset by peer'
+	done
+	# and of one that was taken
+	guest_bg g1 idle "peer tcp idle-listen 8080"
+	wait_for 10 guest_exec g1 "netstat -ltn | grep -q ':8080 '"
+	"$CIRCUIT" expose add g1:8080 on 192.0.2.1:80
+	world idle "$PEER" idle tcp:192.0.2.1 80 late
+	wait_for 10 probing src 192.0.2.1
+	cut_off
+	guest_wait g1 idle | tail -1 | grep 'timed out'
+	cut_on
+	world_end idle
+	"$CIRCUIT" expose del 192.0.2.1:80
+	wait_for 10 line_idle g1
+}
+probes() { nstat -asz TcpExtTCPKeepAlive | awk '/KeepAlive/ { print $2 }'; }
+probed() { [ "$(probes)" -ge "$1" ]; }
+
+# The administrator's limit for data that is not acknowledged.
+blackhole() {
+	"$CIRCUIT" trunk add short user-timeout 2000
+	"$CIRCUIT" line set g1 trunk short
+	world drain "$PEER" tcp drain 9
+	world_listens 9
+	guest_bg g1 flood "peer flood tcp:$V4 9"
+	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
+	cut_off
+	guest_wait g1 flood | tail -1 | grep 'timed out'
+	cut_on
+	world_kill drain
+	wait_for 10 line_idle g1
+	"$CIRCUIT" line set g1 trunk wan
+	"$CIRCUIT" trunk del short
+}
+
+urgent() {
+	world urgent "$PEER" tcp urgent-listen 9
+	world_listens 9
+	expect 'abc X' "$(guest_exec g1 "peer urgent tcp:$V4 9")" "urgent data from the world"
+	expect 'abc X' "$(world_end urgent)" "urgent data from the guest"
+}
+
+# A long way, and a bad one.
+netem() {
+	tc qdisc add dev to-out root netem delay 20ms loss 1%
+	trunk_transfer $V4 3000000
+	world drain "$PEER" tcp drain 9
+	world_listens 9
+	guest_bg g1 flood "peer flood tcp:$V4 9"
+	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
+	wait_for 10 slow
+	world_kill drain
+	guest_wait g1 flood
+	tc qdisc del dev to-out root
+}
+slow() { [ "$(json_get "$("$CIRCUIT" -j show)" rtt-us)" -ge 20000 ]; }
+
+# nftables has the same to say of a guest's connections as of the host's own.
+firewall() {
+	modprobe nf_tables 2>/dev/null && command -v nft >/dev/null || t_skip "a kernel without nftables"
+	"$CIRCUIT" trunk add marked mark 9 user-timeout 2000
+	"$CIRCUIT" line set g1 trunk marked
+	nft -f - <<-'EOF'
+	table inet guests {
+		counter refused { }
+		counter dropped { }
+		chain output {
+			type filter hook output priority 0
+			meta mark 9 tcp dport 80 counter name refused reject with tcp reset
+		}
+	}
+	EOF
+	says g1 'Connection refused' send tcp:$V4 80 1
+	nft list counter inet guests refused | grep 'packets [1-9]'
+	# one that is established
+	world drain "$PEER" tcp drain 9
+	world_listens 9
+	guest_bg g1 flood "peer flood tcp:$V4 9"
+	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
+	nft add rule inet guests output meta mark 9 tcp dport 9 counter name dropped drop
+	guest_wait g1 flood | tail -1 | grep 'timed out'
+	nft list counter inet guests dropped | grep 'packets [1-9]'
+	nft delete table inet guests
+	world_kill drain
+	"$CIRCUIT" line set g1 trunk wan
+	"$CIRCUIT" trunk del marked
+}
+
+# Over real cards nobody copies what the guest has written: not for TCP, not on its way, and not when
+# some of it is lost and has to be sent again.
+wire_up() {
+	modprobe e1000 2>/dev/null || true
+	ip netns add far
+	ip link set eth1 netns far
+	echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
+	ip address add 192.0.4.1/24 dev eth0
+	ip -n far address add 192.0.4.2/24 dev eth1
+	ip link set eth0 up
+	ip -n far link set eth1 up
+	ip -n far link set lo up
+	wait_for 20 busybox ping -c 1 -W 1 192.0.4.2
+}
+zerocopy() { # BYTES: at least so many have been sent without a copy
+	local n
+	n=$(json_get "$("$CIRCUIT" -j show)" zerocopy) && [ "$n" -ge "$1" ]
+}
+wire() {
+	local WORLD=far
+	[ -e /run/netns/far ] || wire_up
+	trunk_transfer 192.0.4.2 20000000
+	world drain "$PEER" tcp drain 9
+	world_listens 9
+	guest_bg g1 flood "peer flood tcp:192.0.4.2 9"
+	wait_for 30 zerocopy 1000000
+	"$CIRCUIT" -s show
+	# The guest's program ends while some of its ring is lent: the pages stay what they are.
+	out ip link set eth1 down
+	guest_bg_kill g1 flood
+	wait_for 10 line_idle g1
+	(WORLD=out && trunk_transfer $V4 1000000)
+	out ip link set eth1 up
+	expect end "$(world_end drain | tail -1)"
+	# What is lost is sent again.
+	tc qdisc add dev eth0 root netem loss 2% delay 1ms
+	trunk_transfer 192.0.4.2 3000000
+	tc qdisc del dev eth0 root
+	wait_for 20 line_idle g1
+}
+
 # A VM dies with data on its way: the world is told.
 vmm_killed() {
 	world drain "$PEER" tcp drain 9
@@ -279,7 +416,7 @@ vmm_killed() {
 	wait_for 20 line_idle g1
 }
 
-programs() {
+wget_file() {
 	mkdir -p "$LAB_RUN/www"
 	head -c 3000000 /dev/urandom >"$LAB_RUN/www/file"
 	world httpd busybox httpd -f -p 80 -h "$LAB_RUN/www"
@@ -293,6 +430,7 @@ nothing() {
 	"$CIRCUIT" line set g1 trunk none
 	"$CIRCUIT" trunk del wan
 	ip netns del out
+	ip netns del far
 	expect '[]' "$("$CIRCUIT" -j trunk show | tr -d ' \n')"
 }
 
@@ -311,7 +449,13 @@ t_run -t 120 "1000 connections at once" parallel 1000
 t_run "the far side is killed" far_killed
 t_run "the near side is killed" near_killed
 t_run "a far side that is stuck" stuck
-t_run "a guest's program, unmodified" programs
+t_run "a guest's program, unmodified" wget_file
+t_run "urgent data" urgent
+t_run "keep-alive" kept_alive
+t_run "the far side is not heard of any more" blackhole
+t_run -t 120 "a long way that loses packets" netem
+t_run "nftables" firewall
+t_run -t 240 "network cards, and nothing copied" wire
 t_run "exposed ports" exposed
 t_run "stacks, and one that goes" stacks
 t_run "a VM is killed with data on its way" vmm_killed

@@ -8,6 +8,7 @@
  * guests; here it only reports that it has done its worst.
  */
 #include <linux/delay.h>
+#include <linux/inet.h>
 #include <linux/io.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -27,6 +28,9 @@ module_param(victim, charp, 0444);
 MODULE_PARM_DESC(victim, "line to call");
 static unsigned int port = 7;
 module_param(port, uint, 0444);
+static char *world = "";
+module_param(world, charp, 0444);
+MODULE_PARM_DESC(world, "IPv4 address to call over a trunk");
 
 struct hostile {
 	void __iomem		*regs;
@@ -128,6 +132,7 @@ static int hello(struct hostile *h)
 		.type = CIRCUIT_SIG_HELLO,
 		.hello.version_min = CIRCUIT_SIG_VERSION_MIN,
 		.hello.version_max = CIRCUIT_SIG_VERSION_MAX,
+		.hello.features = CIRCUIT_SIG_FEATURES,
 	};
 	int err = epoch(h);
 
@@ -148,6 +153,30 @@ static void make_call(struct hostile *h, struct circuit_sig *msg)
 	msg->call.tx_size = CIRCUIT_RING_MIN;
 	msg->call.rx_size = CIRCUIT_RING_MIN;
 	strscpy(msg->call.line, victim, CIRCUIT_NAME_SIZE);
+}
+
+/* The same for somebody who is on no line, with rings that may be lent to TCP. */
+static void make_trunk_call(struct hostile *h, struct circuit_sig *msg)
+{
+	make_call(h, msg);
+	memset(msg->call.line, 0, sizeof(msg->call.line));
+	msg->call.src_port = 0;
+	msg->call.tx_size = 128u << 10;
+	msg->call.flags = CIRCUIT_SIG_IP;
+	memset(msg->call.dst + 10, 0xff, 2);
+	in4_pton(world, -1, msg->call.dst + 12, -1, NULL);
+}
+
+static void random_options(struct circuit_sig *msg, u32 index)
+{
+	memset(msg, 0, sizeof(*msg));
+	msg->type = CIRCUIT_SIG_OPTIONS;
+	msg->options.index = index;
+	msg->options.flags = get_random_u32() % 2;
+	msg->options.keep_idle = get_random_u32() >> get_random_u32() % 32;
+	msg->options.keep_interval = get_random_u32() >> get_random_u32() % 32;
+	msg->options.keep_count = get_random_u32() >> get_random_u32() % 32;
+	msg->options.user_timeout = get_random_u32() >> get_random_u32() % 32;
 }
 
 /* Random bytes, random types: each one should cost us the line. */
@@ -172,7 +201,6 @@ static int attack_garbage(struct hostile *h, unsigned long end)
 	return 0;
 }
 
-/* Well-formed messages about things that do not exist, with absurd values. */
 /* An address: nobody's, anybody's, our own (see hostile.sh), the victim's, or noise. */
 static void random_addr(u8 *addr)
 {
@@ -191,10 +219,12 @@ static void random_addr(u8 *addr)
 		get_random_bytes(addr, 16);
 }
 
+/* Well-formed messages about things that do not exist, with absurd values. */
 static int attack_lies(struct hostile *h, unsigned long end)
 {
 	static const u8 types[] = { CIRCUIT_SIG_LISTEN, CIRCUIT_SIG_UNLISTEN, CIRCUIT_SIG_CALL,
-		CIRCUIT_SIG_CANCEL, CIRCUIT_SIG_ANSWER, CIRCUIT_SIG_HANGUP, CIRCUIT_SIG_HELLO };
+		CIRCUIT_SIG_CANCEL, CIRCUIT_SIG_ANSWER, CIRCUIT_SIG_HANGUP, CIRCUIT_SIG_HELLO,
+		CIRCUIT_SIG_OPTIONS };
 	struct circuit_sig msg, answer;
 	int err, n;
 
@@ -243,6 +273,9 @@ static int attack_lies(struct hostile *h, unsigned long end)
 				msg.ref = 0;
 				msg.hangup.index = get_random_u32() % 8;
 				msg.hangup.reason = get_random_u32() % 20;
+				break;
+			case CIRCUIT_SIG_OPTIONS:
+				random_options(&msg, get_random_u32() % 8);
 				break;
 			}
 			post(h, &msg);
@@ -368,7 +401,8 @@ static int attack_calls(struct hostile *h, unsigned long end)
 }
 
 /* Real circuits, with our half of the control page full of nonsense. */
-static int attack_rings(struct hostile *h, unsigned long end)
+static int bad_rings(struct hostile *h, unsigned long end,
+		     void (*call)(struct hostile *h, struct circuit_sig *msg))
 {
 	struct circuit_sig msg;
 	int err = hello(h);
@@ -381,7 +415,7 @@ static int attack_rings(struct hostile *h, unsigned long end)
 		u32 *words;
 		u32 index;
 
-		make_call(h, &msg);
+		call(h, &msg);
 		post(h, &msg);
 		if (!wait_for(h, CIRCUIT_SIG_CONNECTED, &msg))
 			continue;
@@ -389,7 +423,7 @@ static int attack_rings(struct hostile *h, unsigned long end)
 		ctrl = (void *)(h->window + msg.circuit.offset);
 		words = (u32 *)ctrl;
 		for (n = 0; n < 64; n++) {
-			switch (get_random_u32() % 6) {
+			switch (get_random_u32() % 9) {
 			case 0:
 				WRITE_ONCE(ctrl->dir[0].prod.tail, get_random_u32());
 				break;
@@ -408,6 +442,20 @@ static int attack_rings(struct hostile *h, unsigned long end)
 			case 5:
 				WRITE_ONCE(words[get_random_u32() % 1024], get_random_u32());
 				break;
+			case 6:
+				WRITE_ONCE(ctrl->dir[0].prod.urgent,
+					   READ_ONCE(ctrl->dir[0].prod.tail) + get_random_u32() % 64);
+				WRITE_ONCE(ctrl->dir[0].prod.flags, CIRCUIT_TX_URG);
+				break;
+			case 7:		/* honest, so that there is something on its way */
+				WRITE_ONCE(ctrl->dir[0].prod.tail,
+					   READ_ONCE(ctrl->dir[0].cons.head) +
+					   get_random_u32() % (READ_ONCE(ctrl->size[0]) % 524289 + 1));
+				break;
+			case 8:
+				random_options(&msg, index);
+				post(h, &msg);
+				break;
 			}
 			circuit_attn_raise(h->attn, index);
 			ring(h);
@@ -418,6 +466,16 @@ static int attack_rings(struct hostile *h, unsigned long end)
 		post(h, &msg);
 	} while (more(h, end));
 	return 0;
+}
+
+static int attack_rings(struct hostile *h, unsigned long end)
+{
+	return bad_rings(h, end, make_call);
+}
+
+static int attack_trunk(struct hostile *h, unsigned long end)
+{
+	return bad_rings(h, end, make_trunk_call);
 }
 
 static const struct {
@@ -434,6 +492,7 @@ static const struct {
 	{ "doorbells", attack_doorbells },
 	{ "calls", attack_calls },
 	{ "rings", attack_rings },
+	{ "trunk", attack_trunk },
 };
 
 static int hostile_run(struct hostile *h)

@@ -223,7 +223,9 @@ static void ring_hostile(struct kunit *test)
 	/* Flags that do not exist. */
 	p->ctrl->dir[0].prod.flags = CIRCUIT_TX_FIN;
 	KUNIT_EXPECT_EQ(test, circuit_rx_flags(rx), (int)CIRCUIT_TX_FIN);
-	p->ctrl->dir[0].prod.flags = 4;
+	p->ctrl->dir[0].prod.flags = CIRCUIT_TX_URG;
+	KUNIT_EXPECT_EQ(test, circuit_rx_flags(rx), 0);
+	p->ctrl->dir[0].prod.flags = CIRCUIT_TX_FLAGS + 1;
 	KUNIT_EXPECT_EQ(test, circuit_rx_flags(rx), -EPROTO);
 	p->ctrl->dir[0].prod.flags = U32_MAX;
 	KUNIT_EXPECT_EQ(test, circuit_rx_flags(rx), -EPROTO);
@@ -251,7 +253,50 @@ static void ring_hostile(struct kunit *test)
 	}
 }
 
+static void ring_urgent(struct kunit *test)
+{
+	struct pipe *p = pipe_create(test, SIZE, SIZE);
+	struct circuit_tx *tx = &p->tx[0];
+	struct circuit_rx *rx = &p->rx[1];
+	struct circuit_urgent urg = {};
+	u32 off;
+
+	KUNIT_EXPECT_FALSE(test, circuit_rx_urgent(rx, &urg, &off));
+	circuit_tx_publish(tx, 10);
+	circuit_tx_urgent(tx, 5, 0);
+	/* announced, but not there yet */
+	KUNIT_EXPECT_EQ(test, circuit_rx_avail(rx), 10);
+	KUNIT_EXPECT_TRUE(test, circuit_rx_urgent(rx, &urg, &off));
+	KUNIT_EXPECT_EQ(test, off, 14u);
+	circuit_tx_publish(tx, 20);
+	KUNIT_EXPECT_EQ(test, circuit_rx_avail(rx), 30);
+	urg.taken = true;
+	circuit_rx_release(rx, 14);
+	KUNIT_EXPECT_TRUE(test, circuit_rx_urgent(rx, &urg, &off));
+	KUNIT_EXPECT_EQ(test, off, 0u);
+	circuit_rx_release(rx, 1);
+	KUNIT_EXPECT_FALSE(test, circuit_rx_urgent(rx, &urg, &off));
+	/* The next is another. */
+	circuit_tx_urgent(tx, 1, CIRCUIT_TX_URG);
+	circuit_tx_publish(tx, 1);
+	KUNIT_EXPECT_EQ(test, circuit_rx_avail(rx), 16);
+	KUNIT_EXPECT_TRUE(test, circuit_rx_urgent(rx, &urg, &off));
+	KUNIT_EXPECT_EQ(test, off, 15u);
+	KUNIT_EXPECT_FALSE(test, urg.taken);
+	/* One that was passed does not come back when the indices have gone round. */
+	circuit_rx_release(rx, 16);
+	KUNIT_EXPECT_FALSE(test, circuit_rx_urgent(rx, &urg, &off));
+	rx->head = tx->tail - 5;
+	KUNIT_EXPECT_FALSE(test, circuit_rx_urgent(rx, &urg, &off));
+	/* Lies lie outside of the ring. */
+	p->ctrl->dir[0].prod.urgent = rx->head + SIZE + 1;
+	KUNIT_EXPECT_FALSE(test, circuit_rx_urgent(rx, &urg, &off));
+	p->ctrl->dir[0].prod.urgent = rx->head;
+	KUNIT_EXPECT_FALSE(test, circuit_rx_urgent(rx, &urg, &off));
+}
+
 static struct kunit_case ring_cases[] = {
+	KUNIT_CASE(ring_urgent),
 	KUNIT_CASE(ring_sizes),
 	KUNIT_CASE(ring_ends_meet),
 	KUNIT_CASE(ring_model),
@@ -370,6 +415,7 @@ static void sig_form(struct kunit *test)
 		{ CIRCUIT_SIG_CANCEL, 0 },
 		{ CIRCUIT_SIG_ANSWER, sizeof(struct circuit_sig_answer) },
 		{ CIRCUIT_SIG_HANGUP, sizeof(struct circuit_sig_hangup) },
+		{ CIRCUIT_SIG_OPTIONS, sizeof(struct circuit_sig_options) },
 	};
 	struct circuit_sig msg;
 	u32 i, j;
@@ -398,7 +444,7 @@ static void sig_types(struct kunit *test)
 		msg.type = type;
 		good += !circuit_sig_check(&msg);
 	}
-	KUNIT_EXPECT_EQ(test, good, 7u);
+	KUNIT_EXPECT_EQ(test, good, 8u);
 }
 
 static void sig_values(struct kunit *test)
@@ -431,6 +477,11 @@ static void sig_values(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 	msg.hangup.reason--;
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);
+	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_OPTIONS,
+				    .options.flags = CIRCUIT_SIG_KEEPALIVE };
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);
+	msg.options.flags |= CIRCUIT_SIG_KEEPALIVE << 1;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 }
 
 static void sig_reasons(struct kunit *test)

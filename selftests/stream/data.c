@@ -4,6 +4,7 @@
  */
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <linux/errqueue.h>
 #include <linux/sockios.h>
 #include "stream_test.h"
 
@@ -409,6 +410,194 @@ TEST(recv_oob_none)
 	ERR(recv(fd[1], &c, 1, MSG_OOB), EINVAL);
 }
 
+static void until_inq(int fd, int want)
+{
+	struct timespec ms = { .tv_nsec = 1000000 };
+	int i, n = -1;
+
+	for (i = 0; i < PATIENCE && n != want; i++) {
+		OK(ioctl(fd, FIONREAD, &n));
+		if (n != want)
+			nanosleep(&ms, NULL);
+	}
+	EQ(n, want);
+}
+
+static int at_mark(int fd)
+{
+	int val = -1;
+
+	EQ(ioctl(fd, SIOCATMARK, &val), 0);
+	return val;
+}
+
+TEST(oob_separate)
+{
+	char c = 0, buf[16];
+	int fd[2], n;
+
+	pair(fd);
+	EQ(at_mark(fd[1]), 0);
+	send_text(fd[0], "abc");
+	EQ(send(fd[0], "defX", 4, MSG_OOB), 4);
+	send_text(fd[0], "ghi");
+	wait_for(fd[1], POLLPRI);
+	until_inq(fd[1], 6);
+	EQ(at_mark(fd[1]), 0);
+	/* the byte by itself, as often as it is only looked at and then once */
+	EQ(recv(fd[1], &c, 1, MSG_OOB | MSG_PEEK), 1);
+	CHECK(c == 'X');
+	c = 0;
+	EQ(recv(fd[1], &c, 1, MSG_OOB), 1);
+	CHECK(c == 'X');
+	ERR(recv(fd[1], &c, 1, MSG_OOB), EINVAL);
+	/* nothing reads past the mark at once */
+	EQ(recv(fd[1], buf, sizeof(buf), MSG_PEEK), 6);
+	EQ(recv(fd[1], buf, sizeof(buf), MSG_WAITALL), 6);
+	CHECK(!memcmp(buf, "abcdef", 6));
+	EQ(at_mark(fd[1]), 1);
+	EQ(ioctl(fd[1], FIONREAD, &n), 0);
+	EQ(n, 0);
+	wait_for(fd[1], POLLIN);
+	/* and the byte is not part of the stream */
+	EQ(recv(fd[1], buf, sizeof(buf), 0), 3);
+	CHECK(!memcmp(buf, "ghi", 3));
+	EQ(at_mark(fd[1]), 0);
+	ERR(recv(fd[1], &c, 1, MSG_OOB), EINVAL);
+}
+
+TEST(oob_inline)
+{
+	int fd[2], one = 1;
+	char c, buf[16];
+
+	pair(fd);
+	EQ(setsockopt(fd[1], SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)), 0);
+	send_text(fd[0], "ab");
+	EQ(send(fd[0], "X", 1, MSG_OOB), 1);
+	send_text(fd[0], "cd");
+	until_inq(fd[1], 5);
+	wait_for(fd[1], POLLPRI);
+	ERR(recv(fd[1], &c, 1, MSG_OOB), EINVAL);
+	EQ(recv(fd[1], buf, sizeof(buf), 0), 2);
+	EQ(at_mark(fd[1]), 1);
+	EQ(recv(fd[1], buf, sizeof(buf), 0), 3);
+	CHECK(!memcmp(buf, "Xcd", 3));
+	EQ(at_mark(fd[1]), 0);
+}
+
+TEST(oob_passed)
+{
+	char c, buf[16];
+	int fd[2];
+
+	pair(fd);
+	EQ(send(fd[0], "X", 1, MSG_OOB), 1);
+	wait_for(fd[1], POLLPRI);
+	EQ(at_mark(fd[1]), 1);
+	/* only the urgent byte is there: that is nothing to read */
+	ERR(recv(fd[1], buf, sizeof(buf), MSG_DONTWAIT), EAGAIN);
+	EQ(at_mark(fd[1]), 0);
+	send_text(fd[0], "a");
+	wait_for(fd[1], POLLIN);
+	EQ(recv(fd[1], buf, sizeof(buf), 0), 1);
+	CHECK(buf[0] == 'a');
+	/* whoever reads past it has missed it */
+	ERR(recv(fd[1], &c, 1, MSG_OOB), EINVAL);
+	/* another one is another one */
+	EQ(send(fd[0], "Y", 1, MSG_OOB), 1);
+	wait_for(fd[1], POLLPRI);
+	EQ(recv(fd[1], &c, 1, MSG_OOB), 1);
+	CHECK(c == 'Y');
+	EQ(close(fd[0]), 0);
+	EQ(recv(fd[1], buf, sizeof(buf), 0), 0);
+}
+
+TEST(oob_signal)
+{
+	struct timespec ms = { .tv_nsec = 1000000 };
+	int fd[2], i;
+
+	pair(fd);
+	catch_signal(SIGURG, 0);
+	OK(fcntl(fd[1], F_SETOWN, getpid()));
+	EQ(send(fd[0], "X", 1, MSG_OOB), 1);
+	for (i = 0; i < PATIENCE && !atomic_load(&signals); i++)
+		nanosleep(&ms, NULL);
+	EQ(atomic_load(&signals), 1);
+}
+
+static int oob_fd;
+static char oob_got;
+
+static void get_oob(int sig)
+{
+	(void)sig;
+	if (recv(oob_fd, &oob_got, 1, MSG_OOB) != 1)
+		oob_got = '!';
+}
+
+/* A reader that is woken by the urgent byte gets it in the signal's handler. */
+TEST(oob_in_handler)
+{
+	struct sigaction act = { .sa_handler = get_oob };
+	int fd[2], n;
+	char c;
+
+	pair(fd);
+	oob_fd = fd[1];
+	OK(sigaction(SIGURG, &act, NULL));
+	OK(fcntl(fd[1], F_SETOWN, getpid()));
+	if (!spawn()) {
+		EQ(send(fd[0], "X", 1, MSG_OOB), 1);
+		send_text(fd[0], "a");
+		_exit(0);
+	}
+	do {
+		n = recv(fd[1], &c, 1, 0);
+	} while (n < 0 && errno == EINTR);
+	EQ(n, 1);
+	CHECK(c == 'a');
+	CHECK(oob_got == 'X');
+	reap(-1);
+}
+
+/* The second one takes the first one's place. */
+TEST(oob_twice)
+{
+	int fd[2];
+	char c;
+
+	pair(fd);
+	EQ(send(fd[0], "X", 1, MSG_OOB), 1);
+	wait_for(fd[1], POLLPRI);
+	EQ(recv(fd[1], &c, 1, MSG_OOB), 1);
+	EQ(send(fd[0], "Y", 1, MSG_OOB), 1);
+	wait_for(fd[1], POLLPRI);
+	EQ(recv(fd[1], &c, 1, MSG_OOB), 1);
+	CHECK(c == 'Y');
+	send_text(fd[0], "a");
+	expect_text(fd[1], "a");
+}
+
+TEST(oob_waitall)
+{
+	char buf[16];
+	int fd[2];
+
+	pair(fd);
+	if (!spawn()) {
+		send_text(fd[0], "ab");
+		EQ(send(fd[0], "cX", 2, MSG_OOB), 2);
+		EQ(recv(fd[0], buf, 1, 0), 1);
+		_exit(0);
+	}
+	/* not more than there is before the mark, which nobody else would tell */
+	EQ(recv(fd[1], buf, sizeof(buf), MSG_WAITALL), 3);
+	send_text(fd[1], "!");
+	reap(-1);
+}
+
 TEST(recv_errqueue_none)
 {
 	char c;
@@ -416,6 +605,40 @@ TEST(recv_errqueue_none)
 
 	pair(fd);
 	ERR(recv(fd[1], &c, 1, MSG_ERRQUEUE), EAGAIN);
+}
+
+/* Every send is told of when its memory is the program's again. */
+TEST(zerocopy)
+{
+	union {
+		char		buf[256];
+		struct cmsghdr	align;
+	} control;
+	struct msghdr msg = { .msg_control = control.buf, .msg_controllen = sizeof(control) };
+	struct sock_extended_err *err;
+	int fd[2], i, one = 1, next = 0;
+
+	if (!use_tcp)
+		skip("refused, see option_refused");
+	pair(fd);
+	OK(setsockopt(fd[0], SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)));
+	for (i = 0; i < 3; i++) {
+		EQ(send(fd[0], "hello", 5, MSG_ZEROCOPY), 5);
+		expect_text(fd[1], "hello");
+	}
+	while (next < 3) {
+		wait_for(fd[0], POLLERR);
+		msg.msg_controllen = sizeof(control);
+		OK(recvmsg(fd[0], &msg, MSG_ERRQUEUE));
+		CHECK(CMSG_FIRSTHDR(&msg));
+		err = (struct sock_extended_err *)CMSG_DATA(CMSG_FIRSTHDR(&msg));
+		EQ(err->ee_origin, SO_EE_ORIGIN_ZEROCOPY);
+		EQ(err->ee_errno, 0);
+		EQ(err->ee_info, next);
+		next = err->ee_data + 1;
+	}
+	EQ(next, 3);
+	ERR(recvmsg(fd[0], &msg, MSG_ERRQUEUE), EAGAIN);
 }
 
 TEST(recvfrom_address)

@@ -424,7 +424,13 @@ void recv_all(int fd, void *buf, size_t len)
 	ssize_t n;
 
 	while (done < len) {
-		n = OK(recv(fd, (char *)buf + done, len - done, 0));
+		n = recv(fd, (char *)buf + done, len - done, 0);
+		/* What was sent need not have come yet. */
+		if (n < 0 && errno == EAGAIN && OK(fcntl(fd, F_GETFL)) & O_NONBLOCK) {
+			wait_for(fd, POLLIN);
+			continue;
+		}
+		OK(n);
 		if (!n)
 			fail("the stream ends after %zu bytes, expected %zu", done, len);
 		done += n;

@@ -53,6 +53,7 @@ static void print_socket(const struct nlattr *end)
 		out_u64("unacked", "unacked", nl_u32(s[CIRCUIT_A_SOCKET_UNACKED]));
 		out_size("delivery-rate", "delivery-rate",
 			 nl_u64(s[CIRCUIT_A_SOCKET_DELIVERY_RATE]));
+		out_size("zerocopy", "zerocopy", nl_u64(s[CIRCUIT_A_SOCKET_ZEROCOPY]));
 	}
 	if (opt.json)
 		out_close_named();

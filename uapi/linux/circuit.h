@@ -89,8 +89,8 @@ struct sockaddr_circuit {
  * @CIRCUIT_REASON_LINE_DELETED: the administrator deleted a line (ECONNRESET,
  *	ENETDOWN for new calls of the deleted line)
  * @CIRCUIT_REASON_VIOLATION: the far end broke the ring's rules (ECONNRESET)
- * @CIRCUIT_REASON_NO_ADDRESS: no line of the exchange has that IP address
- *	(EHOSTUNREACH)
+ * @CIRCUIT_REASON_NO_ADDRESS: no line of the exchange has that IP address, and no
+ *	trunk of the caller's line leads there (EHOSTUNREACH)
  * @CIRCUIT_REASON_NOT_YOURS: the caller's IP address is not one of its line's, or
  *	its line has none of that family (EADDRNOTAVAIL)
  * @CIRCUIT_REASON_TUPLE_IN_USE: there is a circuit between these two addresses and

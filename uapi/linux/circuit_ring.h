@@ -43,6 +43,7 @@
  *	 sleepy side: store event; full barrier; load the other's index again.
  *	 At least one of the two sees the other's store: either the active side
  *	 notifies or the sleepy side does not go to sleep.
+ *  An urgent byte is announced by R1: @urgent, then the flag URG, then the tail.
  *  FIN and RST follow the data by R1: they are stored after the last tail with
  *	 release semantics, and an end that sees FIN with acquire semantics sees
  *	 the final tail when it loads it afterwards.
@@ -70,7 +71,9 @@
 /* Flags of struct circuit_producer. They are only ever set, never cleared. */
 #define CIRCUIT_TX_FIN		(1u << 0)	/* nothing follows the present tail */
 #define CIRCUIT_TX_RST		(1u << 1)	/* this end has aborted */
-#define CIRCUIT_TX_FLAGS	(CIRCUIT_TX_FIN | CIRCUIT_TX_RST)
+#define CIRCUIT_TX_URG		(1u << 2)	/* @urgent says which byte is, or was */
+#define CIRCUIT_TX_END		(CIRCUIT_TX_FIN | CIRCUIT_TX_RST)
+#define CIRCUIT_TX_FLAGS	(CIRCUIT_TX_END | CIRCUIT_TX_URG)
 
 /* Flags of struct circuit_consumer. They are only ever set, never cleared. */
 #define CIRCUIT_RX_CLOSED	(1u << 0)	/* this end has hung up, see below */
@@ -87,14 +90,15 @@
  * @tail: index after the last byte written
  * @flags: CIRCUIT_TX_*
  * @event: notify me when the head goes beyond this index
- * @reserved: zero
+ * @urgent: index after the last urgent byte; stored before the tail that covers it, or
+ *	after it where a send is cut short: the byte may have been read by then
  * @bytes: total written; a statistic for show commands that nobody relies on
  */
 struct circuit_producer {
 	__u32	tail;
 	__u32	flags;
 	__u32	event;
-	__u32	reserved;
+	__u32	urgent;
 	__u64	bytes;
 	__u8	pad[104];
 };

@@ -41,18 +41,22 @@
  *		<-	CONNECTED		here is the circuit
  *		<-	REFUSED			error + reason
  *		<-	NATIVE			(IP) none of the operator's: go by other ways
- *		<-	PROCEEDING		(IP) it waits for the listener's backlog
+ *		<-	PROCEEDING		(IP) it waits for a backlog, or the host's TCP
  *	CANCEL	->				forget that call; the answer may cross it
  *		<-	ALERT			a call for a listener: it is connected
  *	ANSWER	->				so many more calls left the accept queue
+ *	OPTIONS	->				(trunk) what the socket's options are now
  *	HANGUP	->				this end is through with the circuit
  *		<-	RESET			the far end is gone; HANGUP is still due
  *
  * Services are known by line and port, or by IP address and port; the two have
- * nothing to do with each other. A call to an IP address is answered at once, by one
- * of the last four messages; PROCEEDING promises CONNECTED or REFUSED later. IP
+ * nothing to do with each other. A call to an IP address is answered at once, by
+ * CONNECTED, REFUSED, NATIVE or PROCEEDING; the last promises CONNECTED or REFUSED later. IP
  * addresses take 16 bytes, IPv4 ones as IPv4-mapped IPv6, and ports are in the byte
  * order of the machine here as well.
+ *
+ * OPTIONS is for circuits of which the far end is a socket of the host's; for others it
+ * means nothing. It may be sent if CIRCUIT_SIG_F_OPTIONS was agreed upon.
  *
  * A circuit number belongs to the guest from CONNECTED or ALERT until it says
  * HANGUP; afterwards the operator may use it again at any time.
@@ -67,7 +71,8 @@
 #define CIRCUIT_LINE_MAGIC	0x454e494c	/* "LINE" */
 #define CIRCUIT_SIG_VERSION_MIN	1
 #define CIRCUIT_SIG_VERSION_MAX	1
-#define CIRCUIT_SIG_FEATURES	0		/* none defined yet */
+#define CIRCUIT_SIG_F_OPTIONS	(1ull << 0)	/* OPTIONS */
+#define CIRCUIT_SIG_FEATURES	CIRCUIT_SIG_F_OPTIONS
 
 #define CIRCUIT_PAGE		4096
 #define CIRCUIT_SIG_SIZE	128		/* bytes of one message */
@@ -160,6 +165,7 @@ enum circuit_sig_type {
 	CIRCUIT_SIG_CANCEL	= 5,
 	CIRCUIT_SIG_ANSWER	= 6,
 	CIRCUIT_SIG_HANGUP	= 7,
+	CIRCUIT_SIG_OPTIONS	= 8,
 	/* operator to guest */
 	CIRCUIT_SIG_WELCOME	= 65,
 	CIRCUIT_SIG_LISTENING	= 66,
@@ -170,6 +176,9 @@ enum circuit_sig_type {
 	CIRCUIT_SIG_NATIVE	= 71,
 	CIRCUIT_SIG_PROCEEDING	= 72,
 };
+
+/* The far line's name if the far end is a socket of the host's; no line has it. */
+#define CIRCUIT_TRUNK_LINE	"trunk"
 
 /* Kinds of socket in CALL and LISTEN: the SOCK_* numbers. */
 #define CIRCUIT_SIG_STREAM	1
@@ -197,7 +206,8 @@ struct circuit_sig_hello {
  * @version: version in force, 0 if there is none in common (@error is set)
  * @error: 0 or a positive errno
  * @features: features in force
- * @ring_default: ring size for a call that does not ask, in bytes
+ * @ring_default: ring size for a call that does not ask, in bytes; over a trunk up to
+ *	four times that
  * @ring_max: largest ring this line may have, in bytes
  * @circuits_max: most circuits this line may have
  * @name: this line's name
@@ -309,6 +319,29 @@ struct circuit_sig_hangup {
 	__u32	reason;
 };
 
+/* @flags of OPTIONS. */
+#define CIRCUIT_SIG_KEEPALIVE	(1u << 0)	/* SO_KEEPALIVE */
+
+/**
+ * struct circuit_sig_options - body of OPTIONS
+ * @index: the circuit's number
+ * @flags: 0 or CIRCUIT_SIG_KEEPALIVE
+ * @keep_idle: TCP_KEEPIDLE in seconds, 0: not set
+ * @keep_interval: TCP_KEEPINTVL in seconds, 0: not set
+ * @keep_count: TCP_KEEPCNT, 0: not set
+ * @user_timeout: TCP_USER_TIMEOUT in milliseconds, 0: none
+ *
+ * A value that TCP would not accept is not accepted here either, and changes nothing.
+ */
+struct circuit_sig_options {
+	__u32	index;
+	__u32	flags;
+	__u32	keep_idle;
+	__u32	keep_interval;
+	__u32	keep_count;
+	__u32	user_timeout;
+};
+
 /**
  * struct circuit_sig_answer - body of ANSWER; @ref names the listener
  * @count: calls that left the accept queue since the last ANSWER
@@ -336,6 +369,7 @@ struct circuit_sig {
 		struct circuit_sig_status	status;
 		struct circuit_sig_hangup	hangup;
 		struct circuit_sig_answer	answer;
+		struct circuit_sig_options	options;
 		__u8				body[CIRCUIT_SIG_SIZE - 8];
 	};
 };
@@ -349,6 +383,7 @@ CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_welcome) == 56);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_listen) == 40);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_call) == 88);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_circuit) == 104);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_options) == 24);
 CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_sig, body) == 8);
 CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_line_hdr, epoch) == 32);
 CIRCUIT_ABI_ASSERT(CIRCUIT_SIG_RING % CIRCUIT_SIG_SIZE == 0);
