@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # bench-programs - what programs make of circuits, and of TCP over virtio-net, vhost-net and a
-# bridge between the same two guests, in turns. Figures go to /out/raw:
+# bridge between the same two guests, in turns; and between a guest and the world, over a trunk and
+# over the guest's network card and the host's forwarding. Figures go to /out/raw:
 #
 #	TEST PROTO REPEAT VALUE [P99 IN US]
 #
@@ -36,10 +37,7 @@ put() { # TEST PROTO REPEAT
 serve_nginx() { serve "$@" 80 nginx; }
 stop_nginx() { serve_no_more 80; }
 wrk_figures() { # OPTION...: requests a second, and the 99th percentile in us
-	in_real g1 "wrk -t1 -c4 -d3s --timeout 20s --latency $* http://$ip/1k" | awk '
-		$1 == "99%" { unit = $2; sub(/[0-9.]+/, "", unit)
-			p99 = $2 * (unit == "us" ? 1 : unit == "ms" ? 1000 : 1000000) }
-		$1 == "Requests/sec:" { print $2, p99 }'
+	in_real g1 "${WRK[*]} $* http://$ip/1k" | figures_of_wrk
 }
 serve_nginx-keep() { serve_nginx "$@"; }
 stop_nginx-keep() { stop_nginx; }
@@ -70,6 +68,47 @@ import json, sys
 print(json.load(sys.stdin)["end"]["sum_received"]["bits_per_second"] / 1e6)'
 }
 
+# The world is a namespace behind a veth, with the same programs.
+world_up() {
+	namespace out 2
+	ip -n out route add default via 192.0.2.1
+	echo 1 >/proc/sys/net/ipv4/ip_forward
+	mkdir -p "$LAB_RUN/world"
+	(cd "$LAB_RUN/world" && cpio -id --quiet <"$PROGRAMS/programs.cpio")
+	mount --rbind /dev "$LAB_RUN/world/real/dev"
+	"$CIRCUIT" trunk add wan
+	"$CIRCUIT" line set g1 trunk wan
+	setsid ip netns exec out chroot "$LAB_RUN/world/real" nginx >/dev/null 2>&1 {LAB_OUT}>&- &
+	guest_bg g1 nginx "$(real "exec nginx")"
+	wait_for 60 guest_exec g1 "netstat -ltn | grep -q ':80 '"
+	"$CIRCUIT" expose add g1:80 on 192.0.2.1:8080
+}
+in_world() { ip netns exec out chroot "$LAB_RUN/world/real" "$@"; }
+figures_of_wrk() { # what it prints: requests a second, and the 99th percentile in us
+	awk '
+		$1 == "99%" { unit = $2; sub(/[0-9.]+/, "", unit)
+			p99 = $2 * (unit == "us" ? 1 : unit == "ms" ? 1000 : 1000000) }
+		$1 == "Requests/sec:" { print $2, p99 }'
+}
+WRK=(wrk -t1 -c4 -d3s --timeout 20s --latency)
+world_turn() { # REPEAT
+	local calls
+	calls=$(line_get g1 calls-out)
+	echo "wrk-out circuit $1 $(in_real g1 "${WRK[*]} http://192.0.2.2/1k" | figures_of_wrk)" >>"$RAW"
+	[ "$(line_get g1 calls-out)" -gt "$calls" ]
+	redirect g1 off
+	calls=$(line_get g1 calls-out)
+	echo "wrk-out tcp $1 $(in_real g1 "${WRK[*]} http://192.0.2.2/1k" | figures_of_wrk)" >>"$RAW"
+	expect "$calls" "$(line_get g1 calls-out)" "calls of g1"
+	redirect g1 on
+	calls=$(line_get g1 calls-in)
+	echo "wrk-in circuit $1 $(in_world "${WRK[@]}" http://192.0.2.1:8080/1k | figures_of_wrk)" >>"$RAW"
+	[ "$(line_get g1 calls-in)" -gt "$calls" ]
+	calls=$(line_get g1 calls-in)
+	echo "wrk-in tcp $1 $(in_world "${WRK[@]}" "http://$(guest_ip g1)/1k" | figures_of_wrk)" >>"$RAW"
+	expect "$calls" "$(line_get g1 calls-in)" "calls for g1"
+}
+
 : >"$RAW"
 [ -n "$PROGRAMS" ] || { t_fail -n "programs" "no image of them, see tools/lab/mkprograms"; return; }
 t_run -t 180 "two guests with programs" setup
@@ -78,4 +117,8 @@ for r in $(seq "$REPEATS"); do
 	for test in nginx-keep nginx-close redis pgbench iperf3; do
 		t_run -t 150 "$test, $r of $REPEATS" turn "$test" "$r"
 	done
+done
+t_run -t 120 "the world" world_up
+for r in $(seq "$REPEATS"); do
+	t_run -t 90 "wrk, over a trunk, $r of $REPEATS" world_turn "$r"
 done

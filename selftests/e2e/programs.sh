@@ -274,6 +274,97 @@ go() {
 	serve_no_more 9200
 }
 
+# --- over a trunk --------------------------------------------------------------------------------
+
+# g2 is none of the exchange's any more: a machine with an ordinary network card, at the end of the
+# host's bridge, and with ordinary sockets. g1 has no network any more, only its line: it reaches the
+# other over the host's TCP and is reached over it.
+trunk_on() {
+	guest_exec g1 "ip link set eth0 down; ip address flush dev eth0"
+	"$CIRCUIT" trunk add wan
+	"$CIRCUIT" line set g2 addr none
+	"$CIRCUIT" line set g1 addr 10.77.0.1 addr fd00:77::1 trunk wan
+}
+trunk_calls() { # that were answered: some programs also ask for names that nobody knows
+	local json
+	json=$("$CIRCUIT" -j -s trunk show)
+	echo $(($(json_get "$json" calls) - $(json_get "$json" calls-refused)))
+}
+over_trunk() { # CMD...: by circuits, and all of them over the trunk
+	local before opened
+	before="$(trunk_calls) $(line_get g1 calls-out)"
+	circuits "$@"
+	opened=$(($(line_get g1 calls-out) - ${before#* }))
+	expect "$opened" $(($(trunk_calls) - ${before% *})) "calls over the trunk"
+}
+git_there() { # a repository, cloned, changed and sent back
+	in_real g2 "rm -rf /tmp/repo.git; git init -q --bare -b main /tmp/repo.git"
+	in_real g1 "rm -rf /tmp/work; git init -q -b main /tmp/work; cd /tmp/work
+		cp -r /usr/lib/python3.11/encodings .; git add .
+		git -c user.name=me -c user.email=me@example.org commit -qm one
+		git push -q $ip:/tmp/repo.git main
+		rm -rf /tmp/clone; git clone -q $ip:/tmp/repo.git /tmp/clone; cd /tmp/clone; git fsck"
+	expect "$(in_real g2 "git -C /tmp/repo.git rev-parse main")" \
+		"$(in_real g1 "git -C /tmp/clone rev-parse HEAD")" "what was cloned"
+}
+# A name is asked for over TCP, and so called.
+names() {
+	serve -n 53 names 53 "$ip"
+	in_real g1 "printf \"nameserver $ip\noptions use-vc\n\" >/etc/resolv.conf
+		echo \"hosts: files dns\" >/etc/nsswitch.conf"
+	over_trunk in_real g1 "curl -sSf http://www.example.org/1m -o /tmp/got"
+	expect "$(sum_real g2 /srv/www/1m)" "$(sum_real g1 /tmp/got)"
+	serve_no_more 53
+}
+trunk_out() {
+	trunk_on
+	serve -n 80 nginx
+	names
+	over_trunk curl_get 5
+	over_trunk curl_get 5 --no-keepalive --parallel
+	over_trunk curl_put
+	over_trunk wrk 1k
+	over_trunk wrk 1m -H "Connection:\ close"
+	serve_no_more 80
+	serve -n 22 /usr/sbin/sshd -D -e
+	over_trunk ssh_commands
+	over_trunk rsync_tree
+	over_trunk git_there
+	serve_no_more 22
+	serve -n 5201 iperf3 -s
+	over_trunk iperf -c "$ip"
+	over_trunk iperf -c "$ip" -P 8
+	over_trunk iperf -c "$ip" -R
+	over_trunk iperf -c "$ip6" -6
+	serve_no_more 5201
+	serve -n 9200 web serve :9200 /srv/www
+	over_trunk go_fetch 1k 50 5 close
+	serve_no_more 9200
+}
+# nginx in the guest, and the world fetches.
+trunk_in() {
+	local calls out
+	guest_bg g1 nginx "$(real "exec nginx")"
+	wait_for 60 guest_exec g1 "netstat -ltn | grep -q ':80 '"
+	"$CIRCUIT" expose add g1:80 on 10.99.0.1:8080
+	redirect g2 off
+	calls=$(line_get g1 calls-in)
+	expect "$(sum_real g1 /srv/www/1m)" "$(in_real g2 "curl -sSf http://10.99.0.1:8080/1m" | sha256sum | cut -d' ' -f1)"
+	for how in "" "-H Connection:\ close"; do
+		out=$(in_real g2 "wrk -t1 -c4 -d1s --timeout 20s $how http://10.99.0.1:8080/1k")
+		echo "$out"
+		! grep -E 'Socket errors|Non-2xx' <<<"$out" || return 1
+		[[ $out =~ ([0-9]+)\ requests\ in ]] && [ "${BASH_REMATCH[1]}" -gt 0 ]
+		t_note "wrk 1k $how, inwards: $(grep -oE 'Requests/sec.*' <<<"$out")"
+	done
+	echo "$(($(line_get g1 calls-in) - calls)) circuits"
+	[ "$(line_get g1 calls-in)" -gt "$calls" ]
+	"$CIRCUIT" expose del 10.99.0.1:8080
+	guest_bg_kill g1 nginx
+	"$CIRCUIT" line set g1 trunk none
+	"$CIRCUIT" trunk del wan
+}
+
 if [ -z "$PROGRAMS" ]; then
 	t_skip -n "programs" "no image of them, see tools/lab/mkprograms"
 	return
@@ -291,4 +382,6 @@ t_run -t 120 "iperf3" iperf3
 t_run -t 60 "netcat" netcat
 t_run -t 120 "Python, asyncio" asyncio
 t_run -t 120 "Go, net/http" go
+t_run -t 180 "out over a trunk, without a network card: DNS, curl, wrk, ssh, rsync, git, iperf3, Go" trunk_out
+t_run -t 90 "in over a trunk: nginx" trunk_in
 t_run "circuits, memory and listeners are back to nothing" nothing_left
