@@ -6,6 +6,8 @@
  * place in line->circuits; and leaves that with HANGUP, which is sent exactly
  * once. Each table holds a reference, and so does a message on its way.
  */
+#include <linux/cgroup.h>
+#include <linux/cred.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "guest.h"
@@ -72,11 +74,28 @@ static bool circuit_post(struct circuit *c)
 	return circuit_line_post(c->line, &c->out);
 }
 
+/* What the operator's policy may want to know of the caller, who is at work. */
+static void circuit_hint(const struct circuit_line *line, struct circuit_sig_call *call)
+{
+	if (!(line->welcome.features & CIRCUIT_SIG_F_HINTS))
+		return;
+	call->hints = CIRCUIT_SIG_HINT_UID;
+	call->uid = from_kuid(&init_user_ns, current_euid());
+#ifdef CONFIG_CGROUPS
+	call->hints |= CIRCUIT_SIG_HINT_CGROUP;
+	rcu_read_lock();
+	call->cgroup = cgroup_id(task_dfl_cgroup(current));
+	rcu_read_unlock();
+#endif
+}
+
 /**
  * circuit_place - place a call
  * @c: a new circuit, not shared yet
  * @ep: the calling endpoint, which must outlive the call
  * @call: whom to call
+ *
+ * Context: process, that of the caller.
  *
  * Return: 0, and the tasklet will report what becomes of it; -ENOMEM, or -ENETDOWN.
  */
@@ -105,6 +124,7 @@ int circuit_place(struct circuit *c, struct circuit_ep *ep, const struct circuit
 	c->out.msg.type = CIRCUIT_SIG_CALL;
 	c->out.msg.ref = c->call;
 	c->out.msg.call = *call;
+	circuit_hint(line, &c->out.msg.call);
 	circuit_post(c);
 	/* The line may have gone down before the call was in its table. */
 	if (!circuit_line_up(line) && circuit_cancel(c))

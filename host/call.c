@@ -43,6 +43,7 @@ static void circuit_free(struct circuit *c)
 	struct circuit_exchange *ex = c->end[0].line->ex;
 	unsigned int i;
 
+	list_del(&c->wait);
 	if (c->cable)
 		circuit_pair_return(c);
 	if (c->entered)
@@ -64,8 +65,6 @@ void circuit_drop(struct circuit *c)
 {
 	struct circuit_line *line = c->end[0].line;
 
-	if (c->listener)
-		list_del(&c->wait);
 	if (xa_load(&line->calls, c->ref) == c) {
 		xa_erase(&line->calls, c->ref);
 		line->pending--;
@@ -90,12 +89,17 @@ static void call_native(struct circuit *c, enum circuit_reason reason)
 	circuit_event_call(c, CIRCUIT_EVENT_NATIVE, reason);
 }
 
-/* A call that had to wait is refused after all. */
-static void circuit_refuse(struct circuit *c, enum circuit_reason reason)
+/**
+ * circuit_refuse - refuse a call that had to wait
+ * @c: the call; its exchange is locked
+ * @reason: why; @c->end[0].error, if set, is the errno instead of the reason's own
+ *
+ * The call may be gone afterwards.
+ */
+void circuit_refuse(struct circuit *c, enum circuit_reason reason)
 {
 	call_refused(c, reason);
-	if (c->listener)
-		list_del(&c->wait);
+	list_del_init(&c->wait);
 	c->listener = NULL;
 	circuit_sig_owe(&c->end[0], CIRCUIT_OWE_REFUSED, reason);
 }
@@ -105,11 +109,15 @@ static void circuit_refuse(struct circuit *c, enum circuit_reason reason)
  * world, or goes there, comes and goes in bursts of TCP's: more room, as long as that is
  * plenty.
  */
-static u32 ring_size(const struct circuit_line *a, const struct circuit_line *b, u32 x, u32 y)
+static u32 ring_size(const struct circuit *c, const struct circuit_line *b, u32 x, u32 y)
 {
+	const struct circuit_line *a = c->end[0].line;
 	const struct circuit_line *line = a->is_trunk ? b : a;
 	u32 limit = min(a->cfg.ring_max, b->cfg.ring_max);
 	u32 size = max(x, y);
+
+	if (c->ring_max)
+		limit = min(limit, c->ring_max);
 
 	if (!size) {
 		size = line->cfg.ring_default;
@@ -156,8 +164,8 @@ static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_lin
 	if (a->circuits + 1 + (a == b) > a->cfg.circuits_max ||
 	    b->circuits + 1 > b->cfg.circuits_max)
 		return CIRCUIT_REASON_QUOTA_CIRCUITS;
-	c->size[0] = ring_size(a, b, c->size[0], lst ? lst->rx_size : 0);
-	c->size[1] = ring_size(a, b, c->size[1], lst ? lst->tx_size : 0);
+	c->size[0] = ring_size(c, b, c->size[0], lst ? lst->rx_size : 0);
+	c->size[1] = ring_size(c, b, c->size[1], lst ? lst->tx_size : 0);
 	reason = circuit_pair_carve(a, b, c);
 	if (reason)
 		return reason;
@@ -241,18 +249,12 @@ static enum circuit_reason call_legs(const struct circuit_line *line)
 		CIRCUIT_REASON_NONE : CIRCUIT_REASON_QUOTA_CIRCUITS;
 }
 
-/* Call somebody who is not on a line, if a trunk leads there. */
-static enum circuit_reason call_by_trunk(struct circuit *c, const struct in6_addr *src)
+/* Call somebody over a trunk. */
+static enum circuit_reason call_by_trunk(struct circuit *c, struct circuit_trunk *trunk)
 {
-	const struct in6_addr *dst = &c->end[1].addr;
 	struct circuit_line *line = c->end[0].line;
-	struct circuit_trunk *trunk = circuit_trunk_for(line, dst);
 	enum circuit_reason reason;
 
-	if (!trunk)
-		return CIRCUIT_REASON_NO_ADDRESS;
-	if (!call_source(c, src, dst))
-		return CIRCUIT_REASON_NOT_YOURS;
 	if (line->pending >= line->cfg.pending_max)
 		return CIRCUIT_REASON_QUOTA_PENDING;
 	reason = call_legs(line);
@@ -264,23 +266,96 @@ static enum circuit_reason call_by_trunk(struct circuit *c, const struct in6_add
 	return circuit_leg_dial(c, trunk) ? CIRCUIT_REASON_NO_MEMORY : CIRCUIT_REASON_NONE;
 }
 
-/* Find whom a call to an IP address is for. */
-static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_sig_call *req,
-					struct circuit_listener **lst)
+/**
+ * circuit_query_of - what the policy would be asked of a call if it was placed now
+ * @c: the call or circuit; its exchange is locked
+ * @query: filled in
+ */
+void circuit_query_of(const struct circuit *c, struct circuit_query *query)
 {
-	struct circuit_exchange *ex = c->end[0].line->ex;
+	const struct circuit_line *called = c->end[1].line;
+	struct circuit_line *caller = c->end[0].line;
+
+	if (!called && c->listener)
+		called = c->listener->line;
+	memset(query, 0, sizeof(*query));
+	query->type = CIRCUIT_SIG_STREAM;
+	if (caller->is_trunk) {
+		query->op = CIRCUIT_POLICY_OP_EXPOSE;
+	} else if (c->ip) {
+		called = circuit_directory_addr(caller->ex, &c->end[1].addr);
+		query->to = called ? CIRCUIT_POLICY_TO_LINE :
+			    circuit_trunk_for(caller, &c->end[1].addr) ? CIRCUIT_POLICY_TO_TRUNK :
+			    CIRCUIT_POLICY_TO_ELSEWHERE;
+	} else {
+		query->to = CIRCUIT_POLICY_TO_SERVICE;
+	}
+	if (!caller->is_trunk)
+		query->src = &caller->party;
+	if (called)
+		query->dst = &called->party;
+	query->saddr = c->end[0].addr;
+	query->daddr = c->end[1].addr;
+	query->port = c->end[1].port;
+	query->hints = c->hints;
+	query->uid = c->uid;
+	query->cgroup = c->cgroup;
+}
+
+/* Have the policy decide about a call, of the line that is called by name if one is. */
+static void call_decide(struct circuit *c, const struct circuit_line *called,
+			struct circuit_decision *decision)
+{
+	struct circuit_query query;
+
+	circuit_query_of(c, &query);
+	if (called)
+		query.dst = &called->party;
+	circuit_decide(c->end[0].line->ex, &query, decision);
+	if (decision->rule) {
+		c->rule = decision->rule->nr + 1;
+		c->ring_max = decision->rule->cfg.ring_max;
+	}
+}
+
+/* Find whom a call to an IP address is for, and whether it may get there. */
+static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_sig_call *req,
+					struct circuit_listener **lst,
+					struct circuit_decision *decision)
+{
+	struct circuit_line *caller = c->end[0].line, *line;
+	struct circuit_exchange *ex = caller->ex;
+	struct circuit_trunk *trunk = NULL;
 	struct in6_addr src, dst;
-	struct circuit_line *line;
+	bool source;
 
 	memcpy(&src, req->src, sizeof(src));
 	memcpy(&dst, req->dst, sizeof(dst));
 	c->ip = true;
 	c->end[1].addr = dst;
+	source = call_source(c, &src, &dst);
 	line = circuit_directory_addr(ex, &dst);
 	if (!line)
-		return call_by_trunk(c, &src);
-	if (!call_source(c, &src, &dst))
+		trunk = circuit_trunk_for(caller, &dst);
+	call_decide(c, NULL, decision);
+	switch (decision->verdict) {
+	case CIRCUIT_POLICY_VERDICT_CONNECT:
+		break;
+	case CIRCUIT_POLICY_VERDICT_TRUNK:
+		line = NULL;
+		trunk = decision->rule->cfg.trunk;
+		if (!circuit_trunk_leads_to(trunk, &dst))
+			trunk = NULL;
+		break;
+	default:
+		return decision->reason;
+	}
+	if (!line && !trunk)
+		return CIRCUIT_REASON_NO_ADDRESS;
+	if (!source)
 		return CIRCUIT_REASON_NOT_YOURS;
+	if (trunk)
+		return call_by_trunk(c, trunk);
 	if (!line->ready)
 		return CIRCUIT_REASON_LINE_DOWN;
 	*lst = circuit_directory_listener(ex, line, req->port, &dst,
@@ -291,7 +366,8 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 }
 
 static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_sig_call *req,
-					struct circuit_listener **lst)
+					struct circuit_listener **lst,
+					struct circuit_decision *decision)
 {
 	struct circuit_line *line = c->end[0].line;
 	struct circuit_exchange *ex = line->ex;
@@ -301,6 +377,9 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 			return CIRCUIT_REASON_INVALID;
 		line = circuit_directory_line(ex, req->line);
 	}
+	call_decide(c, line, decision);
+	if (decision->verdict != CIRCUIT_POLICY_VERDICT_CONNECT)
+		return decision->reason;
 	if (!line)
 		return CIRCUIT_REASON_NO_LINE;
 	if (!line->ready)
@@ -322,6 +401,7 @@ static struct circuit *call_alloc(struct circuit_line *line)
 	c->end[0].hungup = true;
 	c->end[1].nr = 1;
 	c->end[1].hungup = true;
+	INIT_LIST_HEAD(&c->wait);
 	INIT_LIST_HEAD(&c->end[0].owed);
 	INIT_LIST_HEAD(&c->end[1].owed);
 	if (!xa_insert(&ex->circuits, c->id, c, GFP_KERNEL_ACCOUNT))
@@ -336,12 +416,14 @@ static struct circuit *call_alloc(struct circuit_line *line)
  * @ref: the guest's name for the call
  * @req: what it asked for, a private copy
  * @reason: set if the call is refused or none of ours
+ * @error: set if the call is refused with another errno than the reason's own
  *
  * Return: enum circuit_verdict, or -EPROTO if no honest guest asks that.
  */
 int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_call *req,
-		 enum circuit_reason *reason)
+		 enum circuit_reason *reason, u16 *error)
 {
+	struct circuit_decision decision = { .verdict = CIRCUIT_POLICY_VERDICT_CONNECT };
 	struct circuit_listener *lst = NULL;
 	bool ip = req->flags & CIRCUIT_SIG_IP;
 	struct circuit *c;
@@ -358,6 +440,9 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	c->size[1] = req->rx_size;
 	c->end[0].port = req->src_port;
 	c->end[1].port = req->port;
+	c->hints = req->hints;
+	c->uid = req->uid;
+	c->cgroup = req->cgroup;
 	trace_circuit_call(c, req->line);
 
 	*reason = CIRCUIT_REASON_INVALID;
@@ -366,8 +451,9 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 		goto refused;
 	if (ip && (req->port > U16_MAX || req->src_port > U16_MAX))
 		goto refused;
-	*reason = ip ? call_by_addr(c, req, &lst) : call_by_name(c, req, &lst);
-	if (*reason)
+	*reason = ip ? call_by_addr(c, req, &lst, &decision) :
+		  call_by_name(c, req, &lst, &decision);
+	if (*reason && decision.verdict != CIRCUIT_POLICY_VERDICT_DROP)
 		goto refused;
 
 	if (lst && lst->queued < lst->backlog && list_empty(&lst->waiting)) {
@@ -386,10 +472,18 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	if (lst) {
 		c->listener = lst;
 		list_add_tail(&c->wait, &lst->waiting);
+	} else if (decision.verdict == CIRCUIT_POLICY_VERDICT_DROP) {
+		circuit_call_unanswered(c);
 	}
 	return CIRCUIT_VERDICT_WAITS;
 
 refused:
+	if (decision.verdict == CIRCUIT_POLICY_VERDICT_REJECT) {
+		*error = decision.error;
+		ip = false;
+	} else if (decision.verdict == CIRCUIT_POLICY_VERDICT_DROP) {
+		ip = false;
+	}
 	/* What the exchange lacks is no reason for a program to go without a connection. */
 	ip = ip && *reason != CIRCUIT_REASON_TUPLE_IN_USE && *reason != CIRCUIT_REASON_INVALID;
 	if (ip)
@@ -407,8 +501,12 @@ refused:
 void circuit_call_answered(struct circuit *c)
 {
 	struct circuit_line *line = c->end[0].line;
-	enum circuit_reason reason = circuit_connect(c, line->ex->trunk, NULL);
+	enum circuit_reason reason;
 
+	/* The policy may have changed its mind, and the guest not have heard of it yet. */
+	if (c->end[0].owe & CIRCUIT_OWE_REFUSED)
+		return;
+	reason = circuit_connect(c, line->ex->trunk, NULL);
 	if (reason) {
 		circuit_refuse(c, reason);
 		return;
@@ -425,6 +523,8 @@ void circuit_call_answered(struct circuit *c)
  */
 void circuit_call_failed(struct circuit *c, enum circuit_reason reason, int error)
 {
+	if (c->end[0].owe & CIRCUIT_OWE_REFUSED)
+		return;
 	c->end[0].error = error;
 	circuit_refuse(c, reason);
 }
@@ -442,7 +542,15 @@ void circuit_call_failed(struct circuit *c, enum circuit_reason reason, int erro
 int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_leg *leg,
 			    const struct in6_addr *addr, u16 src_port)
 {
+	struct circuit_query query = {
+		.op = CIRCUIT_POLICY_OP_EXPOSE,
+		.type = CIRCUIT_SIG_STREAM,
+		.dst = &line->party,
+		.saddr = *addr,
+		.port = port,
+	};
 	struct circuit_exchange *ex = line->ex;
+	struct circuit_decision decision;
 	struct circuit_listener *lst;
 	enum circuit_reason reason;
 	struct circuit_addr *to;
@@ -465,6 +573,15 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_
 	if (list_entry_is_head(to, &line->addrs, list))
 		goto refused;
 	c->end[1].addr = to->addr;
+	query.daddr = to->addr;
+	circuit_decide(ex, &query, &decision);
+	if (decision.rule) {
+		c->rule = decision.rule->nr + 1;
+		c->ring_max = decision.rule->cfg.ring_max;
+	}
+	reason = decision.reason;
+	if (decision.verdict != CIRCUIT_POLICY_VERDICT_CONNECT)
+		goto refused;
 	reason = CIRCUIT_REASON_LINE_DOWN;
 	if (!line->ready)
 		goto refused;
@@ -598,7 +715,7 @@ void circuit_listener_serve(struct circuit_listener *lst)
 			circuit_refuse(c, reason);
 			continue;
 		}
-		list_del(&c->wait);
+		list_del_init(&c->wait);
 		c->listener = NULL;
 		xa_erase(&c->end[0].line->calls, c->ref);
 		c->end[0].line->pending--;
@@ -614,12 +731,19 @@ void circuit_listener_serve(struct circuit_listener *lst)
  *
  * Calls that a greater backlog has room for are left to circuit_listener_serve().
  *
- * Return: 0, -EADDRINUSE, -ENOBUFS, -EINVAL or -ENOMEM with a @reason, or -EPROTO
- * if no honest guest asks that.
+ * Return: 0, -EADDRINUSE, -ENOBUFS, -EINVAL, -ENOMEM or what the policy says with a
+ * @reason, or -EPROTO if no honest guest asks that.
  */
 int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_listen *req,
 		   enum circuit_reason *reason)
 {
+	struct circuit_query query = {
+		.op = CIRCUIT_POLICY_OP_LISTEN,
+		.type = CIRCUIT_SIG_STREAM,
+		.src = &line->party,
+		.port = req->port,
+	};
+	struct circuit_decision decision;
 	struct circuit_listener *lst;
 	int err;
 
@@ -639,6 +763,11 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 		return 0;
 	}
 
+	memcpy(&query.daddr, req->addr, sizeof(query.daddr));
+	circuit_decide(line->ex, &query, &decision);
+	*reason = decision.reason;
+	if (decision.verdict != CIRCUIT_POLICY_VERDICT_CONNECT)
+		return -decision.error;
 	*reason = CIRCUIT_REASON_QUOTA_LISTENERS;
 	if (line->nr_listeners >= line->cfg.listeners_max)
 		return -ENOBUFS;

@@ -44,6 +44,7 @@ static void exchange_release(struct kref *ref)
 	struct circuit_exchange *ex = container_of(ref, struct circuit_exchange, ref);
 
 	WARN_ON_ONCE(!xa_empty(&ex->by_id) || !xa_empty(&ex->circuits));
+	circuit_decide_exit(ex);
 	circuit_directory_destroy(ex);
 	xa_destroy(&ex->by_id);
 	xa_destroy(&ex->circuits);
@@ -72,10 +73,11 @@ static int __net_init exchange_net_init(struct net *net)
 	if (!ex)
 		return -ENOMEM;
 	err = circuit_directory_init(ex);
-	if (err) {
-		kfree(ex);
-		return err;
-	}
+	if (err)
+		goto free;
+	err = circuit_decide_init(ex);
+	if (err)
+		goto directory;
 	kref_init(&ex->ref);
 	mutex_init(&ex->lock);
 	xa_init_flags(&ex->by_id, XA_FLAGS_ALLOC1);
@@ -90,6 +92,12 @@ static int __net_init exchange_net_init(struct net *net)
 	ex->net = net;
 	en->ex = ex;
 	return 0;
+
+directory:
+	circuit_directory_destroy(ex);
+free:
+	kfree(ex);
+	return err;
 }
 
 static void __net_exit exchange_net_exit(struct net *net)
@@ -104,9 +112,14 @@ static void __net_exit exchange_net_exit(struct net *net)
 	ex->net = NULL;
 	xa_for_each(&ex->by_id, id, line)
 		circuit_line_delete(line);
+	/* Rules may have trunks in use. */
+	circuit_nl_drop_drafts(ex);
+	circuit_policy_free(ex, ex->policy);
+	ex->policy = NULL;
 	list_for_each_entry_safe(trunk, next, &ex->trunks, list)
 		circuit_trunk_del(ex, trunk);
 	mutex_unlock(&ex->lock);
+	circuit_decide_stop(ex);
 	circuit_trunk_net_gone(net);
 	/* Sockets that listen are gone when the namespace is. */
 	circuit_unexpose_flush();

@@ -26,6 +26,7 @@
  *  loan	A piece of a ring that such a socket sends without a copy. Keeps its leg,
  *		and the circuit from being freed.
  *  exposure	A port of such a stack where a line's listener can be called.
+ *  policy	Who may call whom, see policy.h.
  *
  * Locks
  *
@@ -62,6 +63,7 @@
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/poll.h>
+#include <linux/ratelimit.h>
 #include <linux/rhashtable.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -76,6 +78,7 @@
 #include "../ring/attn.h"
 #include "../ring/ring.h"
 #include "compat.h"
+#include "policy.h"
 
 struct circuit_cable;
 struct circuit_leg;
@@ -117,6 +120,7 @@ struct circuit_window;
  * @addrs: IP addresses of lines
  * @services: listeners by line and port
  * @tuples: circuits between IP addresses, by addresses and ports
+ * @subjects: names that rules may speak of
  * @by_id: lines by number, for dumps
  * @circuits: circuits by number, for dumps
  * @trunk: stands for the host's stacks where a circuit or a cable has lines; has no
@@ -125,6 +129,14 @@ struct circuit_window;
  * @nr_trunks: how many
  * @exposures: struct circuit_exposure
  * @nr_exposures: how many
+ * @policy: in force
+ * @generation: changes with every policy that comes into force
+ * @drafts: struct circuit_nl_draft, policies that are being made
+ * @nr_drafts: how many
+ * @unanswered: calls that get no answer, the oldest first
+ * @expire: work for these
+ * @next_due: when that is to run
+ * @audit: how often the log is told
  * @next_circuit: number of the next circuit
  * @seq: changes whenever a line, a trunk or an exposure comes or goes, for consistent
  *	dumps
@@ -137,6 +149,7 @@ struct circuit_exchange {
 	struct rhashtable	addrs;
 	struct rhltable		services;
 	struct rhashtable	tuples;
+	struct rhashtable	subjects;
 	struct xarray		by_id;
 	struct xarray		circuits;
 	struct circuit_line	*trunk;
@@ -144,6 +157,14 @@ struct circuit_exchange {
 	u32			nr_trunks;
 	struct list_head	exposures;
 	u32			nr_exposures;
+	struct circuit_policy	*policy;
+	u32			generation;
+	struct list_head	drafts;
+	u32			nr_drafts;
+	struct list_head	unanswered;
+	struct delayed_work	expire;
+	ktime_t			next_due;
+	struct ratelimit_state	audit;
 	u64			next_circuit;
 	u32			seq;
 };
@@ -191,6 +212,7 @@ struct circuit_line_config {
  * @id: number, unique in the exchange
  * @deleted: no longer in the directory
  * @is_trunk: it is its exchange's @trunk
+ * @party: as rules of the policy see it
  * @cfg: configuration
  * @win: the attached window
  * @epoch: of the running guest, 0 for none
@@ -225,6 +247,7 @@ struct circuit_line {
 	u32				id;
 	bool				deleted;
 	bool				is_trunk;
+	struct circuit_party		party;
 	struct circuit_line_config	cfg;
 
 	struct circuit_window __rcu	*win;
@@ -419,7 +442,14 @@ struct circuit_tuple {
  * @ref: the caller's name for the call
  * @start: when it was placed
  * @listener: while the call waits for it
- * @wait: in listener->waiting, then
+ * @wait: in listener->waiting, then; or in exchange->unanswered
+ * @due: when it leaves that
+ * @ended: the policy has ended it
+ * @uid: the user who calls, as the guest has it
+ * @cgroup: the cgroup that calls, likewise
+ * @hints: CIRCUIT_SIG_HINT_*: which of these are told
+ * @rule: number of the rule that decided, from 1; 0 if none did
+ * @ring_max: what that said of rings, 0: nothing
  * @listener_ref: the called guest's name for the listener, for ALERT
  * @size: of the rings, bytes; before the set-up as far as the caller wished
  * @cable: where it was carved from, NULL before the set-up
@@ -440,6 +470,13 @@ struct circuit {
 	ktime_t			start;
 	struct circuit_listener	*listener;
 	struct list_head	wait;
+	ktime_t			due;
+	bool			ended;
+	u32			uid;
+	u64			cgroup;
+	u32			hints;
+	u32			rule;
+	u32			ring_max;
 	u32			listener_ref;
 	u32			size[2];
 	struct circuit_cable	*cable;
@@ -515,10 +552,7 @@ struct circuit_listener {
  */
 struct circuit_trunk_config {
 	struct in6_addr	source[2];
-	struct {
-		struct in6_addr	addr;
-		u8		len;
-	} to[CIRCUIT_TRUNK_TO_MAX];
+	struct circuit_prefix to[CIRCUIT_TRUNK_TO_MAX];
 	u32	nr_to;
 	bool	host;
 	char	congestion[TCP_CA_NAME_MAX];
@@ -664,6 +698,8 @@ void circuit_exchange_exit(void);
 /* line.c */
 int circuit_line_create(struct circuit_exchange *ex, const char *name,
 			const struct circuit_line_config *cfg);
+int circuit_line_set_groups(struct circuit_line *line, char (*names)[CIRCUIT_NAME_SIZE],
+			    unsigned int n);
 int circuit_line_set_addrs(struct circuit_line *line, const struct in6_addr *addrs,
 			   unsigned int n, unsigned int *bad);
 void circuit_line_delete(struct circuit_line *line);
@@ -701,6 +737,8 @@ u64 circuit_cable_offset(const struct circuit_cable *cable, const struct circuit
 void circuit_listener_serve(struct circuit_listener *lst);
 int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_listen *req,
 		   enum circuit_reason *reason);
+void circuit_query_of(const struct circuit *c, struct circuit_query *query);
+void circuit_refuse(struct circuit *c, enum circuit_reason reason);
 struct circuit_listener *circuit_listener_find(struct circuit_line *line, u32 ref);
 void circuit_unlisten(struct circuit_listener *lst, enum circuit_reason reason);
 int circuit_answer(struct circuit_listener *lst, u32 count);
@@ -713,7 +751,7 @@ enum circuit_verdict {
 	CIRCUIT_VERDICT_NATIVE,
 };
 int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_call *req,
-		 enum circuit_reason *reason);
+		 enum circuit_reason *reason, u16 *error);
 void circuit_cancel(struct circuit_line *line, u32 ref);
 void circuit_hangup(struct circuit_end *end, enum circuit_reason reason);
 void circuit_unhold(struct circuit *c);
@@ -743,6 +781,7 @@ void circuit_trunk_use(struct circuit_trunk *trunk, int n);
 void circuit_trunk_net_gone(struct net *net);
 struct net *circuit_trunk_net(struct circuit_trunk *trunk, struct circuit_exchange *ex);
 struct circuit_trunk *circuit_trunk_for(struct circuit_line *line, const struct in6_addr *dst);
+bool circuit_trunk_leads_to(const struct circuit_trunk *trunk, const struct in6_addr *dst);
 bool circuit_trunk_reaches(const struct circuit_trunk *trunk, struct net *net,
 			   const struct in6_addr *dst);
 int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock);
@@ -812,6 +851,8 @@ void circuit_event_line(const struct circuit_line *line, enum circuit_event type
 			enum circuit_reason reason);
 void circuit_event_call(const struct circuit *c, enum circuit_event type,
 			enum circuit_reason reason);
+void circuit_event_policy(struct circuit_exchange *ex);
+void circuit_nl_drop_drafts(struct circuit_exchange *ex);
 
 extern struct workqueue_struct *circuit_wq, *circuit_slow_wq, *circuit_trunk_wq;
 

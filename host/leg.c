@@ -318,7 +318,8 @@ static void leg_hangup(struct circuit_leg *leg, u32 flags, enum circuit_reason r
 	circuit_rx_close(&leg->rx);
 	circuit_tx_flag(&leg->tx, flags, leg->tx_flags);
 	mutex_lock(&leg->ex->lock);
-	circuit_far_end(end)->error = error;
+	if (error)
+		circuit_far_end(end)->error = error;
 	leg->c->held = !list_empty(&leg->lender.loans);
 	circuit_hangup(end, reason);
 	mutex_unlock(&leg->ex->lock);

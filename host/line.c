@@ -132,6 +132,10 @@ int circuit_line_create(struct circuit_exchange *ex, const char *name,
 	line = line_alloc(ex, name, cfg);
 	if (!line)
 		return -ENOMEM;
+	err = -ENOMEM;
+	line->party.line = circuit_subject_get(ex, CIRCUIT_SUBJECT_LINE, name);
+	if (!line->party.line)
+		goto free;
 	err = xa_alloc(&ex->by_id, &line->id, line, xa_limit_31b, GFP_KERNEL);
 	if (err)
 		goto free;
@@ -147,9 +151,40 @@ int circuit_line_create(struct circuit_exchange *ex, const char *name,
 erase:
 	xa_erase(&ex->by_id, line->id);
 free:
+	circuit_subject_put(ex, line->party.line);
 	free_percpu(line->stats);
 	kfree(line);
 	return err;
+}
+
+/**
+ * circuit_line_set_groups - put a line into groups
+ * @line: the line, its exchange locked
+ * @names: names for which circuit_name_ok() holds, none of them twice
+ * @n: how many, at most CIRCUIT_GROUPS_MAX; 0 to take it out of all
+ *
+ * Return: 0 or -ENOMEM. Nothing has changed then.
+ */
+int circuit_line_set_groups(struct circuit_line *line, char (*names)[CIRCUIT_NAME_SIZE],
+			    unsigned int n)
+{
+	struct circuit_subject *group[CIRCUIT_GROUPS_MAX];
+	struct circuit_exchange *ex = line->ex;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		group[i] = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, names[i]);
+		if (group[i])
+			continue;
+		while (i--)
+			circuit_subject_put(ex, group[i]);
+		return -ENOMEM;
+	}
+	for (i = 0; i < line->party.nr_groups; i++)
+		circuit_subject_put(ex, line->party.group[i]);
+	memcpy(line->party.group, group, n * sizeof(group[0]));
+	line->party.nr_groups = n;
+	return 0;
 }
 
 /**
@@ -270,6 +305,9 @@ void circuit_line_delete(struct circuit_line *line)
 		circuit_interrupt(line, win);
 	}
 	circuit_line_reset(line, CIRCUIT_REASON_LINE_DELETED);
+	circuit_line_set_groups(line, NULL, 0);
+	circuit_subject_put(ex, line->party.line);
+	line->party.line = NULL;
 	circuit_event_line(line, CIRCUIT_EVENT_LINE_DEL, CIRCUIT_REASON_LINE_DELETED);
 	circuit_line_put(line);
 }

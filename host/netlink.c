@@ -30,6 +30,8 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_NO_ADDR] = { .type = NLA_FLAG },
 	[CIRCUIT_A_LINE_TRUNK] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
 	[CIRCUIT_A_LINE_NO_TRUNK] = { .type = NLA_FLAG },
+	[CIRCUIT_A_LINE_GROUP] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
+	[CIRCUIT_A_LINE_NO_GROUP] = { .type = NLA_FLAG },
 };
 
 static const struct nla_policy name_policy[CIRCUIT_A_LINE_NAME + 1] = {
@@ -233,6 +235,48 @@ static int set_addrs(struct circuit_line *line, const struct addrs *addrs,
 	return err;
 }
 
+/* The groups a request puts a line into, if it speaks of them. */
+struct groups {
+	bool		given;
+	unsigned int	n;
+	char		name[CIRCUIT_GROUPS_MAX][CIRCUIT_NAME_SIZE];
+};
+
+static int parse_groups(struct genl_info *info, struct groups *groups)
+{
+	struct nlattr *attr;
+	unsigned int i;
+	int rem, err;
+
+	groups->n = 0;
+	groups->given = info->attrs[CIRCUIT_A_LINE_NO_GROUP];
+	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, rem) {
+		if (nla_type(attr) != CIRCUIT_A_LINE_GROUP)
+			continue;
+		if (groups->n == CIRCUIT_GROUPS_MAX) {
+			NL_SET_ERR_MSG_ATTR(info->extack, attr, "a line is in at most 8 groups");
+			return -E2BIG;
+		}
+		err = circuit_nl_name(attr, groups->name[groups->n], info->extack);
+		if (err)
+			return err;
+		for (i = 0; i < groups->n; i++) {
+			if (strcmp(groups->name[i], groups->name[groups->n]))
+				continue;
+			NL_SET_ERR_MSG_ATTR(info->extack, attr, "that group is named twice");
+			return -EINVAL;
+		}
+		groups->n++;
+		groups->given = true;
+	}
+	return 0;
+}
+
+static int put_into_groups(struct circuit_line *line, struct groups *groups)
+{
+	return groups->given ? circuit_line_set_groups(line, groups->name, groups->n) : 0;
+}
+
 static int line_new(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
@@ -248,6 +292,7 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 	struct circuit_nl_trunks trunks;
 	char name[CIRCUIT_NAME_SIZE];
 	struct circuit_line *line;
+	struct groups groups;
 	struct addrs *addrs;
 	int err;
 
@@ -259,6 +304,8 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 	if (err)
 		return err;
 	err = parse_config(info, &cfg);
+	if (!err)
+		err = parse_groups(info, &groups);
 	if (err)
 		return err;
 	addrs = parse_addrs(info);
@@ -275,6 +322,8 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 		if (!err)
 			err = set_addrs(line, addrs, info->extack);
 		if (!err)
+			err = put_into_groups(line, &groups);
+		if (!err)
 			circuit_nl_set_trunks(line, &trunks);
 		if (err)
 			circuit_line_delete(line);
@@ -289,9 +338,13 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 	struct circuit_nl_trunks trunks;
 	struct circuit_line_config cfg;
 	struct circuit_line *line;
+	struct groups groups;
 	struct addrs *addrs;
 	int err;
 
+	err = parse_groups(info, &groups);
+	if (err)
+		return err;
 	addrs = parse_addrs(info);
 	if (IS_ERR(addrs))
 		return PTR_ERR(addrs);
@@ -311,6 +364,8 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 		err = circuit_nl_line_trunks(line, info, &trunks);
 	if (!err)
 		err = set_addrs(line, addrs, info->extack);
+	if (!err)
+		err = put_into_groups(line, &groups);
 	if (!err) {
 		circuit_nl_set_trunks(line, &trunks);
 		line->cfg = cfg;
@@ -347,6 +402,65 @@ int circuit_nl_put_addr(struct sk_buff *skb, int attr, const struct in6_addr *ad
 	if (ipv6_addr_v4mapped(addr))
 		return nla_put_in_addr(skb, attr, addr->s6_addr32[3]);
 	return nla_put_in6_addr(skb, attr, addr);
+}
+
+const struct nla_policy circuit_prefix_policy[CIRCUIT_A_PREFIX_MAX + 1] = {
+	[CIRCUIT_A_PREFIX_ADDR] = { .type = NLA_BINARY, .len = sizeof(struct in6_addr) },
+	[CIRCUIT_A_PREFIX_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+};
+
+/**
+ * circuit_nl_prefix - take a prefix from an attribute
+ * @attr: the attribute
+ * @prefix: filled in
+ * @extack: told what is wrong with it
+ *
+ * Return: 0 or -EINVAL.
+ */
+int circuit_nl_prefix(const struct nlattr *attr, struct circuit_prefix *prefix,
+		      struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[CIRCUIT_A_PREFIX_MAX + 1];
+	struct in6_addr addr;
+	int err, len;
+
+	err = nla_parse_nested(tb, CIRCUIT_A_PREFIX_MAX, attr, circuit_prefix_policy, extack);
+	if (err)
+		return err;
+	if (!tb[CIRCUIT_A_PREFIX_ADDR] || !tb[CIRCUIT_A_PREFIX_LEN] ||
+	    !circuit_nl_addr(tb[CIRCUIT_A_PREFIX_ADDR], &addr))
+		goto bad;
+	len = nla_get_u8(tb[CIRCUIT_A_PREFIX_LEN]);
+	if (ipv6_addr_v4mapped(&addr))
+		len += 96;
+	if (len > 128)
+		goto bad;
+	ipv6_addr_prefix(&prefix->addr, &addr, len);
+	prefix->len = len;
+	return 0;
+bad:
+	NL_SET_ERR_MSG_ATTR(extack, attr, "a prefix is an IPv4 or IPv6 address and a length");
+	return -EINVAL;
+}
+
+/**
+ * circuit_nl_put_prefix - the reverse of circuit_nl_prefix()
+ * @skb: where to
+ * @attr: the attribute's number
+ * @prefix: the prefix
+ *
+ * Return: 0 or -EMSGSIZE.
+ */
+int circuit_nl_put_prefix(struct sk_buff *skb, int attr, const struct circuit_prefix *prefix)
+{
+	bool v4 = ipv6_addr_v4mapped(&prefix->addr);
+	struct nlattr *nest = nla_nest_start(skb, attr);
+
+	if (!nest || circuit_nl_put_addr(skb, CIRCUIT_A_PREFIX_ADDR, &prefix->addr) ||
+	    nla_put_u8(skb, CIRCUIT_A_PREFIX_LEN, prefix->len - (v4 ? 96 : 0)))
+		return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
 }
 
 static int fill_line(struct sk_buff *skb, struct circuit_line *line)
@@ -392,6 +506,9 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 			return -EMSGSIZE;
 	for (i = 0; i < line->nr_trunks; i++)
 		if (nla_put_string(skb, CIRCUIT_A_LINE_TRUNK, line->trunks[i]->name))
+			return -EMSGSIZE;
+	for (i = 0; i < line->party.nr_groups; i++)
+		if (nla_put_string(skb, CIRCUIT_A_LINE_GROUP, line->party.group[i]->key.name))
 			return -EMSGSIZE;
 	return 0;
 }
@@ -614,6 +731,45 @@ static const struct genl_ops circuit_ops[] = {
 		.maxattr = CIRCUIT_A_CIRCUIT_LINE,
 		.flags = GENL_UNS_ADMIN_PERM,
 	},
+	{
+		.cmd = CIRCUIT_CMD_POLICY_GET,
+		.doit = circuit_nl_policy_get,
+		.dumpit = circuit_nl_policy_dump,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_POLICY_NEW,
+		.doit = circuit_nl_policy_new,
+		.policy = circuit_policy_policy,
+		.maxattr = CIRCUIT_A_POLICY_RULES,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_POLICY_ADD,
+		.doit = circuit_nl_policy_add,
+		.policy = circuit_policy_policy,
+		.maxattr = CIRCUIT_A_POLICY_RULE,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_POLICY_COMMIT,
+		.doit = circuit_nl_policy_commit,
+		.policy = circuit_policy_policy,
+		.maxattr = CIRCUIT_A_POLICY_GENERATION,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_POLICY_REAPPLY,
+		.doit = circuit_nl_policy_reapply,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_POLICY_EXPLAIN,
+		.doit = circuit_nl_policy_explain,
+		.policy = circuit_query_policy,
+		.maxattr = CIRCUIT_A_QUERY_CGROUP,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
 };
 
 static const struct genl_multicast_group circuit_groups[] = {
@@ -650,11 +806,14 @@ static void event_send(struct circuit_exchange *ex, enum circuit_event type, con
 	    nla_put_u32(skb, CIRCUIT_A_EVENT_TYPE, type) ||
 	    nla_put_u64_64bit(skb, CIRCUIT_A_EVENT_TIME, ktime_get_real_ns(),
 			      CIRCUIT_A_EVENT_PAD) ||
-	    nla_put_string(skb, CIRCUIT_A_EVENT_LINE, line) ||
+	    (line && nla_put_string(skb, CIRCUIT_A_EVENT_LINE, line)) ||
 	    (peer && nla_put_string(skb, CIRCUIT_A_EVENT_PEER, peer)) ||
 	    (port && nla_put_u32(skb, CIRCUIT_A_EVENT_PORT, port)) ||
 	    (c && nla_put_u64_64bit(skb, CIRCUIT_A_EVENT_CIRCUIT, c->id, CIRCUIT_A_EVENT_PAD)) ||
 	    (c && c->ip && circuit_nl_put_addr(skb, CIRCUIT_A_EVENT_ADDR, &c->end[1].addr)) ||
+	    (c && c->rule && nla_put_u32(skb, CIRCUIT_A_EVENT_RULE, c->rule)) ||
+	    (type == CIRCUIT_EVENT_POLICY &&
+	     nla_put_u32(skb, CIRCUIT_A_EVENT_GENERATION, ex->generation)) ||
 	    nla_put_u32(skb, CIRCUIT_A_EVENT_REASON, reason)) {
 		nlmsg_free(skb);
 		return;
@@ -689,13 +848,30 @@ void circuit_event_call(const struct circuit *c, enum circuit_event type,
 }
 
 /**
+ * circuit_event_policy - tell listeners that there is another policy
+ * @ex: the exchange, locked
+ */
+void circuit_event_policy(struct circuit_exchange *ex)
+{
+	event_send(ex, CIRCUIT_EVENT_POLICY, NULL, NULL, CIRCUIT_REASON_NONE);
+}
+
+/**
  * circuit_netlink_init - register the family
  *
  * Return: 0 or a negative errno.
  */
 int circuit_netlink_init(void)
 {
-	return genl_register_family(&circuit_family);
+	int err;
+
+	err = circuit_nl_policy_init();
+	if (err)
+		return err;
+	err = genl_register_family(&circuit_family);
+	if (err)
+		circuit_nl_policy_exit();
+	return err;
 }
 
 /**
@@ -704,4 +880,5 @@ int circuit_netlink_init(void)
 void circuit_netlink_exit(void)
 {
 	genl_unregister_family(&circuit_family);
+	circuit_nl_policy_exit();
 }

@@ -13,6 +13,10 @@ extern struct genl_family circuit_family;
 int circuit_nl_name(struct nlattr *attr, char *name, struct netlink_ext_ack *extack);
 bool circuit_nl_addr(const struct nlattr *attr, struct in6_addr *addr);
 int circuit_nl_put_addr(struct sk_buff *skb, int attr, const struct in6_addr *addr);
+extern const struct nla_policy circuit_prefix_policy[CIRCUIT_A_PREFIX_MAX + 1];
+int circuit_nl_prefix(const struct nlattr *attr, struct circuit_prefix *prefix,
+		      struct netlink_ext_ack *extack);
+int circuit_nl_put_prefix(struct sk_buff *skb, int attr, const struct circuit_prefix *prefix);
 
 /* netlink_trunk.c */
 extern const struct nla_policy circuit_trunk_policy[CIRCUIT_A_TRUNK_MAX + 1];
@@ -35,5 +39,18 @@ struct circuit_nl_trunks {
 int circuit_nl_line_trunks(struct circuit_line *line, struct genl_info *info,
 			   struct circuit_nl_trunks *trunks);
 void circuit_nl_set_trunks(struct circuit_line *line, struct circuit_nl_trunks *trunks);
+
+/* netlink_policy.c */
+extern const struct nla_policy circuit_policy_policy[CIRCUIT_A_POLICY_MAX + 1];
+extern const struct nla_policy circuit_query_policy[CIRCUIT_A_QUERY_MAX + 1];
+int circuit_nl_policy_get(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_policy_dump(struct sk_buff *skb, struct netlink_callback *cb);
+int circuit_nl_policy_new(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_policy_add(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_policy_commit(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_policy_reapply(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_policy_explain(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_policy_init(void);
+void circuit_nl_policy_exit(void);
 
 #endif /* _CIRCUIT_HOST_NETLINK_H */

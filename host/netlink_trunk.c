@@ -16,15 +16,10 @@ static struct netlink_range_validation port_range = {
 	.max = U16_MAX,
 };
 
-static const struct nla_policy prefix_policy[CIRCUIT_A_PREFIX_MAX + 1] = {
-	[CIRCUIT_A_PREFIX_ADDR] = { .type = NLA_BINARY, .len = sizeof(struct in6_addr) },
-	[CIRCUIT_A_PREFIX_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
-};
-
 const struct nla_policy circuit_trunk_policy[CIRCUIT_A_TRUNK_MAX + 1] = {
 	[CIRCUIT_A_TRUNK_NAME] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
 	[CIRCUIT_A_TRUNK_NETNS_FD] = { .type = NLA_U32 },
-	[CIRCUIT_A_TRUNK_TO] = NLA_POLICY_NESTED(prefix_policy),
+	[CIRCUIT_A_TRUNK_TO] = NLA_POLICY_NESTED(circuit_prefix_policy),
 	[CIRCUIT_A_TRUNK_SOURCE] = { .type = NLA_BINARY, .len = sizeof(struct in6_addr) },
 	[CIRCUIT_A_TRUNK_HOST] = { .type = NLA_FLAG },
 	[CIRCUIT_A_TRUNK_CONGESTION] = { .type = NLA_NUL_STRING, .len = TCP_CA_NAME_MAX - 1 },
@@ -48,31 +43,15 @@ const struct nla_policy circuit_expose_policy[CIRCUIT_A_EXPOSE_MAX + 1] = {
 static int parse_to(const struct nlattr *attr, struct circuit_trunk_config *cfg,
 		    struct netlink_ext_ack *extack)
 {
-	struct nlattr *tb[CIRCUIT_A_PREFIX_MAX + 1];
-	struct in6_addr addr;
-	int err, len;
+	int err;
 
 	if (cfg->nr_to == CIRCUIT_TRUNK_TO_MAX) {
 		NL_SET_ERR_MSG_ATTR(extack, attr, "a trunk leads to at most 64 prefixes");
 		return -E2BIG;
 	}
-	err = nla_parse_nested(tb, CIRCUIT_A_PREFIX_MAX, attr, prefix_policy, extack);
-	if (err)
-		return err;
-	if (!tb[CIRCUIT_A_PREFIX_ADDR] || !tb[CIRCUIT_A_PREFIX_LEN] ||
-	    !circuit_nl_addr(tb[CIRCUIT_A_PREFIX_ADDR], &addr))
-		goto bad;
-	len = nla_get_u8(tb[CIRCUIT_A_PREFIX_LEN]);
-	if (ipv6_addr_v4mapped(&addr))
-		len += 96;
-	if (len > 128)
-		goto bad;
-	ipv6_addr_prefix(&cfg->to[cfg->nr_to].addr, &addr, len);
-	cfg->to[cfg->nr_to++].len = len;
-	return 0;
-bad:
-	NL_SET_ERR_MSG_ATTR(extack, attr, "a prefix is an IPv4 or IPv6 address and a length");
-	return -EINVAL;
+	err = circuit_nl_prefix(attr, &cfg->to[cfg->nr_to], extack);
+	cfg->nr_to += !err;
+	return err;
 }
 
 static int parse_source(const struct nlattr *attr, struct circuit_trunk_config *cfg,
@@ -377,16 +356,9 @@ static int fill_trunk(struct sk_buff *skb, struct list_head *node)
 		if (!ipv6_addr_any(&cfg->source[i]) &&
 		    circuit_nl_put_addr(skb, CIRCUIT_A_TRUNK_SOURCE, &cfg->source[i]))
 			return -EMSGSIZE;
-	for (i = 0; i < cfg->nr_to; i++) {
-		bool v4 = ipv6_addr_v4mapped(&cfg->to[i].addr);
-		struct nlattr *nest = nla_nest_start(skb, CIRCUIT_A_TRUNK_TO);
-
-		if (!nest ||
-		    circuit_nl_put_addr(skb, CIRCUIT_A_PREFIX_ADDR, &cfg->to[i].addr) ||
-		    nla_put_u8(skb, CIRCUIT_A_PREFIX_LEN, cfg->to[i].len - (v4 ? 96 : 0)))
+	for (i = 0; i < cfg->nr_to; i++)
+		if (circuit_nl_put_prefix(skb, CIRCUIT_A_TRUNK_TO, &cfg->to[i]))
 			return -EMSGSIZE;
-		nla_nest_end(skb, nest);
-	}
 	return 0;
 }
 

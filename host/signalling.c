@@ -49,6 +49,8 @@ static const u16 reason_errno[CIRCUIT_REASON_MAX] = {
 	[CIRCUIT_REASON_TRUNK]			= ECONNRESET,
 	[CIRCUIT_REASON_NO_TRUNK]		= ENETUNREACH,
 	[CIRCUIT_REASON_HOST_ADDRESS]		= EHOSTUNREACH,
+	[CIRCUIT_REASON_POLICY]			= ECONNREFUSED,
+	[CIRCUIT_REASON_RATE]			= EAGAIN,
 };
 
 /**
@@ -96,6 +98,10 @@ int circuit_sig_check(const struct circuit_sig *msg)
 	case CIRCUIT_SIG_CALL:
 		if (msg->call.flags & CIRCUIT_SIG_IP &&
 		    memchr_inv(msg->call.line, 0, sizeof(msg->call.line)))
+			return -EPROTO;
+		if (msg->call.hints & ~(CIRCUIT_SIG_HINT_UID | CIRCUIT_SIG_HINT_CGROUP) ||
+		    (msg->call.uid && !(msg->call.hints & CIRCUIT_SIG_HINT_UID)) ||
+		    (msg->call.cgroup && !(msg->call.hints & CIRCUIT_SIG_HINT_CGROUP)))
 			return -EPROTO;
 		return sig_flags_ok(msg->call.flags, CIRCUIT_SIG_IP, msg->call.dst,
 				    sizeof(msg->call.dst) + sizeof(msg->call.src)) ? 0 : -EPROTO;
@@ -319,12 +325,16 @@ static void sig_hello(struct circuit_line *line, const struct circuit_sig_hello 
 static int sig_call(struct circuit_line *line, const struct circuit_sig *msg)
 {
 	enum circuit_reason reason = CIRCUIT_REASON_NONE;
-	int verdict = circuit_call(line, msg->ref, &msg->call, &reason);
+	u16 error = 0;
+	int verdict;
 
+	if (msg->call.hints && !(line->features & CIRCUIT_SIG_F_HINTS))
+		return -EPROTO;
+	verdict = circuit_call(line, msg->ref, &msg->call, &reason, &error);
 	switch (verdict) {
 	case CIRCUIT_VERDICT_REFUSED:
 		sig_send_status(line, CIRCUIT_SIG_REFUSED, msg->ref,
-				circuit_reason_errno(reason), reason, 0);
+				error ?: circuit_reason_errno(reason), reason, 0);
 		return 0;
 	case CIRCUIT_VERDICT_NATIVE:
 		sig_send_status(line, CIRCUIT_SIG_NATIVE, msg->ref,

@@ -100,6 +100,32 @@ TRACE_EVENT(circuit_call,
 		  __entry->called, __entry->port)
 );
 
+TRACE_EVENT(circuit_decide,
+	TP_PROTO(const struct circuit_query *query, const struct circuit_decision *decision),
+	TP_ARGS(query, decision),
+	TP_STRUCT__entry(
+		__field(u8, op)
+		__field(u8, to)
+		__field(u8, verdict)
+		__field(u32, rule)
+		__field(u32, port)
+		__array(u8, saddr, 16)
+		__array(u8, daddr, 16)
+	),
+	TP_fast_assign(
+		__entry->op = query->op;
+		__entry->to = query->to;
+		__entry->verdict = decision->verdict;
+		__entry->rule = decision->rule ? decision->rule->nr + 1 : 0;
+		__entry->port = query->port;
+		memcpy(__entry->saddr, &query->saddr, 16);
+		memcpy(__entry->daddr, &query->daddr, 16);
+	),
+	TP_printk("op=%u to=%u saddr=%pI6c daddr=%pI6c port=%u verdict=%u rule=%u", __entry->op,
+		  __entry->to, __entry->saddr, __entry->daddr, __entry->port, __entry->verdict,
+		  __entry->rule)
+);
+
 DECLARE_EVENT_CLASS(circuit_id,
 	TP_PROTO(const struct circuit *c),
 	TP_ARGS(c),

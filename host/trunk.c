@@ -203,10 +203,25 @@ struct net *circuit_trunk_net(struct circuit_trunk *trunk, struct circuit_exchan
 	return net;
 }
 
-static bool trunk_leads_to(const struct circuit_trunk *trunk, const struct in6_addr *dst)
+/**
+ * circuit_trunk_leads_to - does a trunk lead to an address?
+ * @trunk: the trunk
+ * @dst: the address, IPv4 as IPv4-mapped IPv6
+ *
+ * No trunk leads to addresses that mean something to one machine or link only, or are
+ * not a single machine's.
+ */
+bool circuit_trunk_leads_to(const struct circuit_trunk *trunk, const struct in6_addr *dst)
 {
+	__be32 v4 = dst->s6_addr32[3];
 	unsigned int i;
 
+	if (ipv6_addr_v4mapped(dst) ?
+	    ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
+	    ipv4_is_lbcast(v4) || ipv4_is_linklocal_169(v4) :
+	    !(ipv6_addr_type(dst) & IPV6_ADDR_UNICAST) ||
+	    ipv6_addr_type(dst) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL))
+		return false;
 	/* No prefix of IPv6 is to be taken for all of IPv4. */
 	for (i = 0; i < trunk->cfg.nr_to; i++)
 		if (ipv6_addr_v4mapped(&trunk->cfg.to[i].addr) == ipv6_addr_v4mapped(dst) &&
@@ -220,27 +235,14 @@ static bool trunk_leads_to(const struct circuit_trunk *trunk, const struct in6_a
  * @line: the line, its exchange locked
  * @dst: the address, IPv4 as IPv4-mapped IPv6
  *
- * No trunk leads to addresses that mean something to one machine or link only, or are
- * not a single machine's.
- *
- * Return: the trunk, or NULL.
+ * Return: the first such trunk, or NULL.
  */
 struct circuit_trunk *circuit_trunk_for(struct circuit_line *line, const struct in6_addr *dst)
 {
 	unsigned int i;
 
-	if (ipv6_addr_v4mapped(dst)) {
-		__be32 v4 = dst->s6_addr32[3];
-
-		if (ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
-		    ipv4_is_lbcast(v4) || ipv4_is_linklocal_169(v4))
-			return NULL;
-	} else if (!(ipv6_addr_type(dst) & IPV6_ADDR_UNICAST) ||
-		   ipv6_addr_type(dst) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL)) {
-		return NULL;
-	}
 	for (i = 0; i < line->nr_trunks; i++)
-		if (trunk_leads_to(line->trunks[i], dst))
+		if (circuit_trunk_leads_to(line->trunks[i], dst))
 			return line->trunks[i];
 	return NULL;
 }

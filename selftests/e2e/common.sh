@@ -8,6 +8,8 @@
 host_up() {
 	[ -e /sys/module/circuit_host ] || insmod "$CIRCUIT_HOST_KO"
 	test -c /dev/circuit
+	# Everybody may call everybody, but where it is about who may.
+	"$CIRCUIT" policy default connect
 	"$CIRCUIT" line show
 }
 

@@ -14,7 +14,9 @@
  *					so, until somebody opens FIFO for writing
  *	peer attempts LINE PORT N	N calls with an echo, one after the other, each may end in
  *					an error within 20 s; prints how many worked
- *	peer nth LINE PORT		the same over and over, its Nth allocation failing
+ *	peer outcomes LINE PORT N	N calls, one after the other; prints what became of them
+ *					and of how many: a name of errno.h's, or "connected"
+ *	peer nth LINE PORT		attempts over and over, its Nth allocation failing
  *	peer late PORT FIFO [BACKLOG]	listen with a backlog of 1; answer nobody until somebody
  *					opens FIFO for writing, then everybody, an echo each,
  *					perhaps with a greater backlog
@@ -34,6 +36,7 @@
  *
  * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
  * line (and "tcp" or "tcp6" before the command of a listening one) makes it TCP.
+ * "peer as UID COMMAND..." does it as another user.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -418,6 +421,23 @@ static int connected(struct pollfd *p, int n, int ms)
 	return done;
 }
 
+static void outcomes(const char *line, const char *port, int n)
+{
+	static int seen[256];
+	int i, s;
+
+	for (i = 0; i < n; i++) {
+		s = call_once(line, atoi(port), 0);
+		if (s >= 0)
+			close(s);
+		if (s > -256)
+			seen[s < 0 ? -s : 0]++;
+	}
+	for (i = 0; i < 256; i++)
+		if (seen[i])
+			printf("%s %d\n", i ? strerrorname_np(i) : "connected", seen[i]);
+}
+
 static void pile(const char *line, const char *port, int n, const char *fifo)
 {
 	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = atoi(port) };
@@ -593,6 +613,12 @@ int main(int argc, char **argv)
 	const char *what;
 	ssize_t n;
 
+	if (argc > 3 && !strcmp(argv[1], "as")) {
+		if (setgid(atoi(argv[2])) || setuid(atoi(argv[2])))
+			die("setuid");
+		argv += 2;
+		argc -= 2;
+	}
 	if (argc > 1 && !strncmp(argv[1], "tcp", 3)) {
 		use_tcp = argv[1][3] ? AF_INET6 : AF_INET;
 		argv++;
@@ -622,6 +648,8 @@ int main(int argc, char **argv)
 		hold(-1, argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), argv[6]);
 	} else if (!strcmp(what, "attempts") && argc > 4) {
 		attempts(argv[2], argv[3], atoi(argv[4]));
+	} else if (!strcmp(what, "outcomes") && argc > 4) {
+		outcomes(argv[2], argv[3], atoi(argv[4]));
 	} else if (!strcmp(what, "nth") && argc > 3) {
 		nth(argv[2], argv[3]);
 	} else if (!strcmp(what, "late") && argc > 3) {

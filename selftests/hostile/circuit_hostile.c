@@ -256,6 +256,11 @@ static int attack_lies(struct hostile *h, unsigned long end)
 				msg.call.port = get_random_u32() % 8;
 				msg.call.tx_size = get_random_u32();
 				msg.call.rx_size = get_random_u32();
+				if (get_random_u32() & 1) {
+					msg.call.hints = CIRCUIT_SIG_HINT_UID | CIRCUIT_SIG_HINT_CGROUP;
+					msg.call.uid = get_random_u32();
+					msg.call.cgroup = get_random_u64();
+				}
 				if (get_random_u32() & 1)
 					memset(msg.call.line, 0, CIRCUIT_NAME_SIZE);
 				if (get_random_u32() & 1)

@@ -465,6 +465,19 @@ static void sig_values(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 	msg.call.flags = CIRCUIT_SIG_IP | CIRCUIT_SIG_V6ONLY;
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	/* So do hints. */
+	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_CALL, .call.uid = 1 };
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg.call.hints = CIRCUIT_SIG_HINT_CGROUP;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg.call.hints = CIRCUIT_SIG_HINT_UID;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);
+	msg.call.cgroup = 1;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg.call.hints |= CIRCUIT_SIG_HINT_CGROUP;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);
+	msg.call.hints |= CIRCUIT_SIG_HINT_CGROUP << 1;
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_LISTEN, .listen.flags = CIRCUIT_SIG_IP |
 				    CIRCUIT_SIG_V6ONLY | CIRCUIT_SIG_REUSEPORT };
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);

@@ -31,7 +31,20 @@ struct command {
 	int (*run)(int argc, char **argv);
 };
 int dispatch(const struct command *cmds, const char *what, int argc, char **argv);
+bool closer(const char *word, const char *name, int *best);
+int split_words(char *line, char **argv, int max, const char **wrong);
 int parse_size(const char *text, uint64_t *value);
+size_t parse_ip(const char *text, void *addr);
+
+/* IP addresses that have a beginning in common. */
+struct prefix {
+	uint8_t size;		/* of an address: 4 or 16; 0: there is no prefix */
+	uint8_t len;		/* bits */
+	uint8_t addr[16];	/* the rest is zero */
+};
+#define PREFIX_STRLEN	52
+bool parse_prefix(const char *text, struct prefix *prefix);
+void prefix_text(const struct prefix *prefix, char *text);
 
 /* nl.c */
 struct nl_family {
@@ -44,9 +57,14 @@ extern struct nl_family nl_operator, nl_guest;
 struct nlmsghdr *nl_request(struct nl_family *family, uint8_t cmd, uint16_t flags);
 int nl_talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data);
 int nl_try(struct nlmsghdr *nlh, mnl_cb_t cb, void *data);
+void nl_complain(const char *about);
+uint32_t nl_failure_offset(void);
+void nl_restart(void);
 bool nl_there(struct nl_family *family);
 int nl_listen(const char *group, mnl_cb_t cb, void *data);
 const char *nl_addr(const struct nlattr *a, char *text);
+bool nl_get_prefix(const struct nlattr *nest, struct prefix *prefix);
+void nl_put_prefix(struct nlmsghdr *nlh, uint16_t attr, const struct prefix *prefix);
 void nl_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, int max);
 void nl_parse_nested(const struct nlattr *nest, const struct nlattr **tb, int max);
 static inline uint32_t nl_u32(const struct nlattr *a) { return a ? mnl_attr_get_u32(a) : 0; }
@@ -81,6 +99,8 @@ int do_line(int argc, char **argv);
 int do_line_run(int argc, char **argv);
 int do_trunk(int argc, char **argv);
 int do_expose(int argc, char **argv);
+int do_policy(int argc, char **argv);
+int do_explain(int argc, char **argv);
 int do_show(int argc, char **argv);
 int do_monitor(int argc, char **argv);
 int do_socks(int argc, char **argv);

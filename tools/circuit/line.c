@@ -21,6 +21,29 @@ static const struct {
 	{ "ring-default", CIRCUIT_A_LINE_RING_DEFAULT },
 };
 
+/* What a line has several of, by name. */
+static const struct list {
+	const char *name;
+	const char *key;
+	uint16_t attr;
+	uint16_t none;
+} lists[] = {
+	{ "trunk", "trunks", CIRCUIT_A_LINE_TRUNK, CIRCUIT_A_LINE_NO_TRUNK },
+	{ "group", "groups", CIRCUIT_A_LINE_GROUP, CIRCUIT_A_LINE_NO_GROUP },
+};
+
+#define LISTS (sizeof(lists) / sizeof(lists[0]))
+
+static const struct list *find_list(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < LISTS; i++)
+		if (!strcmp(lists[i].name, name))
+			return &lists[i];
+	return NULL;
+}
+
 /* One "NAME VALUE" of the command line; returns its place in settings[], or -1. */
 static int parse_setting(int argc, char **argv, uint64_t *value)
 {
@@ -42,21 +65,24 @@ static int parse_setting(int argc, char **argv, uint64_t *value)
 /* "addr ADDRESS" or "addr none": the length of the address, 0 for none, or -1. */
 static int parse_addr(int argc, char **argv, void *addr)
 {
-	if (argc < 2)
+	size_t size;
+
+	if (argc < 2) {
 		usage_error("line: addr needs a value");
-	else if (!strcmp(argv[1], "none"))
+		return -1;
+	}
+	if (!strcmp(argv[1], "none"))
 		return 0;
-	else if (inet_pton(AF_INET, argv[1], addr) == 1)
-		return sizeof(struct in_addr);
-	else if (inet_pton(AF_INET6, argv[1], addr) == 1)
-		return sizeof(struct in6_addr);
-	else
-		usage_error("line: addr: '%s' is not an IP address", argv[1]);
+	size = parse_ip(argv[1], addr);
+	if (size)
+		return size;
+	usage_error("line: addr: '%s' is not an IP address", argv[1]);
 	return -1;
 }
 
 static int line_request(uint8_t cmd, int argc, char **argv)
 {
+	const struct list *list;
 	struct in6_addr addr;
 	struct nlmsghdr *nlh;
 	uint64_t value;
@@ -65,8 +91,8 @@ static int line_request(uint8_t cmd, int argc, char **argv)
 	if (!argc)
 		return usage_error("line: which?");
 	for (n = 1; n < argc; n += 2) {	/* before anybody is asked anything */
-		if (!strcmp(argv[n], "trunk"))
-			i = n + 1 < argc ? 0 : -usage_error("line: trunk needs a name");
+		if (find_list(argv[n]))
+			i = n + 1 < argc ? 0 : -usage_error("line: %s needs a name", argv[n]);
 		else if (!strcmp(argv[n], "addr"))
 			i = parse_addr(argc - n, argv + n, &addr);
 		else
@@ -77,11 +103,12 @@ static int line_request(uint8_t cmd, int argc, char **argv)
 	nlh = nl_request(&nl_operator, cmd, NLM_F_ACK);
 	mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_NAME, argv[0]);
 	for (n = 1; n < argc; n += 2) {
-		if (!strcmp(argv[n], "trunk")) {
+		list = find_list(argv[n]);
+		if (list) {
 			if (strcmp(argv[n + 1], "none"))
-				mnl_attr_put_strz(nlh, CIRCUIT_A_LINE_TRUNK, argv[n + 1]);
+				mnl_attr_put_strz(nlh, list->attr, argv[n + 1]);
 			else
-				mnl_attr_put(nlh, CIRCUIT_A_LINE_NO_TRUNK, 0, NULL);
+				mnl_attr_put(nlh, list->none, 0, NULL);
 			continue;
 		}
 		if (!strcmp(argv[n], "addr")) {
@@ -123,6 +150,7 @@ static int line_del(int argc, char **argv)
 static void print_addrs(const struct nlmsghdr *nlh)
 {
 	char text[INET6_ADDRSTRLEN];
+	const struct list *list;
 	const struct nlattr *a;
 	bool any = false;
 
@@ -136,16 +164,18 @@ static void print_addrs(const struct nlmsghdr *nlh)
 		out_item("addr", nl_addr(a, text));
 	}
 	out_list_end();
-	out_list("trunks");
-	mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr)) {
-		if (mnl_attr_get_type(a) != CIRCUIT_A_LINE_TRUNK)
-			continue;
-		if (!any)
-			out_newline();
-		any = true;
-		out_item("trunk", mnl_attr_get_str(a));
+	for (list = lists; list < lists + LISTS; list++) {
+		out_list(list->key);
+		mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr)) {
+			if (mnl_attr_get_type(a) != list->attr)
+				continue;
+			if (!any)
+				out_newline();
+			any = true;
+			out_item(list->name, mnl_attr_get_str(a));
+		}
+		out_list_end();
 	}
-	out_list_end();
 }
 
 static int print_line(const struct nlmsghdr *nlh, void *data)

@@ -3,6 +3,7 @@
  * circuit - control the switch operator.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -33,6 +34,14 @@ static const char help[] =
 "  trunk del NAME | trunk show\n"
 "  expose add LINE:PORT on ADDR:PORT [ trunk NAME ]   a listener, on the host's address\n"
 "  expose del ADDR:PORT [ trunk NAME ] | expose show\n"
+"  policy [ show ]                        the rules that decide which calls are allowed\n"
+"  policy { load | check } FILE           replace them all; or only read the file\n"
+"  policy default { connect | reject }    what becomes of what no rule matches\n"
+"  policy add [ at N ] RULE | policy del N | policy flush\n"
+"  policy reapply                         reset the circuits that they do not allow\n"
+"  explain LINE [ to ] DEST[:PORT]        what would become of a call, and why\n"
+"  explain LINE listen [ADDR:]PORT\n"
+"  explain expose from ADDR to LINE:PORT\n"
 "  show [ line NAME ]                     circuits and their two ends\n"
 "  monitor                                what happens, as it happens\n"
 "\n"
@@ -44,7 +53,9 @@ static const char help[] =
 "  exec [ --preload ] -- PROGRAM [ ARG ]...   those of one program\n"
 "\n"
 "  SETTING := window | memory | circuits | pending | listeners | ring | ring-default |\n"
-"             addr | trunk; the last two more than once, or 'none'\n"
+"             addr | trunk | group; the last three more than once, or 'none'\n"
+"  RULE    := connect | trunk NAME | native | reject | drop, and what it is about:\n"
+"             circuit-policy(8)\n"
 "  OPTION  := netns | to | source | congestion | mark | dscp | pacing | user-timeout | mss\n"
 "  VALUE   := a number, with k, M or G for binary multiples\n"
 "  OPTIONS := -j json | -p pretty | -s statistics | -o one line each | -t timestamps\n"
@@ -89,6 +100,17 @@ static int distance(const char *a, const char *b)
 	return row[lb];
 }
 
+/* Is @name closer to what was meant by @word than anything before? @best is 3 at first. */
+bool closer(const char *word, const char *name, int *best)
+{
+	int d = distance(word, name);
+
+	if (d >= *best)
+		return false;
+	*best = d;
+	return true;
+}
+
 /* Run the command that argv[0] names exactly; suggest one if it is close to any. */
 int dispatch(const struct command *cmds, const char *what, int argc, char **argv)
 {
@@ -98,15 +120,10 @@ int dispatch(const struct command *cmds, const char *what, int argc, char **argv
 	if (!argc)
 		return usage_error("%s: what?", what);
 	for (c = cmds; c->name; c++) {
-		int d;
-
 		if (!strcmp(c->name, argv[0]))
 			return c->run(argc - 1, argv + 1);
-		d = distance(argv[0], c->name);
-		if (d < best) {
-			best = d;
+		if (closer(argv[0], c->name, &best))
 			close = c;
-		}
 	}
 	if (close)
 		return usage_error("%s: '%s' is not known; did you mean '%s'?", what, argv[0],
@@ -144,10 +161,121 @@ int parse_size(const char *text, uint64_t *value)
 	return 0;
 }
 
+/* An IP address in network order; returns its size, or 0 if it is none. */
+size_t parse_ip(const char *text, void *addr)
+{
+	if (inet_pton(AF_INET, text, addr) == 1)
+		return sizeof(struct in_addr);
+	if (inet_pton(AF_INET6, text, addr) == 1)
+		return sizeof(struct in6_addr);
+	return 0;
+}
+
+/* "ADDRESS" or "ADDRESS/LENGTH"; what comes after the length is taken for zero. */
+bool parse_prefix(const char *text, struct prefix *prefix)
+{
+	const char *slash = strchrnul(text, '/');
+	char addr[INET6_ADDRSTRLEN];
+	unsigned int len, i;
+
+	memset(prefix, 0, sizeof(*prefix));
+	if (slash - text >= (long)sizeof(addr))
+		return false;
+	snprintf(addr, sizeof(addr), "%.*s", (int)(slash - text), text);
+	prefix->size = parse_ip(addr, prefix->addr);
+	len = prefix->size * 8;
+	if (*slash) {
+		size_t n = strspn(slash + 1, "0123456789");
+
+		if (!n || n > 3 || slash[1 + n])
+			return false;
+		len = atoi(slash + 1);
+	}
+	if (!prefix->size || len > prefix->size * 8u)
+		return false;
+	prefix->len = len;
+	for (i = 0; i < prefix->size; i++, len -= len < 8 ? len : 8)
+		if (len < 8)
+			prefix->addr[i] &= ~(0xff >> len);
+	return true;
+}
+
+/* The text has PREFIX_STRLEN bytes, and no length if that is all of the address. */
+void prefix_text(const struct prefix *prefix, char *text)
+{
+	size_t n;
+
+	inet_ntop(prefix->size == 4 ? AF_INET : AF_INET6, prefix->addr, text, INET6_ADDRSTRLEN);
+	n = strlen(text);
+	if (prefix->len < prefix->size * 8)
+		snprintf(text + n, PREFIX_STRLEN - n, "/%u", prefix->len);
+}
+
+/* A word in quotes, of which *@in is the first: it may have blanks, \" and \\. */
+static const char *unquote(char **in, char **out)
+{
+	char *from = *in + 1, *to = *out;
+
+	for (; *from != '"'; from++) {
+		if (*from == '\\' && from[1] != '"' && from[1] != '\\')
+			return "a backslash in quotes that is before neither '\"' nor '\\'";
+		if (*from == '\\')
+			from++;
+		if (!*from)
+			return "a quote that does not end";
+		*to++ = *from;
+	}
+	*in = from + 1;
+	*out = to;
+	return **in && !strchr(" \t#", **in) ? "something right behind a quote" : NULL;
+}
+
+/*
+ * Split a line into words, in place; '#' begins a comment. Returns how many there are,
+ * or -1 and what is wrong. @argv has room for @max of them and a NULL.
+ */
+int split_words(char *line, char **argv, int max, const char **wrong)
+{
+	char *in = line, *out = line;
+	int argc = 0;
+
+	for (;;) {
+		in += strspn(in, " \t");
+		if (!*in || *in == '#')
+			break;
+		if (argc == max) {
+			*wrong = "too many words";
+			return -1;
+		}
+		argv[argc++] = out;
+		if (*in == '"') {
+			*wrong = unquote(&in, &out);
+			if (*wrong)
+				return -1;
+		} else {
+			while (!strchr(" \t#\"", *in))
+				*out++ = *in++;
+			if (*in == '"') {
+				*wrong = "a quote within a word";
+				return -1;
+			}
+		}
+		if (*in == '#')
+			*in = 0;	/* before it is taken for the end of the word */
+		else if (*in)
+			in++;
+		*out++ = 0;
+	}
+	argv[argc] = NULL;
+	return argc;
+}
+
 static const struct command commands[] = {
 	{ "line", do_line },
 	{ "trunk", do_trunk },
 	{ "expose", do_expose },
+	{ "policy", do_policy },
+	{ "explain", do_explain },
 	{ "show", do_show },
 	{ "monitor", do_monitor },
 	{ "socks", do_socks },
@@ -166,16 +294,14 @@ static int batch(const char *name)
 	if (!f)
 		return usage_error("%s: %s", name, strerror(errno));
 	while (!ret && getline(&line, &size, f) >= 0) {
-		char *word, *save;
+		const char *wrong;
 
 		n++;
-		line[strcspn(line, "#\n")] = 0;
-		argc = 0;
-		for (word = strtok_r(line, " \t", &save); word && argc < 63;
-		     word = strtok_r(NULL, " \t", &save))
-			argv[argc++] = word;
-		argv[argc] = NULL;
-		if (argc)
+		line[strcspn(line, "\n")] = 0;
+		argc = split_words(line, argv, 63, &wrong);
+		if (argc < 0)
+			ret = usage_error("%s", wrong);
+		else if (argc)
 			ret = dispatch(commands, "circuit", argc, argv);
 		if (ret)
 			fprintf(stderr, "circuit: %s: line %d failed\n", name, n);

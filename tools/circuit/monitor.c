@@ -30,7 +30,8 @@ static int print_event(const struct nlmsghdr *nlh, void *data)
 	}
 	out_json_only_u64("time", ns);
 	out_str("event", "", event_name(nl_u32(tb[CIRCUIT_A_EVENT_TYPE])));
-	out_str("line", "line", nl_str(tb[CIRCUIT_A_EVENT_LINE]));
+	if (tb[CIRCUIT_A_EVENT_LINE])
+		out_str("line", "line", nl_str(tb[CIRCUIT_A_EVENT_LINE]));
 	if (tb[CIRCUIT_A_EVENT_PEER])
 		out_str("peer", "peer", nl_str(tb[CIRCUIT_A_EVENT_PEER]));
 	if (tb[CIRCUIT_A_EVENT_ADDR])
@@ -42,6 +43,10 @@ static int print_event(const struct nlmsghdr *nlh, void *data)
 	reason = nl_u32(tb[CIRCUIT_A_EVENT_REASON]);
 	if (reason)
 		out_str("reason", "reason", reason_name(reason));
+	if (tb[CIRCUIT_A_EVENT_RULE])
+		out_u64("rule", "rule", nl_u32(tb[CIRCUIT_A_EVENT_RULE]));
+	if (tb[CIRCUIT_A_EVENT_GENERATION])
+		out_u64("generation", "generation", nl_u32(tb[CIRCUIT_A_EVENT_GENERATION]));
 	out_close();
 	fflush(stdout);
 	return MNL_CB_OK;

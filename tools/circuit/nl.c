@@ -13,6 +13,14 @@ static char buf[32768];
 static struct mnl_socket *sock;
 static uint32_t seq;
 
+/* Why the last request came to nothing. */
+static struct {
+	int err;
+	bool refused;		/* by the kernel; or it was not even asked */
+	uint32_t offset;	/* in the request, of what it did not like; 0: not told */
+	char msg[256];		/* what it said, if anything */
+} failure;
+
 struct nl_family nl_operator = {
 	.name = CIRCUIT_FAMILY_NAME,
 	.version = CIRCUIT_FAMILY_VERSION,
@@ -82,26 +90,69 @@ static int family_cb(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_OK;
 }
 
-/* What an extended acknowledgement adds to the errno. */
-static void explain(const struct nlmsghdr *nlh, int err)
+/* Take a prefix out of a message; false if it is none. */
+bool nl_get_prefix(const struct nlattr *nest, struct prefix *prefix)
+{
+	const struct nlattr *tb[CIRCUIT_A_PREFIX_MAX + 1], *addr;
+
+	memset(prefix, 0, sizeof(*prefix));
+	nl_parse_nested(nest, tb, CIRCUIT_A_PREFIX_MAX);
+	addr = tb[CIRCUIT_A_PREFIX_ADDR];
+	if (!addr || !tb[CIRCUIT_A_PREFIX_LEN])
+		return false;
+	prefix->size = mnl_attr_get_payload_len(addr);
+	prefix->len = mnl_attr_get_u8(tb[CIRCUIT_A_PREFIX_LEN]);
+	if ((prefix->size != 4 && prefix->size != 16) || prefix->len > prefix->size * 8)
+		return false;
+	memcpy(prefix->addr, mnl_attr_get_payload(addr), prefix->size);
+	return true;
+}
+
+void nl_put_prefix(struct nlmsghdr *nlh, uint16_t attr, const struct prefix *prefix)
+{
+	struct nlattr *nest = mnl_attr_nest_start(nlh, attr);
+
+	mnl_attr_put(nlh, CIRCUIT_A_PREFIX_ADDR, prefix->size, prefix->addr);
+	mnl_attr_put_u8(nlh, CIRCUIT_A_PREFIX_LEN, prefix->len);
+	mnl_attr_nest_end(nlh, nest);
+}
+
+/* Keep what an extended acknowledgement adds to the errno. */
+static void note_refusal(const struct nlmsghdr *nlh)
 {
 	const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
-	const char *msg = NULL;
 	const struct nlattr *a;
+	size_t off = sizeof(*e);
 
-	if (nlh->nlmsg_flags & NLM_F_ACK_TLVS) {
-		size_t off = sizeof(*e);
-
-		if (!(nlh->nlmsg_flags & NLM_F_CAPPED))
-			off += mnl_nlmsg_get_payload_len(nlh) > off ? e->msg.nlmsg_len - NLMSG_HDRLEN : 0;
-		mnl_attr_for_each(a, nlh, off)
-			if (mnl_attr_get_type(a) == NLMSGERR_ATTR_MSG)
-				msg = mnl_attr_get_str(a);
+	failure.refused = true;
+	if (!(nlh->nlmsg_flags & NLM_F_ACK_TLVS))
+		return;
+	if (!(nlh->nlmsg_flags & NLM_F_CAPPED))
+		off += mnl_nlmsg_get_payload_len(nlh) > off ? e->msg.nlmsg_len - NLMSG_HDRLEN : 0;
+	mnl_attr_for_each(a, nlh, off) {
+		if (mnl_attr_get_type(a) == NLMSGERR_ATTR_MSG)
+			snprintf(failure.msg, sizeof(failure.msg), "%s", mnl_attr_get_str(a));
+		else if (mnl_attr_get_type(a) == NLMSGERR_ATTR_OFFS)
+			failure.offset = mnl_attr_get_u32(a);
 	}
-	if (msg)
-		fprintf(stderr, "circuit: %s (%s)\n", msg, strerror(err));
+}
+
+/* Tell the user why the last request came to nothing; @about comes first, and may be empty. */
+void nl_complain(const char *about)
+{
+	if (!failure.refused)
+		fprintf(stderr, "circuit: netlink: %s\n", strerror(failure.err));
+	else if (*failure.msg)
+		fprintf(stderr, "circuit: %s%s (%s)\n", about, failure.msg,
+			strerror(failure.err));
 	else
-		fprintf(stderr, "circuit: %s\n", strerror(err));
+		fprintf(stderr, "circuit: %s%s\n", about, strerror(failure.err));
+}
+
+/* Where in the last request that is which the kernel did not like; 0 if it did not say. */
+uint32_t nl_failure_offset(void)
+{
+	return failure.offset;
 }
 
 /* The end of a dump, which may be that it failed. */
@@ -125,8 +176,8 @@ static int acknowledged(const struct nlmsghdr *nlh, void *data)
 	return e->error ? MNL_CB_ERROR : MNL_CB_STOP;
 }
 
-/* Send a request and take its answers; an error is told to the user here. */
-static int talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data, bool quiet)
+/* Send a request and take its answers; what goes wrong is in errno and in @failure. */
+static int talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
 {
 	static mnl_cb_t control[NLMSG_MIN_TYPE] = {
 		[NLMSG_ERROR] = acknowledged,
@@ -134,6 +185,7 @@ static int talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data, bool quiet)
 	};
 	unsigned int portid = mnl_socket_get_portid(sock);
 
+	memset(&failure, 0, sizeof(failure));
 	nlh->nlmsg_seq = ++seq;
 	if (mnl_socket_sendto(sock, nlh, nlh->nlmsg_len) < 0)
 		goto fail;
@@ -148,10 +200,9 @@ static int talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data, bool quiet)
 			const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
 
 			if (e->error) {
+				note_refusal(h);
 				errno = -e->error;
-				if (!quiet)
-					explain(h, errno);
-				return EXIT_KERNEL;
+				goto fail;
 			}
 		}
 		ret = mnl_cb_run2(buf, n, seq, portid, cb, data, control, NLMSG_MIN_TYPE);
@@ -161,8 +212,7 @@ static int talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data, bool quiet)
 			return EXIT_OK;
 	}
 fail:
-	if (!quiet)
-		fprintf(stderr, "circuit: netlink: %s\n", strerror(errno));
+	failure.err = errno;
 	return EXIT_KERNEL;
 }
 
@@ -198,7 +248,7 @@ static int find_family(const struct nl_family *family, struct family_info *info)
 	g->cmd = CTRL_CMD_GETFAMILY;
 	g->version = 1;
 	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, family->name);
-	return talk(nlh, family_cb, info, true);
+	return talk(nlh, family_cb, info);
 }
 
 static int nl_open(const struct nl_family *family, struct family_info *info)
@@ -231,6 +281,8 @@ struct nlmsghdr *nl_request(struct nl_family *family, uint8_t cmd, uint16_t flag
 			exit(EXIT_KERNEL);
 		family->id = info.id;
 	}
+	if (open_socket())
+		exit(EXIT_KERNEL);
 	nlh = mnl_nlmsg_put_header(buf);
 	nlh->nlmsg_type = family->id;
 	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
@@ -240,15 +292,28 @@ struct nlmsghdr *nl_request(struct nl_family *family, uint8_t cmd, uint16_t flag
 	return nlh;
 }
 
+/* Send a request and take its answers; an error is told to the user. */
 int nl_talk(struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
 {
-	return talk(nlh, cb, data, false);
+	int ret = talk(nlh, cb, data);
+
+	if (ret)
+		nl_complain("");
+	return ret;
 }
 
-/* Likewise, but what went wrong is only in errno. */
+/* Likewise, but what went wrong is in errno, and nl_complain() tells it. */
 int nl_try(struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
 {
-	return talk(nlh, cb, data, true);
+	return talk(nlh, cb, data);
+}
+
+/* Take another socket for the next request: answers are left in this one. */
+void nl_restart(void)
+{
+	if (sock)
+		mnl_socket_close(sock);
+	sock = NULL;
 }
 
 /* Follow a multicast group for ever; @cb gets NULL when events were lost. */

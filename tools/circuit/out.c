@@ -262,7 +262,7 @@ const char *event_name(uint32_t event)
 	static const char *const names[] = {
 		"line-new", "line-set", "line-del", "line-attach", "line-up", "line-down",
 		"line-detach", "line-fault", "connected", "refused", "reset", "released",
-		"native",
+		"native", "policy",
 	};
 
 	return NAME(names, event);
@@ -293,6 +293,8 @@ const char *reason_name(uint32_t reason)
 		[CIRCUIT_REASON_TRUNK] = "trunk",
 		[CIRCUIT_REASON_NO_TRUNK] = "no-trunk",
 		[CIRCUIT_REASON_HOST_ADDRESS] = "host-address",
+		[CIRCUIT_REASON_POLICY] = "policy",
+		[CIRCUIT_REASON_RATE] = "rate",
 		[CIRCUIT_REASON_NO_OPERATOR] = "no-operator",
 		[CIRCUIT_REASON_THIS_MACHINE] = "this-machine",
 		[CIRCUIT_REASON_OPTION] = "option",

@@ -15,12 +15,8 @@
 static size_t put_addr(struct nlmsghdr *nlh, uint16_t attr, const char *text)
 {
 	struct in6_addr addr;
-	size_t len = 0;
+	size_t len = parse_ip(text, &addr);
 
-	if (inet_pton(AF_INET, text, &addr) == 1)
-		len = sizeof(struct in_addr);
-	else if (inet_pton(AF_INET6, text, &addr) == 1)
-		len = sizeof(struct in6_addr);
 	if (len)
 		mnl_attr_put(nlh, attr, len, &addr);
 	return len;
@@ -64,26 +60,11 @@ static const char *put_netns(struct nlmsghdr *nlh, const char *name)
 
 static const char *put_to(struct nlmsghdr *nlh, const char *text)
 {
-	char addr[INET6_ADDRSTRLEN + 1], *slash;
-	struct nlattr *nest;
-	uint32_t len = 128;
-	size_t size;
+	struct prefix prefix;
 
-	snprintf(addr, sizeof(addr), "%s", text);
-	slash = strchr(addr, '/');
-	if (slash) {
-		*slash = 0;
-		if (!parse_u32(slash + 1, 128, &len))
-			return "not a prefix";
-	}
-	nest = mnl_attr_nest_start(nlh, CIRCUIT_A_TRUNK_TO);
-	size = put_addr(nlh, CIRCUIT_A_PREFIX_ADDR, addr);
-	if (size == 4 && !slash)
-		len = 32;
-	if (!size || len > size * 8)
+	if (!parse_prefix(text, &prefix))
 		return "not a prefix";
-	mnl_attr_put_u8(nlh, CIRCUIT_A_PREFIX_LEN, len);
-	mnl_attr_nest_end(nlh, nest);
+	nl_put_prefix(nlh, CIRCUIT_A_TRUNK_TO, &prefix);
 	return NULL;
 }
 

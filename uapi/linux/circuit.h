@@ -100,6 +100,9 @@ struct sockaddr_circuit {
  * @CIRCUIT_REASON_NO_TRUNK: the network namespace of the trunk is gone (ENETUNREACH)
  * @CIRCUIT_REASON_HOST_ADDRESS: the address is the host's own, and the trunk does not
  *	lead there (EHOSTUNREACH)
+ * @CIRCUIT_REASON_POLICY: a rule of the policy, or its default verdict, says no
+ *	(ECONNREFUSED, EACCES for a listener, or what the rule says)
+ * @CIRCUIT_REASON_RATE: more calls per second than a rule of the policy allows (EAGAIN)
  * @CIRCUIT_REASON_MAX: not a reason; the number of those that the operator gives
  * @CIRCUIT_REASON_NO_OPERATOR: this machine has no line, or none that is up
  * @CIRCUIT_REASON_THIS_MACHINE: the address is one of this machine's, or none of a
@@ -135,6 +138,8 @@ enum circuit_reason {
 	CIRCUIT_REASON_TRUNK,
 	CIRCUIT_REASON_NO_TRUNK,
 	CIRCUIT_REASON_HOST_ADDRESS,
+	CIRCUIT_REASON_POLICY,
+	CIRCUIT_REASON_RATE,
 	CIRCUIT_REASON_MAX,
 
 	CIRCUIT_REASON_NO_OPERATOR = 64,

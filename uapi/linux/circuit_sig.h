@@ -72,7 +72,8 @@
 #define CIRCUIT_SIG_VERSION_MIN	1
 #define CIRCUIT_SIG_VERSION_MAX	1
 #define CIRCUIT_SIG_F_OPTIONS	(1ull << 0)	/* OPTIONS */
-#define CIRCUIT_SIG_FEATURES	CIRCUIT_SIG_F_OPTIONS
+#define CIRCUIT_SIG_F_HINTS	(1ull << 1)	/* @uid and @cgroup of CALL */
+#define CIRCUIT_SIG_FEATURES	(CIRCUIT_SIG_F_OPTIONS | CIRCUIT_SIG_F_HINTS)
 
 #define CIRCUIT_PAGE		4096
 #define CIRCUIT_SIG_SIZE	128		/* bytes of one message */
@@ -188,6 +189,10 @@ enum circuit_sig_type {
 #define CIRCUIT_SIG_V6ONLY	(1u << 1)	/* LISTEN: not for IPv4, if the address is :: */
 #define CIRCUIT_SIG_REUSEPORT	(1u << 2)	/* LISTEN: others may listen there as well */
 
+/* @hints of CALL. */
+#define CIRCUIT_SIG_HINT_UID	(1u << 0)	/* @uid is the caller's */
+#define CIRCUIT_SIG_HINT_CGROUP	(1u << 1)	/* @cgroup is */
+
 /**
  * struct circuit_sig_hello - body of HELLO
  * @version_min: oldest version the guest speaks
@@ -253,6 +258,11 @@ struct circuit_sig_listen {
  * @line: the line called, empty for one's own; IP: zero
  * @dst: IP: the address called, otherwise zero
  * @src: IP: the caller's address, or :: to be given one of the line's; otherwise zero
+ * @hints: CIRCUIT_SIG_HINT_*, 0 unless CIRCUIT_SIG_F_HINTS was agreed upon
+ * @uid: number of the user who calls, in the guest's first user namespace
+ * @cgroup: number of the cgroup that calls, in the guest's hierarchy of version 2
+ *
+ * The operator's policy may ask for the last two. They are what the guest says.
  */
 struct circuit_sig_call {
 	__u32	type;
@@ -264,6 +274,9 @@ struct circuit_sig_call {
 	char	line[CIRCUIT_NAME_SIZE];
 	__u8	dst[16];
 	__u8	src[16];
+	__u32	hints;
+	__u32	uid;
+	__u64	cgroup;
 };
 
 /**
@@ -381,7 +394,7 @@ CIRCUIT_ABI_ASSERT(sizeof(struct circuit_attn) == CIRCUIT_PAGE);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig) == CIRCUIT_SIG_SIZE);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_welcome) == 56);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_listen) == 40);
-CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_call) == 88);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_call) == 104);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_circuit) == 104);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_options) == 24);
 CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_sig, body) == 8);

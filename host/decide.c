@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the policy in force says, and what follows from it.
+ *
+ * A call that is dropped waits like one for a full backlog, and counts as such, until TCP
+ * would have given up.
+ */
+#include <linux/slab.h>
+#include <net/ipv6.h>
+#include "host.h"
+#include "trace.h"
+
+/**
+ * circuit_judge - what does the policy say?
+ * @ex: the exchange, locked
+ * @query: of what
+ * @decision: filled in
+ *
+ * Nothing is counted, and no rate is looked at.
+ */
+void circuit_judge(struct circuit_exchange *ex, const struct circuit_query *query,
+		   struct circuit_decision *decision)
+{
+	struct circuit_rule *rule = circuit_policy_match(ex->policy, query);
+
+	lockdep_assert_held(&ex->lock);
+	memset(decision, 0, sizeof(*decision));
+	decision->rule = rule;
+	decision->reason = CIRCUIT_REASON_POLICY;
+	if (rule) {
+		decision->verdict = rule->cfg.verdict;
+		decision->error = rule->cfg.error;
+	} else if (query->op == CIRCUIT_POLICY_OP_CALL &&
+		   query->to == CIRCUIT_POLICY_TO_ELSEWHERE) {
+		decision->verdict = CIRCUIT_POLICY_VERDICT_NATIVE;
+		decision->reason = CIRCUIT_REASON_NO_ADDRESS;
+	} else {
+		decision->verdict = ex->policy->verdict;
+	}
+	if (!decision->error)
+		decision->error = query->op == CIRCUIT_POLICY_OP_LISTEN ? EACCES : ECONNREFUSED;
+}
+
+static const char *party_name(const struct circuit_party *party)
+{
+	return party && party->line ? party->line->key.name : CIRCUIT_TRUNK_LINE;
+}
+
+/* For the log: what was decided, of whom, by which rule. */
+static void policy_log(struct circuit_exchange *ex, const struct circuit_query *query,
+		       const struct circuit_decision *decision)
+{
+	static const char *const verdicts[] = {
+		[CIRCUIT_POLICY_VERDICT_CONNECT] = "connected",
+		[CIRCUIT_POLICY_VERDICT_TRUNK] = "connected over a trunk",
+		[CIRCUIT_POLICY_VERDICT_NATIVE] = "left native",
+		[CIRCUIT_POLICY_VERDICT_REJECT] = "rejected",
+		[CIRCUIT_POLICY_VERDICT_DROP] = "dropped",
+	};
+	const struct circuit_rule *rule = decision->rule;
+	bool denied = decision->verdict == CIRCUIT_POLICY_VERDICT_REJECT ||
+		      decision->verdict == CIRCUIT_POLICY_VERDICT_DROP;
+	char by[32];
+
+	if (!denied && !(rule && rule->cfg.log))
+		return;
+	if (!__ratelimit(&ex->audit))
+		return;
+	if (rule)
+		snprintf(by, sizeof(by), "rule %u", rule->nr + 1);
+	else
+		strscpy(by, "default", sizeof(by));
+	if (query->op == CIRCUIT_POLICY_OP_LISTEN)
+		pr_info("circuit: policy: line %s: port %u %s by %s\n", party_name(query->src),
+			query->port, verdicts[decision->verdict], by);
+	else
+		pr_info("circuit: policy: line %s: call from %pI6c to %s %pI6c port %u %s by %s\n",
+			party_name(query->src), &query->saddr, party_name(query->dst),
+			&query->daddr, query->port, verdicts[decision->verdict], by);
+}
+
+/**
+ * circuit_decide - have the policy decide
+ * @ex: the exchange, locked
+ * @query: about what
+ * @decision: filled in
+ */
+void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *query,
+		    struct circuit_decision *decision)
+{
+	struct circuit_rule *rule;
+
+	circuit_judge(ex, query, decision);
+	rule = decision->rule;
+	if (!rule) {
+		ex->policy->hits++;
+	} else {
+		rule->hits++;
+		if (rule->cfg.calls &&
+		    !circuit_bucket_take(&rule->bucket, rule->cfg.calls, ktime_get_ns())) {
+			rule->limited++;
+			decision->verdict = CIRCUIT_POLICY_VERDICT_REJECT;
+			decision->reason = CIRCUIT_REASON_RATE;
+			decision->error = EAGAIN;
+		}
+	}
+	trace_circuit_decide(query, decision);
+	policy_log(ex, query, decision);
+}
+
+/**
+ * circuit_policy_install - put a policy in force
+ * @ex: the exchange, locked
+ * @policy: the exchange's from now on; the one before it is freed
+ *
+ * Circuits that exist go on, see circuit_policy_reapply().
+ */
+void circuit_policy_install(struct circuit_exchange *ex, struct circuit_policy *policy)
+{
+	lockdep_assert_held(&ex->lock);
+	circuit_policy_free(ex, ex->policy);
+	ex->policy = policy;
+	ex->generation++;
+	circuit_event_policy(ex);
+}
+
+/* Have what is due looked at; a work that is queued has a reference to its exchange. */
+static void expire_at(struct circuit_exchange *ex, ktime_t due)
+{
+	s64 ms = ktime_ms_delta(due, ktime_get());
+	unsigned long delay = ms > 0 ? msecs_to_jiffies(ms) + 1 : 0;
+
+	/* Nobody waits for anything any more, see circuit_decide_stop(). */
+	if (!ex->net)
+		return;
+	if (delayed_work_pending(&ex->expire) && !ktime_before(due, ex->next_due))
+		return;
+	ex->next_due = due;
+	if (!mod_delayed_work(circuit_slow_wq, &ex->expire, delay))
+		circuit_exchange_get(ex);
+}
+
+/**
+ * circuit_call_unanswered - leave a call without an answer, as long as TCP would wait for one
+ * @c: a call that waits; its exchange is locked
+ */
+void circuit_call_unanswered(struct circuit *c)
+{
+	struct circuit_exchange *ex = c->end[0].line->ex;
+	unsigned int retries = 0;
+
+	if (ex->net)
+		retries = min_t(unsigned int, READ_ONCE(ex->net->ipv4.sysctl_tcp_syn_retries), 6);
+	c->due = ktime_add_ns(ktime_get(), ((2ull << retries) - 1) * NSEC_PER_SEC);
+	list_add_tail(&c->wait, &ex->unanswered);
+	expire_at(ex, c->due);
+}
+
+/* Reset a circuit, both ways. */
+static void evict(struct circuit *c)
+{
+	unsigned int i;
+
+	c->ended = true;
+	for (i = 0; i < 2; i++) {
+		if (c->end[i].hungup)
+			continue;
+		circuit_line_count(c->end[i].line, resets);
+		c->end[i].error = ECONNRESET;
+		circuit_sig_owe(&c->end[i], CIRCUIT_OWE_RESET, CIRCUIT_REASON_POLICY);
+	}
+	circuit_event_call(c, CIRCUIT_EVENT_RESET, CIRCUIT_REASON_POLICY);
+}
+
+/* Would a call that has been connected like this be connected by this decision? */
+static bool still_allowed(const struct circuit *c, const struct circuit_decision *decision)
+{
+	if (decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK)
+		return c->leg && circuit_leg_nr(c->leg) == 1 &&
+		       !strcmp(circuit_leg_trunk(c->leg), decision->rule->cfg.trunk->name);
+	return decision->verdict == CIRCUIT_POLICY_VERDICT_CONNECT;
+}
+
+/**
+ * circuit_policy_reapply - end what the policy in force would not allow
+ * @ex: the exchange, locked
+ *
+ * Calls that wait are refused, circuits are reset. Listeners stay: whoever calls
+ * them is looked at in any case.
+ *
+ * Return: how many circuits and calls there were.
+ */
+u32 circuit_policy_reapply(struct circuit_exchange *ex)
+{
+	struct circuit_decision decision;
+	struct circuit_query query;
+	struct circuit *c;
+	unsigned long id;
+	u32 n = 0;
+
+	lockdep_assert_held(&ex->lock);
+	xa_for_each(&ex->circuits, id, c) {
+		/* Or it is refused already, gets no answer, or is on its way out. */
+		if (c->end[0].owe & CIRCUIT_OWE_REFUSED || c->ended ||
+		    (!c->listener && !list_empty(&c->wait)))
+			continue;
+		if (c->ctrl && c->end[0].hungup && c->end[1].hungup)
+			continue;
+		circuit_query_of(c, &query);
+		circuit_judge(ex, &query, &decision);
+		if (still_allowed(c, &decision))
+			continue;
+		n++;
+		if (c->ctrl) {
+			evict(c);
+		} else {
+			c->end[0].error = decision.error;
+			circuit_refuse(c, CIRCUIT_REASON_POLICY);
+		}
+	}
+	return n;
+}
+
+static void expire(struct work_struct *work)
+{
+	struct circuit_exchange *ex = container_of(to_delayed_work(work), struct circuit_exchange,
+						   expire);
+	struct circuit *c;
+
+	mutex_lock(&ex->lock);
+	while ((c = list_first_entry_or_null(&ex->unanswered, struct circuit, wait)) &&
+	       ktime_after(ktime_get(), c->due)) {
+		c->end[0].error = ETIMEDOUT;
+		circuit_refuse(c, CIRCUIT_REASON_POLICY);
+	}
+	if (c)
+		expire_at(ex, c->due);
+	mutex_unlock(&ex->lock);
+	circuit_exchange_put(ex);
+}
+
+/**
+ * circuit_decide_init - give a new exchange a policy
+ * @ex: the exchange; nobody else has it
+ *
+ * Nothing is allowed by it.
+ *
+ * Return: 0 or a negative errno.
+ */
+int circuit_decide_init(struct circuit_exchange *ex)
+{
+	int err;
+
+	err = circuit_subjects_init(ex);
+	if (err)
+		return err;
+	ex->policy = circuit_policy_alloc(CIRCUIT_POLICY_VERDICT_REJECT, 0);
+	if (!ex->policy) {
+		circuit_subjects_destroy(ex);
+		return -ENOMEM;
+	}
+	INIT_LIST_HEAD(&ex->drafts);
+	INIT_LIST_HEAD(&ex->unanswered);
+	INIT_DELAYED_WORK(&ex->expire, expire);
+	ratelimit_state_init(&ex->audit, 5 * HZ, 10);
+	return 0;
+}
+
+/**
+ * circuit_decide_stop - wait for nothing any more
+ * @ex: the exchange, its lines deleted, not locked; referenced by the caller
+ */
+void circuit_decide_stop(struct circuit_exchange *ex)
+{
+	if (cancel_delayed_work_sync(&ex->expire))
+		circuit_exchange_put(ex);
+}
+
+/**
+ * circuit_decide_exit - undo circuit_decide_init()
+ * @ex: the exchange, without lines or circuits, not locked
+ */
+void circuit_decide_exit(struct circuit_exchange *ex)
+{
+	mutex_lock(&ex->lock);
+	circuit_policy_free(ex, ex->policy);
+	mutex_unlock(&ex->lock);
+	circuit_subjects_destroy(ex);
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit: which rule decides.
+ */
+#include <kunit/test.h>
+#include <linux/prandom.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <net/ipv6.h>
+#include "../../host/host.h"
+
+static struct circuit_exchange *exchange_create(struct kunit *test)
+{
+	struct circuit_exchange *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, ex);
+	mutex_init(&ex->lock);
+	KUNIT_ASSERT_EQ(test, circuit_subjects_init(ex), 0);
+	mutex_lock(&ex->lock);
+	return ex;
+}
+
+static void exchange_destroy(struct kunit *test, struct circuit_exchange *ex)
+{
+	KUNIT_EXPECT_EQ(test, atomic_read(&ex->subjects.nelems), 0);
+	mutex_unlock(&ex->lock);
+	circuit_subjects_destroy(ex);
+	mutex_destroy(&ex->lock);
+}
+
+static void bucket(struct kunit *test)
+{
+	struct circuit_bucket b = {};
+	u64 now = 1000 * NSEC_PER_SEC;
+	int i, n;
+
+	/* A second's worth at once, and then as they come. */
+	for (n = 0; circuit_bucket_take(&b, 10, now); n++)
+		;
+	KUNIT_EXPECT_EQ(test, n, 10);
+	KUNIT_EXPECT_FALSE(test, circuit_bucket_take(&b, 10, now + NSEC_PER_SEC / 10 - 1));
+	KUNIT_EXPECT_TRUE(test, circuit_bucket_take(&b, 10, now + NSEC_PER_SEC / 10));
+	KUNIT_EXPECT_FALSE(test, circuit_bucket_take(&b, 10, now + NSEC_PER_SEC / 10));
+	/* What is not taken for long is lost. */
+	now += 60 * NSEC_PER_SEC;
+	for (n = 0; circuit_bucket_take(&b, 10, now); n++)
+		;
+	KUNIT_EXPECT_EQ(test, n, 10);
+	/* In the long run it is the rate, whatever the rhythm. */
+	for (i = n = 0; i < 10000; i++)
+		n += circuit_bucket_take(&b, 1000, now += 700 * NSEC_PER_USEC);
+	KUNIT_EXPECT_GE(test, n, 7000 - 1000);
+	KUNIT_EXPECT_LE(test, n, 7000 + 1000);
+	KUNIT_EXPECT_TRUE(test, circuit_bucket_take(&b, U32_MAX, now + 2 * NSEC_PER_SEC));
+}
+
+static void subjects(struct kunit *test)
+{
+	struct circuit_exchange *ex = exchange_create(test);
+	struct circuit_subject *line, *group;
+
+	line = circuit_subject_get(ex, CIRCUIT_SUBJECT_LINE, "web");
+	group = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, "web");
+	KUNIT_ASSERT_NOT_NULL(test, line);
+	KUNIT_ASSERT_NOT_NULL(test, group);
+	KUNIT_EXPECT_PTR_NE(test, line, group);
+	KUNIT_EXPECT_PTR_EQ(test, circuit_subject_get(ex, CIRCUIT_SUBJECT_LINE, "web"), line);
+	circuit_subject_put(ex, line);
+	KUNIT_EXPECT_EQ(test, line->users, 1);
+	circuit_subject_put(ex, line);
+	circuit_subject_put(ex, group);
+	circuit_subject_put(ex, NULL);
+	exchange_destroy(test, ex);
+}
+
+/* --- random tables against looking at every rule --- */
+
+#define NAMES	6
+
+struct world {
+	struct circuit_exchange	*ex;
+	struct circuit_subject	*line[NAMES];
+	struct circuit_subject	*group[NAMES];
+	struct rnd_state	rnd;
+};
+
+static u32 rnd(struct world *w, u32 below)
+{
+	return prandom_u32_state(&w->rnd) % below;
+}
+
+/* From few values, so that rules meet calls and each other. */
+static void random_addr(struct world *w, struct in6_addr *addr)
+{
+	if (rnd(w, 2)) {
+		ipv6_addr_set_v4mapped(htonl(0x0a000000 | rnd(w, 2) << 16 | rnd(w, 4) << 8 | rnd(w, 4)),
+				       addr);
+		return;
+	}
+	memset(addr, 0, sizeof(*addr));
+	addr->s6_addr[0] = 0xfd;
+	addr->s6_addr[7] = rnd(w, 3);
+	addr->s6_addr[15] = rnd(w, 3);
+}
+
+static void random_prefix(struct world *w, struct circuit_prefix *prefix)
+{
+	static const u8 len[] = { 0, 0, 0, 8, 64, 96, 104, 112, 119, 120, 127, 128 };
+	struct in6_addr addr;
+
+	random_addr(w, &addr);
+	prefix->len = len[rnd(w, ARRAY_SIZE(len))];
+	ipv6_addr_prefix(&prefix->addr, &addr, prefix->len);
+}
+
+static u32 random_port(struct world *w)
+{
+	static const u32 edge[] = { 0, 1, 1023, 1024, 32768, 65535, 65536, U32_MAX - 1, U32_MAX };
+
+	return rnd(w, 2) ? rnd(w, 20) : edge[rnd(w, ARRAY_SIZE(edge))];
+}
+
+static struct circuit_subject *random_subject(struct world *w)
+{
+	struct circuit_subject *subject;
+
+	switch (rnd(w, 3)) {
+	case 0:
+		return NULL;
+	case 1:
+		subject = w->line[rnd(w, NAMES)];
+		break;
+	default:
+		subject = w->group[rnd(w, NAMES)];
+	}
+	subject->users++;
+	return subject;
+}
+
+static void random_rule(struct world *w, struct circuit_rule_config *cfg)
+{
+	memset(cfg, 0, sizeof(*cfg));
+	cfg->ops = rnd(w, 3) ? 0 : 1 + rnd(w, 7);
+	cfg->to = rnd(w, 3) ? 0 : 1 + rnd(w, 15);
+	cfg->types = rnd(w, 3) ? 0 : BIT(1) << rnd(w, 2);
+	cfg->src = random_subject(w);
+	cfg->dst = random_subject(w);
+	random_prefix(w, &cfg->from_prefix);
+	random_prefix(w, &cfg->to_prefix);
+	switch (rnd(w, 3)) {
+	case 0:
+		cfg->port[1] = U32_MAX;
+		break;
+	case 1:
+		cfg->port[0] = cfg->port[1] = random_port(w);
+		break;
+	default:
+		cfg->port[0] = random_port(w);
+		cfg->port[1] = random_port(w);
+		if (cfg->port[0] > cfg->port[1])
+			swap(cfg->port[0], cfg->port[1]);
+	}
+	cfg->hints = rnd(w, 3) ? 0 : rnd(w, 4);
+	cfg->uid = rnd(w, 3);
+	cfg->cgroup = rnd(w, 2);
+}
+
+static const struct circuit_party *random_party(struct world *w, struct circuit_party *party)
+{
+	unsigned int first = rnd(w, NAMES), i;
+
+	if (!rnd(w, 4))
+		return NULL;
+	party->line = w->line[rnd(w, NAMES)];
+	party->nr_groups = rnd(w, 4);
+	for (i = 0; i < party->nr_groups; i++)
+		party->group[i] = w->group[(first + i) % NAMES];
+	return party;
+}
+
+static void random_query(struct world *w, struct circuit_query *query, struct circuit_party party[2])
+{
+	memset(query, 0, sizeof(*query));
+	query->op = rnd(w, 3);
+	query->to = rnd(w, 4);
+	query->type = 1 + rnd(w, 2);
+	query->src = random_party(w, &party[0]);
+	query->dst = random_party(w, &party[1]);
+	if (rnd(w, 4))
+		random_addr(w, &query->saddr);
+	if (rnd(w, 4))
+		random_addr(w, &query->daddr);
+	query->port = random_port(w);
+	query->hints = rnd(w, 4);
+	query->uid = rnd(w, 3);
+	query->cgroup = rnd(w, 2);
+}
+
+/* 100,000 calls in all, each 20 of them of another table. */
+#define TABLES	5000
+#define CALLS	20
+
+static void random_tables(struct kunit *test)
+{
+	struct circuit_exchange *ex = exchange_create(test);
+	struct world *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+	unsigned int t, i, n, matched = 0;
+	char name[CIRCUIT_NAME_SIZE];
+
+	KUNIT_ASSERT_NOT_NULL(test, w);
+	w->ex = ex;
+	prandom_seed_state(&w->rnd, 2026);
+	for (i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof(name), "name%u", i);
+		w->line[i] = circuit_subject_get(ex, CIRCUIT_SUBJECT_LINE, name);
+		w->group[i] = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, name);
+		KUNIT_ASSERT_NOT_NULL(test, w->line[i]);
+		KUNIT_ASSERT_NOT_NULL(test, w->group[i]);
+	}
+	for (t = 0; t < TABLES; t++) {
+		struct circuit_policy *policy;
+
+		n = rnd(w, t % 50 ? 30 : 500);
+		policy = circuit_policy_alloc(CIRCUIT_POLICY_VERDICT_REJECT, n);
+		KUNIT_ASSERT_NOT_NULL(test, policy);
+		for (i = 0; i < n; i++) {
+			struct circuit_rule_config cfg;
+
+			random_rule(w, &cfg);
+			KUNIT_ASSERT_EQ(test, circuit_policy_add(policy, &cfg), 0);
+		}
+		for (i = 0; i < CALLS; i++) {
+			struct circuit_rule *rule, *first = NULL;
+			struct circuit_party party[2];
+			struct circuit_query query;
+			unsigned long k;
+
+			random_query(w, &query, party);
+			xa_for_each(&policy->rules, k, rule) {
+				if (circuit_rule_matches(rule, &query)) {
+					first = rule;
+					break;
+				}
+			}
+			matched += !!first;
+			KUNIT_ASSERT_PTR_EQ_MSG(test, circuit_policy_match(policy, &query), first,
+						"table %u, call %u", t, i);
+		}
+		circuit_policy_free(ex, policy);
+	}
+	/* Neither always nor never: it would not say much. */
+	KUNIT_EXPECT_GT(test, matched, TABLES * CALLS / 20);
+	KUNIT_EXPECT_LT(test, matched, TABLES * CALLS * 9 / 10);
+	for (i = 0; i < NAMES; i++) {
+		circuit_subject_put(ex, w->line[i]);
+		circuit_subject_put(ex, w->group[i]);
+	}
+	exchange_destroy(test, ex);
+}
+
+/* A table of the kinds that administrators write is looked up in a few probes. */
+static void many_rules(struct kunit *test)
+{
+	struct circuit_exchange *ex = exchange_create(test);
+	struct circuit_policy *policy = circuit_policy_alloc(CIRCUIT_POLICY_VERDICT_REJECT, 10000);
+	struct circuit_rule_config cfg;
+	struct circuit_query query = { .type = 1 };
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, policy);
+	for (i = 0; i < 10000; i++) {
+		memset(&cfg, 0, sizeof(cfg));
+		cfg.port[1] = U32_MAX;
+		switch (i % 3) {
+		case 0:
+			cfg.port[0] = cfg.port[1] = i;
+			break;
+		case 1:
+			ipv6_addr_set_v4mapped(htonl(0x0a000000 + i), &cfg.to_prefix.addr);
+			cfg.to_prefix.len = 128;
+			break;
+		default:
+			ipv6_addr_set_v4mapped(htonl(0x0b000000 + (i << 8)), &cfg.from_prefix.addr);
+			cfg.from_prefix.len = 120;
+		}
+		KUNIT_ASSERT_EQ(test, circuit_policy_add(policy, &cfg), 0);
+	}
+	KUNIT_EXPECT_EQ(test, policy->nr_shapes, 3);
+	query.port = 9999;
+	KUNIT_EXPECT_EQ(test, circuit_policy_match(policy, &query)->nr, 9999);
+	ipv6_addr_set_v4mapped(htonl(0x0a000000 + 7000), &query.daddr);
+	KUNIT_EXPECT_EQ(test, circuit_policy_match(policy, &query)->nr, 7000);
+	ipv6_addr_set_v4mapped(htonl(0x0b000007 + (5000 << 8)), &query.saddr);
+	KUNIT_EXPECT_EQ(test, circuit_policy_match(policy, &query)->nr, 5000);
+	query.port = 3;
+	KUNIT_EXPECT_EQ(test, circuit_policy_match(policy, &query)->nr, 3);
+	circuit_policy_free(ex, policy);
+	exchange_destroy(test, ex);
+}
+
+static void too_many(struct kunit *test)
+{
+	struct circuit_exchange *ex = exchange_create(test);
+	struct circuit_policy *policy = circuit_policy_alloc(CIRCUIT_POLICY_VERDICT_CONNECT, 0);
+	struct circuit_rule_config cfg = { .port = { 0, U32_MAX } };
+	int err = 0, n;
+
+	KUNIT_ASSERT_NOT_NULL(test, policy);
+	for (n = 0; !err; n++) {
+		cfg.from_prefix.len = n % 129;
+		cfg.to_prefix.len = n / 129;
+		err = circuit_policy_add(policy, &cfg);
+	}
+	KUNIT_EXPECT_EQ(test, err, -E2BIG);
+	KUNIT_EXPECT_EQ(test, n, CIRCUIT_SHAPES_MAX + 1);
+	circuit_policy_free(ex, policy);
+
+	policy = circuit_policy_alloc(CIRCUIT_POLICY_VERDICT_CONNECT, U32_MAX);
+	KUNIT_ASSERT_NOT_NULL(test, policy);
+	memset(&cfg, 0, sizeof(cfg));
+	for (n = 0, err = 0; !err; n++) {
+		cfg.port[0] = cfg.port[1] = n;
+		err = circuit_policy_add(policy, &cfg);
+	}
+	KUNIT_EXPECT_EQ(test, err, -E2BIG);
+	KUNIT_EXPECT_EQ(test, n, CIRCUIT_RULES_MAX + 1);
+	circuit_policy_free(ex, policy);
+	exchange_destroy(test, ex);
+}
+
+static struct kunit_case policy_cases[] = {
+	KUNIT_CASE(bucket),
+	KUNIT_CASE(subjects),
+	KUNIT_CASE(random_tables),
+	KUNIT_CASE(many_rules),
+	KUNIT_CASE(too_many),
+	{}
+};
+
+static struct kunit_suite policy_suite = {
+	.name = "circuit_policy",
+	.test_cases = policy_cases,
+};
+
+kunit_test_suite(policy_suite);
