@@ -62,7 +62,7 @@ line_idle() { [ "$(line_usage "$1")" = 0/0/0 ]; }
 nothing_left() {
 	local g
 	for g in $("$CIRCUIT" -j line show | grep -o '"name":"[^"]*' | cut -d'"' -f4); do
-		wait_for 20 line_idle "$g" || { line_usage "$g"; return 1; }
+		wait_for 20 line_idle "$g" || { line_usage "$g"; "$CIRCUIT" -s show; return 1; }
 	done
 	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')" "circuits"
 }
