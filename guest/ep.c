@@ -515,7 +515,7 @@ static void ep_fin(struct circuit_ep *ep)
 {
 	struct circuit *c = circuit_ep_rings(ep);
 
-	if (!c || c->tx_flags & CIRCUIT_TX_FIN)
+	if (!c || ep->state == TCP_CLOSE || c->tx_flags & CIRCUIT_TX_FIN)
 		return;
 	circuit_tx_flag(&c->tx, CIRCUIT_TX_FIN, c->tx_flags);
 	c->tx_flags |= CIRCUIT_TX_FIN;
@@ -571,8 +571,11 @@ void circuit_ep_close(struct circuit_ep *ep)
 
 	circuit_ep_unlisten(ep);
 	if (ep->c) {
-		/* As tcp_close(): unread data, or linger of zero, is an abort. */
-		if (circuit_stream_unread(ep) ||
+		/*
+		 * As tcp_close(): unread data, or linger of zero, is an abort. And what was
+		 * reset has no orderly end, even if the far side is not told by others yet.
+		 */
+		if (ep->state == TCP_CLOSE || circuit_stream_unread(ep) ||
 		    (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime))
 			flags = CIRCUIT_TX_RST;
 		else if (sock_flag(sk, SOCK_LINGER) && !(current->flags & PF_EXITING))

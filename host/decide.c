@@ -175,9 +175,15 @@ static void evict(struct circuit *c)
 /* Would a call that has been connected like this be connected by this decision? */
 static bool still_allowed(const struct circuit *c, const struct circuit_decision *decision)
 {
-	if (decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK)
-		return c->leg && circuit_leg_nr(c->leg) == 1 &&
-		       !strcmp(circuit_leg_trunk(c->leg), decision->rule->cfg.trunk->name);
+	const char *trunk;
+
+	if (decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK) {
+		if (!c->leg || circuit_leg_nr(c->leg) != 1)
+			return false;
+		trunk = circuit_leg_trunk(c->leg);
+		/* Or its socket is closed: there is nothing left to allow. */
+		return !trunk || !strcmp(trunk, decision->rule->cfg.trunk->name);
+	}
 	return decision->verdict == CIRCUIT_POLICY_VERDICT_CONNECT;
 }
 

@@ -58,7 +58,7 @@ enum leg_state {
  * @state: of the work's, but for the step from RINGS or WAITS to TALKS, which is made
  *	under the exchange's lock
  * @reset: enum circuit_reason, when the far end is gone; under the exchange's lock
- * @trunk: the trunk, referenced, or NULL
+ * @trunk: the trunk, referenced, or NULL; given up under the exchange's lock
  * @exp: the exposure that it came from, referenced, while it waits
  * @net: where to call, referenced, until then
  * @dst: whom
@@ -274,6 +274,7 @@ static void leg_gone(struct circuit_leg *leg)
 /* Close the socket as a program would: with RST if @abort, else as TCP sees fit. */
 static void leg_close(struct circuit_leg *leg, bool abort)
 {
+	struct circuit_trunk *trunk = leg->trunk;
 	struct circuit_line *line = leg->line;
 	struct socket *sock = leg->sock;
 
@@ -283,6 +284,7 @@ static void leg_close(struct circuit_leg *leg, bool abort)
 	leg->net = NULL;
 	mutex_lock(&leg->ex->lock);
 	leg->sock = NULL;
+	leg->trunk = NULL;
 	if (line) {
 		list_del(&leg->siblings);
 		line->nr_legs--;
@@ -296,10 +298,9 @@ static void leg_close(struct circuit_leg *leg, bool abort)
 			sock_no_linger(sock->sk);
 		sock_release(sock);
 	}
-	if (leg->trunk)
-		atomic_dec(&leg->trunk->circuits);
-	circuit_trunk_put(leg->trunk);
-	leg->trunk = NULL;
+	if (trunk)
+		atomic_dec(&trunk->circuits);
+	circuit_trunk_put(trunk);
 	if (leg->exp)
 		circuit_exposure_done(leg->exp, true);
 	leg->exp = NULL;
@@ -953,7 +954,7 @@ void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_optio
  */
 const char *circuit_leg_trunk(const struct circuit_leg *leg)
 {
-	return leg->sock && leg->trunk ? leg->trunk->name : NULL;
+	return leg->trunk ? leg->trunk->name : NULL;
 }
 
 /**
