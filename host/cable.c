@@ -127,27 +127,29 @@ static void cable_unplug(struct circuit_cable *cable, unsigned int i)
 		return;
 	if (cable->side[i].win)
 		circuit_window_revoke(cable->side[i].win, cable, cable->side[i].slot);
-	line->memory -= cable_bytes(cable);
+	circuit_uncharge(line, CIRCUIT_MEMORY, cable_bytes(cable));
 	cable->side[i].line = NULL;
 	cable->side[i].win = NULL;
 	circuit_line_put(line);
 }
 
-static int cable_plug(struct circuit_cable *cable, unsigned int i, struct circuit_line *line)
+static enum circuit_reason cable_plug(struct circuit_cable *cable, unsigned int i,
+				      struct circuit_line *line)
 {
 	struct circuit_window *win = NULL;
-	int err;
 
+	if (!circuit_charge(line, CIRCUIT_MEMORY, cable_bytes(cable)))
+		return CIRCUIT_REASON_QUOTA_MEMORY;
 	if (!line->is_trunk) {
 		win = circuit_line_window(line);
-		err = circuit_window_show(win, cable, &cable->side[i].slot);
-		if (err)
-			return err;
+		if (circuit_window_show(win, cable, &cable->side[i].slot)) {
+			circuit_uncharge(line, CIRCUIT_MEMORY, cable_bytes(cable));
+			return CIRCUIT_REASON_NO_MEMORY;
+		}
 	}
 	cable->side[i].line = circuit_line_get(line);
 	cable->side[i].win = win;
-	line->memory += cable_bytes(cable);
-	return 0;
+	return CIRCUIT_REASON_NONE;
 }
 
 static void cable_destroy(struct circuit_cable *cable)
@@ -184,8 +186,8 @@ static void cable_leave(struct circuit_cable *cable, const struct circuit_line *
 }
 
 /*
- * Give up the cables that a line has nothing in and is charged for, since it is short
- * of its quota: also those that a far end holds on to, who does not hang up.
+ * Give up the cables that a line has nothing in and is charged for, since it or a group of
+ * its is short of memory: also those that a far end holds on to, who does not hang up.
  */
 static void line_reclaim(struct circuit_line *line)
 {
@@ -209,10 +211,9 @@ static void line_reclaim(struct circuit_line *line)
 /* What a line may still be charged, of @bytes. */
 static u64 line_affords(struct circuit_line *line, u64 bytes)
 {
-	if (line->memory + bytes > line->cfg.memory_max)
+	if (circuit_affords(line, CIRCUIT_MEMORY) < bytes)
 		line_reclaim(line);
-	return line->memory < line->cfg.memory_max ?
-		min(bytes, line->cfg.memory_max - line->memory) : 0;
+	return min(bytes, circuit_affords(line, CIRCUIT_MEMORY));
 }
 
 static struct circuit_pair *pair_get(struct circuit_line *a, struct circuit_line *b)
@@ -244,6 +245,7 @@ static enum circuit_reason pair_extend(struct circuit_pair *pair, u32 bytes,
 {
 	struct circuit_line *a = pair->line[0], *b = pair->line[1];
 	struct circuit_cable *cable;
+	enum circuit_reason reason;
 	u64 most;
 
 	most = min(line_affords(a, CIRCUIT_WINDOW_SLOT), line_affords(b, CIRCUIT_WINDOW_SLOT));
@@ -252,9 +254,11 @@ static enum circuit_reason pair_extend(struct circuit_pair *pair, u32 bytes,
 	cable = circuit_cable_alloc(bytes, rounddown_pow_of_two(most));
 	if (!cable)
 		return CIRCUIT_REASON_NO_MEMORY;
-	if (cable_plug(cable, 0, a))
+	reason = cable_plug(cable, 0, a);
+	if (reason)
 		goto free;
-	if (a != b && cable_plug(cable, 1, b)) {
+	reason = a == b ? CIRCUIT_REASON_NONE : cable_plug(cable, 1, b);
+	if (reason) {
 		cable_unplug(cable, 0);
 		goto free;
 	}
@@ -264,7 +268,7 @@ static enum circuit_reason pair_extend(struct circuit_pair *pair, u32 bytes,
 	return CIRCUIT_REASON_NONE;
 free:
 	circuit_cable_free(cable);
-	return CIRCUIT_REASON_NO_MEMORY;
+	return reason;
 }
 
 /**

@@ -67,7 +67,7 @@ void circuit_drop(struct circuit *c)
 
 	if (xa_load(&line->calls, c->ref) == c) {
 		xa_erase(&line->calls, c->ref);
-		line->pending--;
+		circuit_uncharge(line, CIRCUIT_PENDING, 1);
 	}
 	circuit_free(c);
 }
@@ -121,7 +121,8 @@ static u32 ring_size(const struct circuit *c, const struct circuit_line *b, u32 
 
 	if (!size) {
 		size = line->cfg.ring_default;
-		if ((a->is_trunk || b->is_trunk) && line->memory < line->cfg.memory_max / 4)
+		if ((a->is_trunk || b->is_trunk) &&
+		    line->quota.used[CIRCUIT_MEMORY] < line->quota.limits.max[CIRCUIT_MEMORY] / 4)
 			size *= 4;
 	}
 	size = clamp(size, CIRCUIT_RING_MIN, limit);
@@ -140,7 +141,6 @@ static bool end_publish(struct circuit_end *end)
 		end->index = 0;
 		return false;
 	}
-	line->circuits++;
 	circuit_cable_count(circuit_of_end(end)->cable, line, 1);
 	return true;
 }
@@ -148,7 +148,7 @@ static bool end_publish(struct circuit_end *end)
 static void end_unpublish(struct circuit_end *end)
 {
 	xa_erase(&end->line->ends, end->index);
-	end->line->circuits--;
+	circuit_uncharge(end->line, CIRCUIT_CIRCUITS, 1);
 	circuit_cable_count(circuit_of_end(end)->cable, end->line, -1);
 	/* A leg looks at the ring afterwards. */
 	smp_store_release(&end->hungup, true);
@@ -160,35 +160,47 @@ static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_lin
 {
 	struct circuit_line *a = c->end[0].line;
 	enum circuit_reason reason;
+	u64 ns;
 
-	if (a->circuits + 1 + (a == b) > a->cfg.circuits_max ||
-	    b->circuits + 1 > b->cfg.circuits_max)
+	if (!circuit_charge(a, CIRCUIT_CIRCUITS, 1))
 		return CIRCUIT_REASON_QUOTA_CIRCUITS;
+	reason = CIRCUIT_REASON_QUOTA_CIRCUITS;
+	if (!circuit_charge(b, CIRCUIT_CIRCUITS, 1))
+		goto uncharge_a;
 	c->size[0] = ring_size(c, b, c->size[0], lst ? lst->rx_size : 0);
 	c->size[1] = ring_size(c, b, c->size[1], lst ? lst->tx_size : 0);
 	reason = circuit_pair_carve(a, b, c);
 	if (reason)
-		return reason;
+		goto uncharge_b;
 	circuit_init_ctrl(c);
 
 	c->end[1].line = circuit_line_get(b);
 	c->listener_ref = lst ? lst->ref : 0;
+	reason = CIRCUIT_REASON_NO_MEMORY;
 	if (!end_publish(&c->end[1]))
-		return CIRCUIT_REASON_NO_MEMORY;
+		goto uncharge_b;
 	if (!end_publish(&c->end[0])) {
 		end_unpublish(&c->end[1]);
-		return CIRCUIT_REASON_NO_MEMORY;
+		goto uncharge_a;
 	}
 	if (lst)
 		lst->queued++;
 	circuit_line_count(a, calls_out);
 	circuit_line_count(b, calls_in);
-	trace_circuit_connected(c);
+	ns = ktime_to_ns(ktime_sub(ktime_get(), c->start));
+	circuit_line_setup(a->is_trunk ? b : a, ns);
+	trace_circuit_connected(c, ns);
 	circuit_event_call(c, CIRCUIT_EVENT_CONNECTED, CIRCUIT_REASON_NONE);
 	/* The caller first: the called side has more to do before it can answer. */
 	circuit_sig_owe(&c->end[0], CIRCUIT_OWE_SETUP, CIRCUIT_REASON_NONE);
 	circuit_sig_owe(&c->end[1], CIRCUIT_OWE_SETUP, CIRCUIT_REASON_NONE);
 	return CIRCUIT_REASON_NONE;
+
+uncharge_b:
+	circuit_uncharge(b, CIRCUIT_CIRCUITS, 1);
+uncharge_a:
+	circuit_uncharge(a, CIRCUIT_CIRCUITS, 1);
+	return reason;
 }
 
 /*
@@ -245,7 +257,9 @@ static enum circuit_reason call_tuple(struct circuit *c)
 /* May a line have one more leg? They outlive its ends while they send what is left. */
 static enum circuit_reason call_legs(const struct circuit_line *line)
 {
-	return line->nr_legs < line->cfg.circuits_max + line->cfg.pending_max ?
+	const u64 *max = line->quota.limits.max;
+
+	return line->nr_legs < max[CIRCUIT_CIRCUITS] + max[CIRCUIT_PENDING] ?
 		CIRCUIT_REASON_NONE : CIRCUIT_REASON_QUOTA_CIRCUITS;
 }
 
@@ -255,7 +269,7 @@ static enum circuit_reason call_by_trunk(struct circuit *c, struct circuit_trunk
 	struct circuit_line *line = c->end[0].line;
 	enum circuit_reason reason;
 
-	if (line->pending >= line->cfg.pending_max)
+	if (!circuit_affords(line, CIRCUIT_PENDING))
 		return CIRCUIT_REASON_QUOTA_PENDING;
 	reason = call_legs(line);
 	if (reason)
@@ -352,6 +366,8 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 	}
 	if (!line && !trunk)
 		return CIRCUIT_REASON_NO_ADDRESS;
+	if (!circuit_may_call(caller, ktime_to_ns(c->start)))
+		return CIRCUIT_REASON_RATE;
 	if (!source)
 		return CIRCUIT_REASON_NOT_YOURS;
 	if (trunk)
@@ -369,8 +385,8 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 					struct circuit_listener **lst,
 					struct circuit_decision *decision)
 {
-	struct circuit_line *line = c->end[0].line;
-	struct circuit_exchange *ex = line->ex;
+	struct circuit_line *caller = c->end[0].line, *line = caller;
+	struct circuit_exchange *ex = caller->ex;
 
 	if (req->line[0]) {
 		if (!circuit_name_ok(req->line))
@@ -380,6 +396,8 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 	call_decide(c, line, decision);
 	if (decision->verdict != CIRCUIT_POLICY_VERDICT_CONNECT)
 		return decision->reason;
+	if (!circuit_may_call(caller, ktime_to_ns(c->start)))
+		return CIRCUIT_REASON_RATE;
 	if (!line)
 		return CIRCUIT_REASON_NO_LINE;
 	if (!line->ready)
@@ -408,6 +426,25 @@ static struct circuit *call_alloc(struct circuit_line *line)
 		return c;
 	circuit_free(c);
 	return NULL;
+}
+
+/*
+ * What the exchange lacks is no reason for a program to go without a connection: a call to
+ * an IP address is left to TCP then. But what the administrator does not allow is.
+ */
+static bool reason_is_final(enum circuit_reason reason)
+{
+	switch (reason) {
+	case CIRCUIT_REASON_INVALID:
+	case CIRCUIT_REASON_TUPLE_IN_USE:
+	case CIRCUIT_REASON_QUOTA_CIRCUITS:
+	case CIRCUIT_REASON_QUOTA_MEMORY:
+	case CIRCUIT_REASON_QUOTA_PENDING:
+	case CIRCUIT_REASON_RATE:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /**
@@ -463,12 +500,13 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 		return CIRCUIT_VERDICT_CONNECTED;
 	}
 	*reason = CIRCUIT_REASON_QUOTA_PENDING;
-	if (line->pending >= line->cfg.pending_max)
+	if (!circuit_charge(line, CIRCUIT_PENDING, 1))
 		goto refused;
 	*reason = CIRCUIT_REASON_NO_MEMORY;
-	if (xa_insert(&line->calls, ref, c, GFP_KERNEL_ACCOUNT))
+	if (xa_insert(&line->calls, ref, c, GFP_KERNEL_ACCOUNT)) {
+		circuit_uncharge(line, CIRCUIT_PENDING, 1);
 		goto refused;
-	line->pending++;
+	}
 	if (lst) {
 		c->listener = lst;
 		list_add_tail(&c->wait, &lst->waiting);
@@ -484,8 +522,7 @@ refused:
 	} else if (decision.verdict == CIRCUIT_POLICY_VERDICT_DROP) {
 		ip = false;
 	}
-	/* What the exchange lacks is no reason for a program to go without a connection. */
-	ip = ip && *reason != CIRCUIT_REASON_TUPLE_IN_USE && *reason != CIRCUIT_REASON_INVALID;
+	ip = ip && !reason_is_final(*reason);
 	if (ip)
 		call_native(c, *reason);
 	else
@@ -512,7 +549,7 @@ void circuit_call_answered(struct circuit *c)
 		return;
 	}
 	xa_erase(&line->calls, c->ref);
-	line->pending--;
+	circuit_uncharge(line, CIRCUIT_PENDING, 1);
 }
 
 /**
@@ -606,7 +643,7 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_
 	reason = CIRCUIT_REASON_NO_MEMORY;
 	if (xa_insert(&ex->trunk->calls, c->ref, c, GFP_KERNEL_ACCOUNT))
 		goto refused;
-	ex->trunk->pending++;
+	circuit_charge(ex->trunk, CIRCUIT_PENDING, 1);
 	c->listener = lst;
 	list_add_tail(&c->wait, &lst->waiting);
 	return 0;
@@ -652,12 +689,15 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 	if (!reason && !(READ_ONCE(c->ctrl->dir[end->nr].prod.flags) &
 			 (CIRCUIT_TX_FIN | CIRCUIT_TX_RST)))
 		reason = CIRCUIT_REASON_PEER_RESET;
+	circuit_line_add(end->line, bytes_out, circuit_end_bytes(end));
+	circuit_line_add(end->line, bytes_in, circuit_end_bytes(far));
 	end_unpublish(end);
 	circuit_sig_forget(end);
 	trace_circuit_hangup(c, end->nr, reason);
 	if (!far->hungup) {
 		if (reason) {
 			circuit_line_count(far->line, resets);
+			trace_circuit_reset(c, far->nr, reason);
 			circuit_event_call(c, CIRCUIT_EVENT_RESET, reason);
 			circuit_sig_owe(far, CIRCUIT_OWE_RESET, reason);
 		}
@@ -718,7 +758,7 @@ void circuit_listener_serve(struct circuit_listener *lst)
 		list_del_init(&c->wait);
 		c->listener = NULL;
 		xa_erase(&c->end[0].line->calls, c->ref);
-		c->end[0].line->pending--;
+		circuit_uncharge(c->end[0].line, CIRCUIT_PENDING, 1);
 	}
 }
 
@@ -769,7 +809,7 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 	if (decision.verdict != CIRCUIT_POLICY_VERDICT_CONNECT)
 		return -decision.error;
 	*reason = CIRCUIT_REASON_QUOTA_LISTENERS;
-	if (line->nr_listeners >= line->cfg.listeners_max)
+	if (!circuit_affords(line, CIRCUIT_LISTENERS))
 		return -ENOBUFS;
 	*reason = CIRCUIT_REASON_NO_MEMORY;
 	lst = kzalloc(sizeof(*lst), GFP_KERNEL_ACCOUNT);
@@ -792,7 +832,7 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 	err = circuit_directory_add_listener(line->ex, lst);
 	if (err)
 		goto erase;
-	line->nr_listeners++;
+	circuit_charge(line, CIRCUIT_LISTENERS, 1);
 	*reason = CIRCUIT_REASON_NONE;
 	return 0;
 
@@ -820,7 +860,7 @@ void circuit_unlisten(struct circuit_listener *lst, enum circuit_reason reason)
 
 	circuit_directory_del_listener(line->ex, lst);
 	xa_erase(&line->listeners, lst->ref);
-	line->nr_listeners--;
+	circuit_uncharge(line, CIRCUIT_LISTENERS, 1);
 	list_for_each_entry_safe(c, next, &lst->waiting, wait)
 		circuit_refuse(c, reason);
 	kfree(lst);

@@ -156,20 +156,33 @@ void circuit_call_unanswered(struct circuit *c)
 	expire_at(ex, c->due);
 }
 
-/* Reset a circuit, both ways. */
-static void evict(struct circuit *c)
+/* A call that is refused already, or on its way out. */
+static bool is_over(const struct circuit *c)
+{
+	return c->end[0].owe & CIRCUIT_OWE_REFUSED || c->ended ||
+	       (c->ctrl && c->end[0].hungup && c->end[1].hungup);
+}
+
+/* Reset a circuit, both ways, or refuse the call with @error. */
+static void evict(struct circuit *c, enum circuit_reason reason, int error)
 {
 	unsigned int i;
 
+	if (!c->ctrl) {
+		c->end[0].error = error;
+		circuit_refuse(c, reason);
+		return;
+	}
 	c->ended = true;
 	for (i = 0; i < 2; i++) {
 		if (c->end[i].hungup)
 			continue;
 		circuit_line_count(c->end[i].line, resets);
+		trace_circuit_reset(c, i, reason);
 		c->end[i].error = ECONNRESET;
-		circuit_sig_owe(&c->end[i], CIRCUIT_OWE_RESET, CIRCUIT_REASON_POLICY);
+		circuit_sig_owe(&c->end[i], CIRCUIT_OWE_RESET, reason);
 	}
-	circuit_event_call(c, CIRCUIT_EVENT_RESET, CIRCUIT_REASON_POLICY);
+	circuit_event_call(c, CIRCUIT_EVENT_RESET, reason);
 }
 
 /* Would a call that has been connected like this be connected by this decision? */
@@ -206,25 +219,35 @@ u32 circuit_policy_reapply(struct circuit_exchange *ex)
 
 	lockdep_assert_held(&ex->lock);
 	xa_for_each(&ex->circuits, id, c) {
-		/* Or it is refused already, gets no answer, or is on its way out. */
-		if (c->end[0].owe & CIRCUIT_OWE_REFUSED || c->ended ||
-		    (!c->listener && !list_empty(&c->wait)))
-			continue;
-		if (c->ctrl && c->end[0].hungup && c->end[1].hungup)
+		/* Or it gets no answer. */
+		if (is_over(c) || (!c->listener && !list_empty(&c->wait)))
 			continue;
 		circuit_query_of(c, &query);
 		circuit_judge(ex, &query, &decision);
 		if (still_allowed(c, &decision))
 			continue;
 		n++;
-		if (c->ctrl) {
-			evict(c);
-		} else {
-			c->end[0].error = decision.error;
-			circuit_refuse(c, CIRCUIT_REASON_POLICY);
-		}
+		evict(c, CIRCUIT_REASON_POLICY, decision.error);
 	}
 	return n;
+}
+
+/**
+ * circuit_reset - end a circuit because the administrator says so
+ * @ex: the exchange, locked
+ * @id: its number
+ *
+ * Return: 0, or -ENOENT if there is none, or none that has not ended already.
+ */
+int circuit_reset(struct circuit_exchange *ex, u64 id)
+{
+	struct circuit *c = xa_load(&ex->circuits, id);
+
+	lockdep_assert_held(&ex->lock);
+	if (!c || is_over(c))
+		return -ENOENT;
+	evict(c, CIRCUIT_REASON_ADMINISTRATOR, ECONNREFUSED);
+	return 0;
 }
 
 static void expire(struct work_struct *work)

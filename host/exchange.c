@@ -104,6 +104,7 @@ static void __net_exit exchange_net_exit(struct net *net)
 {
 	struct exchange_net *en = net_generic(net, exchange_net_id);
 	struct circuit_exchange *ex = en->ex;
+	struct circuit_subject *group, *next_group;
 	struct circuit_trunk *trunk, *next;
 	struct circuit_line *line;
 	unsigned long id;
@@ -116,6 +117,9 @@ static void __net_exit exchange_net_exit(struct net *net)
 	circuit_nl_drop_drafts(ex);
 	circuit_policy_free(ex, ex->policy);
 	ex->policy = NULL;
+	list_for_each_entry_safe(group, next_group, &ex->groups, list)
+		if (group->configured)
+			circuit_group_unlimit(ex, group);
 	list_for_each_entry_safe(trunk, next, &ex->trunks, list)
 		circuit_trunk_del(ex, trunk);
 	mutex_unlock(&ex->lock);

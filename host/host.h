@@ -27,6 +27,7 @@
  *		and the circuit from being freed.
  *  exposure	A port of such a stack where a line's listener can be called.
  *  policy	Who may call whom, see policy.h.
+ *  quota	What a line may have, and the lines of a group together, see quota.h.
  *
  * Locks
  *
@@ -45,7 +46,10 @@
  * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
  * queue an irq_work (relay.c), which queues a work for signalling (signalling.c)
  * or for what exceeds its budget. Callbacks of sockets and of loans come in any context
- * and only queue the work of their leg or exposure. Everything else is process context.
+ * and only queue the work of their leg or exposure. Everything else is process context: those
+ * works, system calls, the release of a netlink socket (drafts, netlink_policy.c), and the
+ * delayed work of an exchange whose calls get no answer (decide.c). The latter holds a reference
+ * to its exchange while it is queued, and is stopped when the namespace goes.
  *
  * A VM ends in three phases. window_release() unhooks the doorbell and takes the
  * window off its line; circuit_line_reset() then hangs up for the guest whatever
@@ -121,6 +125,7 @@ struct circuit_window;
  * @services: listeners by line and port
  * @tuples: circuits between IP addresses, by addresses and ports
  * @subjects: names that rules may speak of
+ * @groups: those of them that are groups
  * @by_id: lines by number, for dumps
  * @circuits: circuits by number, for dumps
  * @trunk: stands for the host's stacks where a circuit or a cable has lines; has no
@@ -133,12 +138,12 @@ struct circuit_window;
  * @generation: changes with every policy that comes into force
  * @drafts: struct circuit_nl_draft, policies that are being made
  * @nr_drafts: how many
- * @unanswered: calls that get no answer, the oldest first
- * @expire: work for these
+ * @unanswered: calls that get no answer, in the order in which they were placed
+ * @expire: delayed work that ends them; holds a reference to the exchange while it is queued
  * @next_due: when that is to run
  * @audit: how often the log is told
  * @next_circuit: number of the next circuit
- * @seq: changes whenever a line, a trunk or an exposure comes or goes, for consistent
+ * @seq: changes whenever a line, a group, a trunk or an exposure comes or goes, for consistent
  *	dumps
  */
 struct circuit_exchange {
@@ -150,6 +155,7 @@ struct circuit_exchange {
 	struct rhltable		services;
 	struct rhashtable	tuples;
 	struct rhashtable	subjects;
+	struct list_head	groups;
 	struct xarray		by_id;
 	struct xarray		circuits;
 	struct circuit_line	*trunk;
@@ -169,7 +175,10 @@ struct circuit_exchange {
 	u32			seq;
 };
 
-/* Counted where it happens, in any context; summed by circuit_line_stats(). */
+/*
+ * Counted where it happens, in any context; summed by circuit_line_stats(). Bytes are counted
+ * when the line hangs up, and looked up in the rings before.
+ */
 struct circuit_line_stats {
 	u64	calls_out;
 	u64	calls_in;
@@ -180,24 +189,19 @@ struct circuit_line_stats {
 	u64	doorbells;
 	u64	interrupts;
 	u64	messages;
+	u64	cpu_ns;
+	u64	bytes_out;
+	u64	bytes_in;
 };
 
 /**
  * struct circuit_line_config - what the administrator decides about a line
  * @window: size of the window, bytes
- * @memory_max: most bytes of cables
- * @circuits_max: most circuits, at most CIRCUIT_INDEX_MAX
- * @pending_max: most calls waiting for a listener, or for the host's TCP
- * @listeners_max: most listeners
  * @ring_max: largest ring, bytes
  * @ring_default: size of a ring nobody asked a size for, bytes
  */
 struct circuit_line_config {
 	u64	window;
-	u64	memory_max;
-	u32	circuits_max;
-	u32	pending_max;
-	u32	listeners_max;
 	u32	ring_max;
 	u32	ring_default;
 };
@@ -219,10 +223,7 @@ struct circuit_line_config {
  * @features: CIRCUIT_SIG_F_* agreed upon with it
  * @ready: HELLO was answered: calls may be placed and received
  * @fault: out of service until the next epoch
- * @memory: bytes of cables charged
- * @circuits: ends that have a number
- * @pending: calls placed and not decided
- * @nr_listeners: length of @listeners
+ * @quota: what it may have and has; never more circuits than CIRCUIT_INDEX_MAX
  * @ends: circuit number -> struct circuit_end
  * @pairs: number of the other line -> struct circuit_pair
  * @listeners: the guest's listeners by its own reference
@@ -236,6 +237,7 @@ struct circuit_line_config {
  * @next_port: where the search for a port to give starts
  * @tx: signalling, operator to guest
  * @rx: signalling, guest to operator
+ * @setups: how many of its calls took how long to be set up, see linux/circuit_netlink.h
  * @stats: counters
  */
 struct circuit_line {
@@ -256,10 +258,7 @@ struct circuit_line {
 	bool				ready;
 	bool				fault;
 
-	u64				memory;
-	u32				circuits;
-	u32				pending;
-	u32				nr_listeners;
+	struct circuit_quota		quota;
 
 	struct xarray			ends;
 	struct xarray			pairs;
@@ -276,10 +275,12 @@ struct circuit_line {
 	struct circuit_tx		tx;
 	struct circuit_rx		rx;
 
+	u64				setups[CIRCUIT_SETUPS];
 	struct circuit_line_stats __percpu *stats;
 };
 
-#define circuit_line_count(line, field)	this_cpu_inc((line)->stats->field)
+#define circuit_line_count(line, field)		this_cpu_inc((line)->stats->field)
+#define circuit_line_add(line, field, n)	this_cpu_add((line)->stats->field, n)
 
 /**
  * struct circuit_addr - an IP address of a line
@@ -497,6 +498,12 @@ static inline struct circuit_end *circuit_far_end(struct circuit_end *end)
 	return &circuit_of_end(end)->end[!end->nr];
 }
 
+/* How many bytes an end has written, if it can be believed. */
+static inline u64 circuit_end_bytes(struct circuit_end *end)
+{
+	return READ_ONCE(circuit_of_end(end)->ctrl->dir[end->nr].prod.bytes);
+}
+
 /**
  * struct circuit_service - where a listener can be found
  * @line: number of its line
@@ -697,7 +704,7 @@ void circuit_exchange_exit(void);
 
 /* line.c */
 int circuit_line_create(struct circuit_exchange *ex, const char *name,
-			const struct circuit_line_config *cfg);
+			const struct circuit_line_config *cfg, const struct circuit_limits *limits);
 int circuit_line_set_groups(struct circuit_line *line, char (*names)[CIRCUIT_NAME_SIZE],
 			    unsigned int n);
 int circuit_line_set_addrs(struct circuit_line *line, const struct in6_addr *addrs,
@@ -707,7 +714,8 @@ struct circuit_line *circuit_line_get(struct circuit_line *line);
 void circuit_line_put(struct circuit_line *line);
 struct circuit_window *circuit_line_window(struct circuit_line *line);
 enum circuit_line_state circuit_line_state(const struct circuit_line *line);
-void circuit_line_stats(const struct circuit_line *line, struct circuit_line_stats *sum);
+void circuit_line_stats(struct circuit_line *line, struct circuit_line_stats *sum);
+void circuit_line_setup(struct circuit_line *line, u64 ns);
 void circuit_line_reset(struct circuit_line *line, enum circuit_reason reason);
 void circuit_line_fault(struct circuit_line *line, const char *what);
 

@@ -27,11 +27,13 @@
  */
 #include <linux/in.h>
 #include <linux/module.h>
+#include <linux/sched/clock.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <net/ipv6.h>
 #include <net/tcp.h>
 #include "host.h"
+#include "trace.h"
 
 /* Bytes each way before others get their turn. */
 #define QUANTUM		(256u << 10)
@@ -533,8 +535,10 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 			break;
 		len = leg_urgent_out(leg, min_t(u32, avail, quantum), &flags);
 		n = circuit_lend(lender, leg, leg->sock, &leg->rx, len, flags);
-		if (n == -EAGAIN)
+		if (n == -EAGAIN) {
+			trace_circuit_stall(leg->c, true);
 			break;
+		}
 		if (unlikely(n <= 0)) {
 			/* What it has received before is still to be read. */
 			leg->error = n == -EPIPE || !n ? ECONNRESET : -n;
@@ -567,9 +571,10 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 		}
 		if (!space) {
 			circuit_tx_arm(&leg->tx, leg->tx.size / 2);
-			if (!circuit_tx_space(&leg->tx))
-				break;
-			continue;
+			if (circuit_tx_space(&leg->tx))
+				continue;
+			trace_circuit_stall(leg->c, false);
+			break;
 		}
 		if (!quantum)
 			break;
@@ -727,6 +732,8 @@ static void leg_talks(struct circuit_leg *leg)
 static void leg_work(struct work_struct *work)
 {
 	struct circuit_leg *leg = container_of(work, struct circuit_leg, work);
+	struct circuit_line *line = NULL;
+	u64 start = local_clock();
 
 	/* Pairs with circuit_leg_owe(): the rings are there. */
 	switch (smp_load_acquire(&leg->state)) {
@@ -740,11 +747,16 @@ static void leg_work(struct work_struct *work)
 		leg_alone(leg);
 		break;
 	case LEG_TALKS:
+		line = circuit_line_get(leg->line);
 		leg_talks(leg);
 		break;
 	case LEG_GONE:
 		leg_gone(leg);
 		break;
+	}
+	if (line) {
+		circuit_line_add(line, cpu_ns, local_clock() - start);
+		circuit_line_put(line);
 	}
 	circuit_leg_put(leg);
 }

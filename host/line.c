@@ -40,8 +40,7 @@ static void line_release(struct kref *ref)
 {
 	struct circuit_line *line = container_of(ref, struct circuit_line, ref);
 
-	WARN_ON_ONCE(line->circuits || line->pending || line->nr_listeners || line->memory ||
-		     line->nr_legs);
+	WARN_ON_ONCE(memchr_inv(line->quota.used, 0, sizeof(line->quota.used)) || line->nr_legs);
 	xa_destroy(&line->ends);
 	xa_destroy(&line->pairs);
 	xa_destroy(&line->listeners);
@@ -96,8 +95,6 @@ static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *
 struct circuit_line *circuit_line_trunk(struct circuit_exchange *ex)
 {
 	static const struct circuit_line_config cfg = {
-		.memory_max = U64_MAX,
-		.circuits_max = U32_MAX,
 		.ring_max = CIRCUIT_RING_MAX,
 		.ring_default = CIRCUIT_RING_DEFAULT,
 	};
@@ -106,6 +103,7 @@ struct circuit_line *circuit_line_trunk(struct circuit_exchange *ex)
 	if (!line)
 		return NULL;
 	line->is_trunk = true;
+	circuit_limits_none(&line->quota.limits);
 	line->ready = true;
 	line->ex = circuit_exchange_get(ex);
 	return line;
@@ -116,12 +114,13 @@ struct circuit_line *circuit_line_trunk(struct circuit_exchange *ex)
  * @ex: the exchange, locked
  * @name: a name for which circuit_name_ok() holds
  * @cfg: a valid configuration
+ * @limits: what it may have; at least one circuit, and at most CIRCUIT_INDEX_MAX
  *
  * Return: 0, -EEXIST if the name is taken, -ENONET if the namespace is going
  * away, or -ENOMEM.
  */
 int circuit_line_create(struct circuit_exchange *ex, const char *name,
-			const struct circuit_line_config *cfg)
+			const struct circuit_line_config *cfg, const struct circuit_limits *limits)
 {
 	struct circuit_line *line;
 	int err;
@@ -132,6 +131,7 @@ int circuit_line_create(struct circuit_exchange *ex, const char *name,
 	line = line_alloc(ex, name, cfg);
 	if (!line)
 		return -ENOMEM;
+	line->quota.limits = *limits;
 	err = -ENOMEM;
 	line->party.line = circuit_subject_get(ex, CIRCUIT_SUBJECT_LINE, name);
 	if (!line->party.line)
@@ -172,6 +172,7 @@ int circuit_line_set_groups(struct circuit_line *line, char (*names)[CIRCUIT_NAM
 	struct circuit_exchange *ex = line->ex;
 	unsigned int i;
 
+	lockdep_assert_held(&ex->lock);
 	for (i = 0; i < n; i++) {
 		group[i] = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, names[i]);
 		if (group[i])
@@ -180,10 +181,9 @@ int circuit_line_set_groups(struct circuit_line *line, char (*names)[CIRCUIT_NAM
 			circuit_subject_put(ex, group[i]);
 		return -ENOMEM;
 	}
-	for (i = 0; i < line->party.nr_groups; i++)
-		circuit_subject_put(ex, line->party.group[i]);
-	memcpy(line->party.group, group, n * sizeof(group[0]));
-	line->party.nr_groups = n;
+	circuit_group_leave(line);
+	for (i = 0; i < n; i++)
+		circuit_group_join(line, group[i]);
 	return 0;
 }
 
@@ -338,11 +338,13 @@ enum circuit_line_state circuit_line_state(const struct circuit_line *line)
 
 /**
  * circuit_line_stats - add a line's counters up
- * @line: the line
+ * @line: the line, its exchange locked
  * @sum: filled in; not a snapshot of one moment
  */
-void circuit_line_stats(const struct circuit_line *line, struct circuit_line_stats *sum)
+void circuit_line_stats(struct circuit_line *line, struct circuit_line_stats *sum)
 {
+	struct circuit_end *end;
+	unsigned long i;
 	int cpu;
 
 	memset(sum, 0, sizeof(*sum));
@@ -358,7 +360,29 @@ void circuit_line_stats(const struct circuit_line *line, struct circuit_line_sta
 		sum->doorbells += READ_ONCE(s->doorbells);
 		sum->interrupts += READ_ONCE(s->interrupts);
 		sum->messages += READ_ONCE(s->messages);
+		sum->cpu_ns += READ_ONCE(s->cpu_ns);
+		sum->bytes_out += READ_ONCE(s->bytes_out);
+		sum->bytes_in += READ_ONCE(s->bytes_in);
 	}
+	xa_for_each(&line->ends, i, end) {
+		sum->bytes_out += circuit_end_bytes(end);
+		sum->bytes_in += circuit_end_bytes(circuit_far_end(end));
+	}
+}
+
+/**
+ * circuit_line_setup - a call of a line's was connected
+ * @line: the line, its exchange locked
+ * @ns: how long that took
+ */
+void circuit_line_setup(struct circuit_line *line, u64 ns)
+{
+	u64 steps = max_t(u64, ns, 1 << CIRCUIT_SETUP_SHIFT) * CIRCUIT_SETUP_STEPS >>
+		    CIRCUIT_SETUP_SHIFT;
+	unsigned int order = ilog2(steps / CIRCUIT_SETUP_STEPS);
+
+	steps = (steps >> order) - CIRCUIT_SETUP_STEPS + order * CIRCUIT_SETUP_STEPS;
+	line->setups[min_t(u64, steps, CIRCUIT_SETUPS - 1)]++;
 }
 
 /**

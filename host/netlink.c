@@ -32,10 +32,15 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_NO_TRUNK] = { .type = NLA_FLAG },
 	[CIRCUIT_A_LINE_GROUP] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
 	[CIRCUIT_A_LINE_NO_GROUP] = { .type = NLA_FLAG },
+	[CIRCUIT_A_LINE_CALLS_MAX] = { .type = NLA_U32 },
 };
 
 static const struct nla_policy name_policy[CIRCUIT_A_LINE_NAME + 1] = {
 	[CIRCUIT_A_LINE_NAME] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
+};
+
+static const struct nla_policy circuit_id_policy[CIRCUIT_A_CIRCUIT_ID + 1] = {
+	[CIRCUIT_A_CIRCUIT_ID] = { .type = NLA_U64 },
 };
 
 static const struct nla_policy circuit_policy[CIRCUIT_A_CIRCUIT_LINE + 1] = {
@@ -95,6 +100,26 @@ static int ring_ok(struct nlattr *attr, u32 size, struct netlink_ext_ack *extack
 	return -EINVAL;
 }
 
+/* Read what a request says about a line's limits. */
+static void parse_limits(struct genl_info *info, struct circuit_limits *limits)
+{
+	static const u8 attr[CIRCUIT_RESOURCES] = {
+		[CIRCUIT_CIRCUITS] = CIRCUIT_A_LINE_CIRCUITS_MAX,
+		[CIRCUIT_PENDING] = CIRCUIT_A_LINE_PENDING_MAX,
+		[CIRCUIT_LISTENERS] = CIRCUIT_A_LINE_LISTENERS_MAX,
+	};
+	struct nlattr **attrs = info->attrs;
+	unsigned int i;
+
+	if (attrs[CIRCUIT_A_LINE_MEMORY_MAX])
+		limits->max[CIRCUIT_MEMORY] = nla_get_u64(attrs[CIRCUIT_A_LINE_MEMORY_MAX]);
+	for (i = CIRCUIT_CIRCUITS; i < CIRCUIT_RESOURCES; i++)
+		if (attrs[attr[i]])
+			limits->max[i] = nla_get_u32(attrs[attr[i]]);
+	if (attrs[CIRCUIT_A_LINE_CALLS_MAX])
+		limits->calls = nla_get_u32(attrs[CIRCUIT_A_LINE_CALLS_MAX]);
+}
+
 /* Read what a request says about a line's configuration into @cfg. */
 static int parse_config(struct genl_info *info, struct circuit_line_config *cfg)
 {
@@ -111,14 +136,6 @@ static int parse_config(struct genl_info *info, struct circuit_line_config *cfg)
 			return -EINVAL;
 		}
 	}
-	if (attrs[CIRCUIT_A_LINE_MEMORY_MAX])
-		cfg->memory_max = nla_get_u64(attrs[CIRCUIT_A_LINE_MEMORY_MAX]);
-	if (attrs[CIRCUIT_A_LINE_CIRCUITS_MAX])
-		cfg->circuits_max = nla_get_u32(attrs[CIRCUIT_A_LINE_CIRCUITS_MAX]);
-	if (attrs[CIRCUIT_A_LINE_PENDING_MAX])
-		cfg->pending_max = nla_get_u32(attrs[CIRCUIT_A_LINE_PENDING_MAX]);
-	if (attrs[CIRCUIT_A_LINE_LISTENERS_MAX])
-		cfg->listeners_max = nla_get_u32(attrs[CIRCUIT_A_LINE_LISTENERS_MAX]);
 	attr = attrs[CIRCUIT_A_LINE_RING_MAX];
 	if (attr) {
 		cfg->ring_max = nla_get_u32(attr);
@@ -282,12 +299,16 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
 	struct circuit_line_config cfg = {
 		.window = CIRCUIT_WINDOW_DEFAULT,
-		.memory_max = CIRCUIT_MEMORY_DEFAULT,
-		.circuits_max = CIRCUIT_CIRCUITS_DEFAULT,
-		.pending_max = CIRCUIT_PENDING_DEFAULT,
-		.listeners_max = CIRCUIT_LISTENERS_DEFAULT,
 		.ring_max = CIRCUIT_RING_MAX,
 		.ring_default = CIRCUIT_RING_DEFAULT,
+	};
+	struct circuit_limits limits = {
+		.max = {
+			[CIRCUIT_MEMORY] = CIRCUIT_MEMORY_DEFAULT,
+			[CIRCUIT_CIRCUITS] = CIRCUIT_CIRCUITS_DEFAULT,
+			[CIRCUIT_PENDING] = CIRCUIT_PENDING_DEFAULT,
+			[CIRCUIT_LISTENERS] = CIRCUIT_LISTENERS_DEFAULT,
+		},
 	};
 	struct circuit_nl_trunks trunks;
 	char name[CIRCUIT_NAME_SIZE];
@@ -311,8 +332,9 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 	addrs = parse_addrs(info);
 	if (IS_ERR(addrs))
 		return PTR_ERR(addrs);
+	parse_limits(info, &limits);
 	mutex_lock(&ex->lock);
-	err = circuit_line_create(ex, name, &cfg);
+	err = circuit_line_create(ex, name, &cfg, &limits);
 	if (err == -EEXIST)
 		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[CIRCUIT_A_LINE_NAME],
 				    "a line of that name exists");
@@ -369,6 +391,7 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 	if (!err) {
 		circuit_nl_set_trunks(line, &trunks);
 		line->cfg = cfg;
+		parse_limits(info, &line->quota.limits);
 		circuit_event_line(line, CIRCUIT_EVENT_LINE_SET, CIRCUIT_REASON_NONE);
 	}
 	mutex_unlock(&line->ex->lock);
@@ -466,6 +489,8 @@ int circuit_nl_put_prefix(struct sk_buff *skb, int attr, const struct circuit_pr
 static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 {
 	const struct circuit_line_config *cfg = &line->cfg;
+	const struct circuit_quota *quota = &line->quota;
+	const u64 *max = quota->limits.max;
 	struct circuit_line_stats sum;
 	struct circuit_addr *addr;
 	unsigned int i;
@@ -475,31 +500,32 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    nla_put_u32(skb, CIRCUIT_A_LINE_ID, line->id) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_STATE, circuit_line_state(line)) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_EPOCH, line->epoch) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_WINDOW, cfg->window, CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_MEMORY_MAX, cfg->memory_max,
-			      CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_MEMORY, line->memory, CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u32(skb, CIRCUIT_A_LINE_CIRCUITS_MAX, cfg->circuits_max) ||
-	    nla_put_u32(skb, CIRCUIT_A_LINE_CIRCUITS, line->circuits) ||
-	    nla_put_u32(skb, CIRCUIT_A_LINE_PENDING_MAX, cfg->pending_max) ||
-	    nla_put_u32(skb, CIRCUIT_A_LINE_PENDING, line->pending) ||
-	    nla_put_u32(skb, CIRCUIT_A_LINE_LISTENERS_MAX, cfg->listeners_max) ||
-	    nla_put_u32(skb, CIRCUIT_A_LINE_LISTENERS, line->nr_listeners) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_WINDOW, cfg->window) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_MEMORY_MAX, max[CIRCUIT_MEMORY]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_MEMORY, quota->used[CIRCUIT_MEMORY]) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_CIRCUITS_MAX, max[CIRCUIT_CIRCUITS]) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_CIRCUITS, quota->used[CIRCUIT_CIRCUITS]) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_PENDING_MAX, max[CIRCUIT_PENDING]) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_PENDING, quota->used[CIRCUIT_PENDING]) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_LISTENERS_MAX, max[CIRCUIT_LISTENERS]) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_LISTENERS, quota->used[CIRCUIT_LISTENERS]) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_RING_MAX, cfg->ring_max) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_RING_DEFAULT, cfg->ring_default) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_OUT, sum.calls_out, CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_IN, sum.calls_in, CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_REFUSED, sum.calls_refused,
-			      CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_CALLS_NATIVE, sum.calls_native,
-			      CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_RESETS, sum.resets, CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_VIOLATIONS, sum.violations,
-			      CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_DOORBELLS, sum.doorbells, CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_INTERRUPTS, sum.interrupts,
-			      CIRCUIT_A_LINE_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_LINE_MESSAGES, sum.messages, CIRCUIT_A_LINE_PAD))
+	    nla_put_u32(skb, CIRCUIT_A_LINE_CALLS_MAX, quota->limits.calls) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_LIMITED, quota->limited) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_OUT, sum.calls_out) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_IN, sum.calls_in) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_REFUSED, sum.calls_refused) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_NATIVE, sum.calls_native) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RESETS, sum.resets) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_VIOLATIONS, sum.violations) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_DOORBELLS, sum.doorbells) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_INTERRUPTS, sum.interrupts) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_MESSAGES, sum.messages) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_OUT, sum.bytes_out) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_IN, sum.bytes_in) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CPU_TIME, sum.cpu_ns) ||
+	    nla_put(skb, CIRCUIT_A_LINE_SETUPS, sizeof(line->setups), line->setups))
 		return -EMSGSIZE;
 	list_for_each_entry(addr, &line->addrs, list)
 		if (circuit_nl_put_addr(skb, CIRCUIT_A_LINE_ADDR, &addr->addr))
@@ -537,10 +563,54 @@ unlock:
 	return genlmsg_reply(reply, info);
 }
 
+/**
+ * circuit_nl_dump - dump a list, as far as there is room, from where the last part has ended
+ * @skb: where to
+ * @cb: the dump; @args[0] says how much was dumped
+ * @ex: the exchange, not locked
+ * @list: what to dump
+ * @cmd: of the messages
+ * @fill: puts one of the list in a message; 0 or -EMSGSIZE
+ *
+ * Return: bytes in @skb, or a negative errno.
+ */
+int circuit_nl_dump(struct sk_buff *skb, struct netlink_callback *cb, struct circuit_exchange *ex,
+		    const struct list_head *list, u8 cmd,
+		    int (*fill)(struct sk_buff *skb, struct list_head *node))
+{
+	struct list_head *node;
+	int err = 0;
+	long n = 0;
+	void *hdr;
+
+	mutex_lock(&ex->lock);
+	cb->seq = ex->seq;
+	list_for_each(node, list) {
+		if (n++ < cb->args[0])
+			continue;
+		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  &circuit_family, NLM_F_MULTI, cmd);
+		err = -EMSGSIZE;
+		if (!hdr)
+			break;
+		genl_dump_check_consistent(cb, hdr);
+		err = fill(skb, node);
+		if (err) {
+			genlmsg_cancel(skb, hdr);
+			break;
+		}
+		genlmsg_end(skb, hdr);
+		cb->args[0] = n;
+	}
+	mutex_unlock(&ex->lock);
+	return skb->len ?: err;
+}
+
 static int line_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct circuit_exchange *ex = circuit_exchange(sock_net(skb->sk));
 	struct circuit_line *line;
+	int err = -EMSGSIZE;
 	unsigned long id;
 
 	mutex_lock(&ex->lock);
@@ -560,9 +630,10 @@ static int line_dump(struct sk_buff *skb, struct netlink_callback *cb)
 		genlmsg_end(skb, hdr);
 	}
 	cb->args[0] = ULONG_MAX;
+	err = 0;
 full:
 	mutex_unlock(&ex->lock);
-	return skb->len;
+	return skb->len ?: err;
 }
 
 /* What an end says of its own ring; read once, believed for what it is worth. */
@@ -587,7 +658,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	    (c->ip && circuit_nl_put_addr(skb, CIRCUIT_A_END_ADDR, &end->addr)) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_INDEX, end->index) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_RING, c->ctrl ? c->size[nr] : 0) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_END_BYTES, bytes, CIRCUIT_A_END_PAD) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_END_BYTES, bytes) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_QUEUED, queued) ||
 	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP)) ||
 	    (c->leg && circuit_leg_nr(c->leg) == nr && circuit_nl_put_socket(skb, c->leg))) {
@@ -614,10 +685,9 @@ static int fill_circuit(struct sk_buff *skb, const struct circuit *c)
 	if (c->ctrl)
 		state = c->end[0].hungup || c->end[1].hungup ? CIRCUIT_CIRCUIT_STATE_CLOSING :
 			CIRCUIT_CIRCUIT_STATE_CONNECTED;
-	if (nla_put_u64_64bit(skb, CIRCUIT_A_CIRCUIT_ID, c->id, CIRCUIT_A_CIRCUIT_PAD) ||
+	if (circuit_nl_put_u64(skb, CIRCUIT_A_CIRCUIT_ID, c->id) ||
 	    nla_put_u32(skb, CIRCUIT_A_CIRCUIT_STATE, state) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_CIRCUIT_AGE, ktime_ms_delta(ktime_get(), c->start),
-			      CIRCUIT_A_CIRCUIT_PAD) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_CIRCUIT_AGE, ktime_ms_delta(ktime_get(), c->start)) ||
 	    fill_end(skb, CIRCUIT_A_CIRCUIT_CALLER, c, 0, c->end[0].line->name) ||
 	    fill_end(skb, CIRCUIT_A_CIRCUIT_CALLED, c, 1, called_name(c)))
 		return -EMSGSIZE;
@@ -629,6 +699,7 @@ static int circuit_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	struct circuit_exchange *ex = circuit_exchange(sock_net(skb->sk));
 	struct nlattr *attr = compat_dump_attrs(cb)[CIRCUIT_A_CIRCUIT_LINE];
 	struct circuit *c;
+	int err = -EMSGSIZE;
 	unsigned long id;
 
 	mutex_lock(&ex->lock);
@@ -651,9 +722,28 @@ static int circuit_dump(struct sk_buff *skb, struct netlink_callback *cb)
 		genlmsg_end(skb, hdr);
 	}
 	cb->args[0] = ULONG_MAX;
+	err = 0;
 full:
 	mutex_unlock(&ex->lock);
-	return skb->len;
+	return skb->len ?: err;
+}
+
+static int nl_circuit_reset(struct sk_buff *skb, struct genl_info *info)
+{
+	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
+	struct nlattr *attr = info->attrs[CIRCUIT_A_CIRCUIT_ID];
+	int err;
+
+	if (!attr) {
+		NL_SET_ERR_MSG(info->extack, "the circuit's number is missing");
+		return -EINVAL;
+	}
+	mutex_lock(&ex->lock);
+	err = circuit_reset(ex, nla_get_u64(attr));
+	mutex_unlock(&ex->lock);
+	if (err)
+		NL_SET_ERR_MSG_ATTR(info->extack, attr, "no such circuit, or it has ended");
+	return err;
 }
 
 static const struct genl_ops circuit_ops[] = {
@@ -770,10 +860,44 @@ static const struct genl_ops circuit_ops[] = {
 		.maxattr = CIRCUIT_A_QUERY_CGROUP,
 		.flags = GENL_UNS_ADMIN_PERM,
 	},
+	{
+		.cmd = CIRCUIT_CMD_CIRCUIT_RESET,
+		.doit = nl_circuit_reset,
+		.policy = circuit_id_policy,
+		.maxattr = CIRCUIT_A_CIRCUIT_ID,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_GROUP_GET,
+		.doit = circuit_nl_group_get,
+		.dumpit = circuit_nl_group_dump,
+		.policy = circuit_group_policy,
+		.maxattr = CIRCUIT_A_GROUP_NAME,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_GROUP_SET,
+		.doit = circuit_nl_group_set,
+		.policy = circuit_group_policy,
+		.maxattr = CIRCUIT_A_GROUP_MAX,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = CIRCUIT_CMD_GROUP_DEL,
+		.doit = circuit_nl_group_del,
+		.policy = circuit_group_policy,
+		.maxattr = CIRCUIT_A_GROUP_NAME,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
 };
 
+enum { GROUP_LINE, GROUP_CALL, GROUP_POLICY, GROUP_VIOLATION };
+
 static const struct genl_multicast_group circuit_groups[] = {
-	{ .name = CIRCUIT_MCGRP_EVENTS },
+	[GROUP_LINE] = { .name = CIRCUIT_MCGRP_LINE, .flags = GENL_MCAST_CAP_NET_ADMIN },
+	[GROUP_CALL] = { .name = CIRCUIT_MCGRP_CALL, .flags = GENL_MCAST_CAP_NET_ADMIN },
+	[GROUP_POLICY] = { .name = CIRCUIT_MCGRP_POLICY, .flags = GENL_MCAST_CAP_NET_ADMIN },
+	[GROUP_VIOLATION] = { .name = CIRCUIT_MCGRP_VIOLATION, .flags = GENL_MCAST_CAP_NET_ADMIN },
 };
 
 struct genl_family circuit_family __ro_after_init = {
@@ -788,15 +912,26 @@ struct genl_family circuit_family __ro_after_init = {
 	.n_mcgrps = ARRAY_SIZE(circuit_groups),
 };
 
+/* Each event is told to one group. */
+static unsigned int event_group(enum circuit_event type, enum circuit_reason reason)
+{
+	if (reason == CIRCUIT_REASON_VIOLATION)
+		return GROUP_VIOLATION;
+	if (type == CIRCUIT_EVENT_POLICY)
+		return GROUP_POLICY;
+	return type < CIRCUIT_EVENT_CONNECTED ? GROUP_LINE : GROUP_CALL;
+}
+
 static void event_send(struct circuit_exchange *ex, enum circuit_event type, const char *line,
 		       const struct circuit *c, enum circuit_reason reason)
 {
+	unsigned int group = event_group(type, reason);
 	const char *peer = c ? called_name(c) : NULL;
 	u32 port = c ? c->end[1].port : 0;
 	struct sk_buff *skb;
 	void *hdr;
 
-	if (!ex->net || !genl_has_listeners(&circuit_family, ex->net, 0))
+	if (!ex->net || !genl_has_listeners(&circuit_family, ex->net, group))
 		return;
 	skb = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
 	if (!skb)
@@ -804,12 +939,11 @@ static void event_send(struct circuit_exchange *ex, enum circuit_event type, con
 	hdr = genlmsg_put(skb, 0, 0, &circuit_family, 0, CIRCUIT_CMD_EVENT_NTF);
 	if (!hdr ||
 	    nla_put_u32(skb, CIRCUIT_A_EVENT_TYPE, type) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_EVENT_TIME, ktime_get_real_ns(),
-			      CIRCUIT_A_EVENT_PAD) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_EVENT_TIME, ktime_get_real_ns()) ||
 	    (line && nla_put_string(skb, CIRCUIT_A_EVENT_LINE, line)) ||
 	    (peer && nla_put_string(skb, CIRCUIT_A_EVENT_PEER, peer)) ||
 	    (port && nla_put_u32(skb, CIRCUIT_A_EVENT_PORT, port)) ||
-	    (c && nla_put_u64_64bit(skb, CIRCUIT_A_EVENT_CIRCUIT, c->id, CIRCUIT_A_EVENT_PAD)) ||
+	    (c && circuit_nl_put_u64(skb, CIRCUIT_A_EVENT_CIRCUIT, c->id)) ||
 	    (c && c->ip && circuit_nl_put_addr(skb, CIRCUIT_A_EVENT_ADDR, &c->end[1].addr)) ||
 	    (c && c->rule && nla_put_u32(skb, CIRCUIT_A_EVENT_RULE, c->rule)) ||
 	    (type == CIRCUIT_EVENT_POLICY &&
@@ -819,7 +953,7 @@ static void event_send(struct circuit_exchange *ex, enum circuit_event type, con
 		return;
 	}
 	genlmsg_end(skb, hdr);
-	genlmsg_multicast_netns(&circuit_family, ex->net, skb, 0, 0, GFP_KERNEL);
+	genlmsg_multicast_netns(&circuit_family, ex->net, skb, 0, group, GFP_KERNEL);
 }
 
 /**

@@ -18,6 +18,23 @@ int circuit_nl_prefix(const struct nlattr *attr, struct circuit_prefix *prefix,
 		      struct netlink_ext_ack *extack);
 int circuit_nl_put_prefix(struct sk_buff *skb, int attr, const struct circuit_prefix *prefix);
 
+int circuit_nl_dump(struct sk_buff *skb, struct netlink_callback *cb, struct circuit_exchange *ex,
+		    const struct list_head *list, u8 cmd,
+		    int (*fill)(struct sk_buff *skb, struct list_head *node));
+
+/* The first attribute of every set is for padding. */
+static inline int circuit_nl_put_u64(struct sk_buff *skb, int attr, u64 value)
+{
+	return nla_put_u64_64bit(skb, attr, value, CIRCUIT_A_LINE_PAD);
+}
+
+/* netlink_group.c */
+extern const struct nla_policy circuit_group_policy[CIRCUIT_A_GROUP_MAX + 1];
+int circuit_nl_group_get(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_group_dump(struct sk_buff *skb, struct netlink_callback *cb);
+int circuit_nl_group_set(struct sk_buff *skb, struct genl_info *info);
+int circuit_nl_group_del(struct sk_buff *skb, struct genl_info *info);
+
 /* netlink_trunk.c */
 extern const struct nla_policy circuit_trunk_policy[CIRCUIT_A_TRUNK_MAX + 1];
 extern const struct nla_policy circuit_expose_policy[CIRCUIT_A_EXPOSE_MAX + 1];

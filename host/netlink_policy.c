@@ -362,14 +362,13 @@ static int put_rule(struct sk_buff *skb, int attr, const struct circuit_rule *ru
 	    (cfg->hints & CIRCUIT_SIG_HINT_UID &&
 	     nla_put_u32(skb, CIRCUIT_A_RULE_UID, cfg->uid)) ||
 	    (cfg->hints & CIRCUIT_SIG_HINT_CGROUP &&
-	     nla_put_u64_64bit(skb, CIRCUIT_A_RULE_CGROUP, cfg->cgroup, CIRCUIT_A_RULE_PAD)) ||
+	     circuit_nl_put_u64(skb, CIRCUIT_A_RULE_CGROUP, cfg->cgroup)) ||
 	    (cfg->ring_max && nla_put_u32(skb, CIRCUIT_A_RULE_RING_MAX, cfg->ring_max)) ||
 	    (cfg->calls && nla_put_u32(skb, CIRCUIT_A_RULE_CALLS_MAX, cfg->calls)) ||
 	    (cfg->log && nla_put_flag(skb, CIRCUIT_A_RULE_LOG)) ||
 	    (cfg->comment && nla_put_string(skb, CIRCUIT_A_RULE_COMMENT, cfg->comment)) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_RULE_HITS, rule->hits, CIRCUIT_A_RULE_PAD) ||
-	    (cfg->calls && nla_put_u64_64bit(skb, CIRCUIT_A_RULE_LIMITED, rule->limited,
-					     CIRCUIT_A_RULE_PAD)))
+	    circuit_nl_put_u64(skb, CIRCUIT_A_RULE_HITS, rule->hits) ||
+	    (cfg->calls && circuit_nl_put_u64(skb, CIRCUIT_A_RULE_LIMITED, rule->limited)))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;

@@ -292,39 +292,6 @@ void circuit_nl_set_trunks(struct circuit_line *line, struct circuit_nl_trunks *
 		circuit_line_set_trunks(line, trunks->trunk, trunks->n);
 }
 
-/*
- * Dump what is in a list of the exchange's, which @fill knows by its node: as much as there
- * is room for, from where the last part has ended.
- */
-static int dump_list(struct sk_buff *skb, struct netlink_callback *cb, struct circuit_exchange *ex,
-		     const struct list_head *list, u8 cmd,
-		     int (*fill)(struct sk_buff *skb, struct list_head *node))
-{
-	struct list_head *node;
-	long n = 0;
-	void *hdr;
-
-	mutex_lock(&ex->lock);
-	cb->seq = ex->seq;
-	list_for_each(node, list) {
-		if (n++ < cb->args[0])
-			continue;
-		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
-				  &circuit_family, NLM_F_MULTI, cmd);
-		if (!hdr)
-			break;
-		genl_dump_check_consistent(cb, hdr);
-		if (fill(skb, node)) {
-			genlmsg_cancel(skb, hdr);
-			break;
-		}
-		genlmsg_end(skb, hdr);
-		cb->args[0] = n;
-	}
-	mutex_unlock(&ex->lock);
-	return skb->len;
-}
-
 static int fill_trunk(struct sk_buff *skb, struct list_head *node)
 {
 	struct circuit_trunk *trunk = list_entry(node, struct circuit_trunk, list);
@@ -340,15 +307,12 @@ static int fill_trunk(struct sk_buff *skb, struct list_head *node)
 	     nla_put_string(skb, CIRCUIT_A_TRUNK_CONGESTION, cfg->congestion)) ||
 	    (cfg->mark && nla_put_u32(skb, CIRCUIT_A_TRUNK_MARK, cfg->mark)) ||
 	    (cfg->tos && nla_put_u8(skb, CIRCUIT_A_TRUNK_TOS, cfg->tos)) ||
-	    (cfg->pacing && nla_put_u64_64bit(skb, CIRCUIT_A_TRUNK_PACING, cfg->pacing,
-					      CIRCUIT_A_TRUNK_PAD)) ||
+	    (cfg->pacing && circuit_nl_put_u64(skb, CIRCUIT_A_TRUNK_PACING, cfg->pacing)) ||
 	    (cfg->user_timeout &&
 	     nla_put_u32(skb, CIRCUIT_A_TRUNK_USER_TIMEOUT, cfg->user_timeout)) ||
 	    (cfg->mss && nla_put_u32(skb, CIRCUIT_A_TRUNK_MSS, cfg->mss)) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_TRUNK_CALLS, atomic64_read(&trunk->calls),
-			      CIRCUIT_A_TRUNK_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_TRUNK_CALLS_REFUSED, atomic64_read(&trunk->refused),
-			      CIRCUIT_A_TRUNK_PAD) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_TRUNK_CALLS, atomic64_read(&trunk->calls)) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_TRUNK_CALLS_REFUSED, atomic64_read(&trunk->refused)) ||
 	    nla_put_u32(skb, CIRCUIT_A_TRUNK_CIRCUITS, atomic_read(&trunk->circuits)) ||
 	    nla_put_u32(skb, CIRCUIT_A_TRUNK_LINES, trunk->users))
 		return -EMSGSIZE;
@@ -373,7 +337,7 @@ int circuit_nl_trunk_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct circuit_exchange *ex = circuit_exchange(sock_net(skb->sk));
 
-	return dump_list(skb, cb, ex, &ex->trunks, CIRCUIT_CMD_TRUNK_GET, fill_trunk);
+	return circuit_nl_dump(skb, cb, ex, &ex->trunks, CIRCUIT_CMD_TRUNK_GET, fill_trunk);
 }
 
 /* --- exposures ------------------------------------------------------------------------------- */
@@ -507,10 +471,8 @@ static int fill_exposure(struct sk_buff *skb, struct list_head *node)
 	       (exp->trunk && nla_put_string(skb, CIRCUIT_A_EXPOSE_TRUNK, exp->trunk->name)) ||
 	       circuit_nl_put_addr(skb, CIRCUIT_A_EXPOSE_HOST_ADDR, &exp->addr) ||
 	       nla_put_u32(skb, CIRCUIT_A_EXPOSE_HOST_PORT, exp->host_port) ||
-	       nla_put_u64_64bit(skb, CIRCUIT_A_EXPOSE_ACCEPTED, atomic64_read(&exp->accepted),
-				 CIRCUIT_A_EXPOSE_PAD) ||
-	       nla_put_u64_64bit(skb, CIRCUIT_A_EXPOSE_REFUSED, atomic64_read(&exp->refused),
-				 CIRCUIT_A_EXPOSE_PAD) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_EXPOSE_ACCEPTED, atomic64_read(&exp->accepted)) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_EXPOSE_REFUSED, atomic64_read(&exp->refused)) ||
 	       nla_put_u32(skb, CIRCUIT_A_EXPOSE_WAITING, atomic_read(&exp->waiting)) ?
 	       -EMSGSIZE : 0;
 }
@@ -526,7 +488,7 @@ int circuit_nl_expose_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct circuit_exchange *ex = circuit_exchange(sock_net(skb->sk));
 
-	return dump_list(skb, cb, ex, &ex->exposures, CIRCUIT_CMD_EXPOSE_GET, fill_exposure);
+	return circuit_nl_dump(skb, cb, ex, &ex->exposures, CIRCUIT_CMD_EXPOSE_GET, fill_exposure);
 }
 
 /**
@@ -558,9 +520,8 @@ int circuit_nl_put_socket(struct sk_buff *skb, struct circuit_leg *leg)
 	    nla_put_u32(skb, CIRCUIT_A_SOCKET_CWND, info.info.tcpi_snd_cwnd) ||
 	    nla_put_u32(skb, CIRCUIT_A_SOCKET_RETRANS, info.info.tcpi_total_retrans) ||
 	    nla_put_u32(skb, CIRCUIT_A_SOCKET_UNACKED, info.info.tcpi_unacked) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_SOCKET_DELIVERY_RATE, info.info.tcpi_delivery_rate,
-			      CIRCUIT_A_SOCKET_PAD) ||
-	    nla_put_u64_64bit(skb, CIRCUIT_A_SOCKET_ZEROCOPY, info.zerocopy, CIRCUIT_A_SOCKET_PAD))
+	    circuit_nl_put_u64(skb, CIRCUIT_A_SOCKET_DELIVERY_RATE, info.info.tcpi_delivery_rate) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_SOCKET_ZEROCOPY, info.zerocopy))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;

@@ -2,29 +2,10 @@
 /*
  * Policy: rules, and which of them decides. See policy.h.
  */
-#include <linux/jhash.h>
-#include <linux/math64.h>
+#include <linux/hash.h>
 #include <linux/slab.h>
 #include <net/ipv6.h>
 #include "host.h"
-
-/**
- * circuit_bucket_take - take one
- * @bucket: the bucket, all zero when it is new
- * @rate: how many per second; may change at any time
- * @now: ktime_get_ns()
- *
- * Return: false if that would be too many; nothing was taken then.
- */
-bool circuit_bucket_take(struct circuit_bucket *bucket, u32 rate, u64 now)
-{
-	u64 each = NSEC_PER_SEC / rate;
-
-	if (bucket->due + each > now + NSEC_PER_SEC)
-		return false;
-	bucket->due = max(bucket->due, now) + each;
-	return true;
-}
 
 /* --- subjects --- */
 
@@ -43,6 +24,7 @@ static const struct rhashtable_params subject_params = {
  */
 int circuit_subjects_init(struct circuit_exchange *ex)
 {
+	INIT_LIST_HEAD(&ex->groups);
 	return rhashtable_init(&ex->subjects, &subject_params);
 }
 
@@ -53,6 +35,24 @@ int circuit_subjects_init(struct circuit_exchange *ex)
 void circuit_subjects_destroy(struct circuit_exchange *ex)
 {
 	rhashtable_destroy(&ex->subjects);
+}
+
+/**
+ * circuit_subject_find - find a subject
+ * @ex: the exchange, locked
+ * @kind: line or group
+ * @name: its name, NUL-padded to CIRCUIT_NAME_SIZE
+ *
+ * Return: the subject, or NULL if nobody has it.
+ */
+struct circuit_subject *circuit_subject_find(struct circuit_exchange *ex,
+					     enum circuit_subject_kind kind, const char *name)
+{
+	struct circuit_subject key = { .key.kind = kind };
+
+	lockdep_assert_held(&ex->lock);
+	memcpy(key.key.name, name, CIRCUIT_NAME_SIZE);
+	return rhashtable_lookup_fast(&ex->subjects, &key.key, subject_params);
 }
 
 /**
@@ -77,6 +77,12 @@ struct circuit_subject *circuit_subject_get(struct circuit_exchange *ex,
 	old = rhashtable_lookup_get_insert_fast(&ex->subjects, &new->node, subject_params);
 	if (!old) {
 		new->users = 1;
+		INIT_LIST_HEAD(&new->list);
+		circuit_limits_none(&new->quota.limits);
+		if (kind == CIRCUIT_SUBJECT_GROUP) {
+			list_add_tail(&new->list, &ex->groups);
+			ex->seq++;
+		}
 		return new;
 	}
 	kfree(new);
@@ -97,10 +103,35 @@ void circuit_subject_put(struct circuit_exchange *ex, struct circuit_subject *su
 	if (!subject || --subject->users)
 		return;
 	rhashtable_remove_fast(&ex->subjects, &subject->node, subject_params);
+	if (!list_empty(&subject->list)) {
+		list_del(&subject->list);
+		ex->seq++;
+	}
 	kfree(subject);
 }
 
 /* --- shapes and slots --- */
+
+/*
+ * What a rule is about, as far as its shape says that it matters; zero otherwise. Or, in the
+ * first two words, ports and the slot that says which other things the rule is about.
+ *
+ * In words, since a lookup masks and hashes one for each shape.
+ */
+enum {
+	KEY_SHAPE,	/* its number; or a port in the upper half, and how many bits of it */
+	KEY_SRC,
+	KEY_DST,
+	KEY_FROM,
+	KEY_DEST = KEY_FROM + 2,
+	KEY_WORDS = KEY_DEST + 2
+};
+
+struct policy_key {
+	u64	word[KEY_WORDS];
+};
+
+#define KEY_IS_PORT	BIT(31)		/* of KEY_SHAPE's lower half */
 
 /**
  * struct policy_shape - what rules of one kind are about
@@ -111,7 +142,7 @@ void circuit_subject_put(struct circuit_exchange *ex, struct circuit_subject *su
  * @dst: enum circuit_subject_kind of who is called
  * @from: bits of the caller's address that matter
  * @dest: bits of the address called that matter
- * @port: upper bits of the port that matter
+ * @mask: the last two, of a key
  */
 struct policy_shape {
 	struct list_head	list;
@@ -121,28 +152,23 @@ struct policy_shape {
 	u8			dst;
 	u8			from;
 	u8			dest;
-	u8			port;
-};
-
-/* What a rule is about, as far as its shape says that it matters; zero otherwise. */
-struct policy_key {
-	const struct circuit_subject	*src;
-	const struct circuit_subject	*dst;
-	struct in6_addr			from;
-	struct in6_addr			dest;
-	u32				port;
-	u32				shape;
+	struct policy_key	mask;
 };
 
 /**
  * struct policy_slot - rules that are about the same
  * @node: in policy->slots
  * @key: about what
- * @rules: struct policy_entry, in the order of the rules
+ * @first: number of the first of them
+ * @ports: how many upper bits of a port matter to those that are about ports as well, as a set:
+ *	each has a slot for these
+ * @rules: struct policy_entry: the others, in the order of the rules
  */
 struct policy_slot {
 	struct rhash_head	node;
 	struct policy_key	key;
+	u32			first;
+	u64			ports;
 	struct list_head	rules;
 };
 
@@ -151,11 +177,42 @@ struct policy_entry {
 	struct circuit_rule	*rule;
 };
 
+/* Rules are the administrator's, who gains nothing by having them collide. */
+static u32 key_hash(const void *data, u32 len, u32 seed)
+{
+	const struct policy_key *key = data;
+	u64 hash = seed;
+	unsigned int i;
+
+	/* A product has in its upper bits what is anywhere; addresses differ in upper bits only. */
+	for (i = 0; i < KEY_WORDS; i++)
+		hash = ror64((hash ^ key->word[i]) * GOLDEN_RATIO_64, 32);
+	return hash_64(hash, 32);
+}
+
 static const struct rhashtable_params slot_params = {
 	.head_offset = offsetof(struct policy_slot, node),
 	.key_offset = offsetof(struct policy_slot, key),
 	.key_len = sizeof(struct policy_key),
+	.hashfn = key_hash,
 };
+
+static void key_addrs(struct policy_key *key, const struct in6_addr *from,
+		      const struct in6_addr *dest)
+{
+	memcpy(&key->word[KEY_FROM], from, sizeof(*from));
+	memcpy(&key->word[KEY_DEST], dest, sizeof(*dest));
+}
+
+static void shape_masks(struct policy_shape *shape)
+{
+	static const struct in6_addr ones = { .s6_addr32 = { ~0u, ~0u, ~0u, ~0u } };
+	struct in6_addr from, dest;
+
+	ipv6_addr_prefix(&from, &ones, shape->from);
+	ipv6_addr_prefix(&dest, &ones, shape->dest);
+	key_addrs(&shape->mask, &from, &dest);
+}
 
 static u32 port_mask(unsigned int bits)
 {
@@ -167,16 +224,14 @@ static u8 kind_of(const struct circuit_subject *subject)
 	return subject ? subject->key.kind : CIRCUIT_SUBJECT_NONE;
 }
 
-static struct policy_shape *shape_get(struct circuit_policy *policy, const struct circuit_rule *rule,
-				      u8 port)
+static struct policy_shape *shape_get(struct circuit_policy *policy, const struct circuit_rule *rule)
 {
 	const struct circuit_rule_config *cfg = &rule->cfg;
 	struct policy_shape *shape;
 
 	list_for_each_entry(shape, &policy->shapes, list)
 		if (shape->src == kind_of(cfg->src) && shape->dst == kind_of(cfg->dst) &&
-		    shape->from == cfg->from_prefix.len && shape->dest == cfg->to_prefix.len &&
-		    shape->port == port)
+		    shape->from == cfg->from_prefix.len && shape->dest == cfg->to_prefix.len)
 			return shape;
 	if (policy->nr_shapes == CIRCUIT_SHAPES_MAX)
 		return ERR_PTR(-E2BIG);
@@ -189,47 +244,66 @@ static struct policy_shape *shape_get(struct circuit_policy *policy, const struc
 	shape->dst = kind_of(cfg->dst);
 	shape->from = cfg->from_prefix.len;
 	shape->dest = cfg->to_prefix.len;
-	shape->port = port;
+	shape_masks(shape);
 	/* Rules come in their order, and so do their shapes. */
 	list_add_tail(&shape->list, &policy->shapes);
 	return shape;
 }
 
+/* The slot of a key, of which @rule will be one. */
+static struct policy_slot *slot_get(struct circuit_policy *policy, const struct policy_key *key,
+				    const struct circuit_rule *rule)
+{
+	struct policy_slot *slot, *old;
+
+	slot = kzalloc(sizeof(*slot), GFP_KERNEL_ACCOUNT);
+	if (!slot)
+		return NULL;
+	slot->key = *key;
+	slot->first = rule->nr;
+	INIT_LIST_HEAD(&slot->rules);
+	old = rhashtable_lookup_get_insert_fast(&policy->slots, &slot->node, slot_params);
+	if (!old)
+		return slot;
+	kfree(slot);
+	return IS_ERR(old) ? NULL : old;
+}
+
+static void port_key(struct policy_key *key, const struct policy_slot *slot, u32 port, u8 bits)
+{
+	memset(key, 0, sizeof(*key));
+	key->word[KEY_SHAPE] = (u64)(port & port_mask(bits)) << 32 | KEY_IS_PORT | bits;
+	key->word[KEY_SRC] = (uintptr_t)slot;
+}
+
 /* Enter a rule for the ports that have the upper @bits of @port. */
 static int policy_enter(struct circuit_policy *policy, struct circuit_rule *rule, u32 port, u8 bits)
 {
-	struct policy_shape *shape = shape_get(policy, rule, bits);
-	struct policy_slot *slot, *old;
+	struct policy_shape *shape = shape_get(policy, rule);
 	struct policy_entry *entry;
+	struct policy_slot *slot;
+	struct policy_key key;
 
 	if (IS_ERR(shape))
 		return PTR_ERR(shape);
+	key.word[KEY_SHAPE] = shape->nr;
+	key.word[KEY_SRC] = (uintptr_t)rule->cfg.src;
+	key.word[KEY_DST] = (uintptr_t)rule->cfg.dst;
+	key_addrs(&key, &rule->cfg.from_prefix.addr, &rule->cfg.to_prefix.addr);
+	slot = slot_get(policy, &key, rule);
+	if (slot && bits) {
+		slot->ports |= BIT_ULL(bits);
+		port_key(&key, slot, port, bits);
+		slot = slot_get(policy, &key, rule);
+	}
 	entry = kzalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT);
-	slot = kzalloc(sizeof(*slot), GFP_KERNEL_ACCOUNT);
-	if (!entry || !slot)
-		goto nomem;
-	slot->key.src = rule->cfg.src;
-	slot->key.dst = rule->cfg.dst;
-	slot->key.from = rule->cfg.from_prefix.addr;
-	slot->key.dest = rule->cfg.to_prefix.addr;
-	slot->key.port = port;
-	slot->key.shape = shape->nr;
-	INIT_LIST_HEAD(&slot->rules);
-	old = rhashtable_lookup_get_insert_fast(&policy->slots, &slot->node, slot_params);
-	if (IS_ERR(old))
-		goto nomem;
-	if (old) {
-		kfree(slot);
-		slot = old;
+	if (!slot || !entry) {
+		kfree(entry);
+		return -ENOMEM;
 	}
 	entry->rule = rule;
 	list_add_tail(&entry->list, &slot->rules);
 	return 0;
-
-nomem:
-	kfree(entry);
-	kfree(slot);
-	return -ENOMEM;
 }
 
 /* Enter a rule for each of the prefixes that make up its range of ports. */
@@ -389,39 +463,69 @@ static unsigned int party_subjects(const struct circuit_party *party, u8 kind,
 	return party->nr_groups;
 }
 
-/* The best of the rules of one shape, if it is better than @best. */
+static const struct policy_slot *slot_find(const struct circuit_policy *policy,
+					   const struct policy_key *key)
+{
+	return rhashtable_lookup_fast((struct rhashtable *)&policy->slots, key, slot_params);
+}
+
+/* The best of a slot's own rules, if it is better than @best. */
+static struct circuit_rule *slot_match(const struct policy_slot *slot,
+				       const struct circuit_query *query,
+				       struct circuit_rule *best)
+{
+	const struct policy_entry *entry;
+
+	list_for_each_entry(entry, &slot->rules, list) {
+		if (best && entry->rule->nr >= best->nr)
+			break;
+		if (rule_is_about(&entry->rule->cfg, query))
+			return entry->rule;
+	}
+	return best;
+}
+
+/* The best of those that are about its key, and about ports or not. */
+static struct circuit_rule *key_match(const struct circuit_policy *policy,
+				      const struct policy_key *key,
+				      const struct circuit_query *query, struct circuit_rule *best)
+{
+	const struct policy_slot *slot = slot_find(policy, key), *of_port;
+	struct policy_key ports;
+	u64 left;
+
+	if (!slot || (best && slot->first > best->nr))
+		return best;
+	best = slot_match(slot, query, best);
+	for (left = slot->ports; left; left &= left - 1) {
+		port_key(&ports, slot, query->port, __ffs64(left));
+		of_port = slot_find(policy, &ports);
+		if (of_port)
+			best = slot_match(of_port, query, best);
+	}
+	return best;
+}
+
+/* The best of the rules of one shape, if it is better than @best; @asked is of the query. */
 static struct circuit_rule *shape_match(const struct circuit_policy *policy,
 					const struct policy_shape *shape,
 					const struct circuit_query *query,
-					struct circuit_rule *best)
+					const struct policy_key *asked, struct circuit_rule *best)
 {
-	struct policy_key key = { .shape = shape->nr };
 	struct circuit_subject *const *src, *const *dst;
 	unsigned int nr_src, nr_dst, i, j;
-	const struct policy_entry *entry;
-	const struct policy_slot *slot;
+	struct policy_key key;
 
-	ipv6_addr_prefix(&key.from, &query->saddr, shape->from);
-	ipv6_addr_prefix(&key.dest, &query->daddr, shape->dest);
-	key.port = query->port & port_mask(shape->port);
+	key.word[KEY_SHAPE] = shape->nr;
+	for (i = KEY_FROM; i < KEY_WORDS; i++)
+		key.word[i] = asked->word[i] & shape->mask.word[i];
 	nr_src = party_subjects(query->src, shape->src, &src);
 	nr_dst = party_subjects(query->dst, shape->dst, &dst);
 	for (i = 0; i < nr_src; i++) {
 		for (j = 0; j < nr_dst; j++) {
-			key.src = src[i];
-			key.dst = dst[j];
-			slot = rhashtable_lookup_fast((struct rhashtable *)&policy->slots, &key,
-						      slot_params);
-			if (!slot)
-				continue;
-			list_for_each_entry(entry, &slot->rules, list) {
-				if (best && entry->rule->nr >= best->nr)
-					break;
-				if (rule_is_about(&entry->rule->cfg, query)) {
-					best = entry->rule;
-					break;
-				}
-			}
+			key.word[KEY_SRC] = (uintptr_t)src[i];
+			key.word[KEY_DST] = (uintptr_t)dst[j];
+			best = key_match(policy, &key, query, best);
 		}
 	}
 	return best;
@@ -441,11 +545,13 @@ struct circuit_rule *circuit_policy_match(const struct circuit_policy *policy,
 {
 	const struct policy_shape *shape;
 	struct circuit_rule *best = NULL;
+	struct policy_key asked;
 
+	key_addrs(&asked, &query->saddr, &query->daddr);
 	list_for_each_entry(shape, &policy->shapes, list) {
 		if (best && shape->first > best->nr)
 			break;
-		best = shape_match(policy, shape, query, best);
+		best = shape_match(policy, shape, query, &asked, best);
 	}
 	return best;
 }

@@ -15,11 +15,12 @@
  * All of it belongs to exchange->lock, a policy that is not in force to whoever makes it.
  *
  * A policy finds the first rule that matches without looking at them all. A rule is about
- * subjects, prefixes and ports; which of these, and how long its prefixes are, is its
- * *shape*. Rules of one shape are in a hash table by what they are about, so that a
- * lookup costs one probe per shape (one per group, where the shape has groups), however many
- * rules have it. Shapes are tried in the order of their first rules, until the next one
- * has none before the best rule found. Ranges of ports are cut into prefixes.
+ * subjects, prefixes and ports; which subjects, and how long its prefixes are, is its *shape*.
+ * Rules of one shape are in a hash table by what they are about, in *slots*, so that a lookup
+ * costs one probe per shape (one per group, where the shape has groups), however many rules have
+ * it. Ranges of ports are cut into prefixes; a slot that is found says how long those of its rules
+ * are, and costs one more probe for each length. Shapes are tried in the order of their first
+ * rules, until the next one has none before the best rule found.
  */
 #ifndef _CIRCUIT_POLICY_H
 #define _CIRCUIT_POLICY_H
@@ -31,6 +32,7 @@
 #include <linux/circuit.h>
 #include <linux/circuit_netlink.h>
 #include <linux/circuit_sig.h>
+#include "quota.h"
 
 struct circuit;
 struct circuit_exchange;
@@ -39,16 +41,6 @@ struct circuit_trunk;
 #define CIRCUIT_GROUPS_MAX	8	/* of one line */
 #define CIRCUIT_RULES_MAX	65536
 #define CIRCUIT_SHAPES_MAX	4096
-
-/**
- * struct circuit_bucket - so much per second, and a second's worth at once
- * @due: when, in nanoseconds of ktime_get(), all that was taken would have come at that rate
- */
-struct circuit_bucket {
-	u64	due;
-};
-
-bool circuit_bucket_take(struct circuit_bucket *bucket, u32 rate, u64 now);
 
 enum circuit_subject_kind {
 	CIRCUIT_SUBJECT_NONE,		/* anybody */
@@ -60,7 +52,11 @@ enum circuit_subject_kind {
  * struct circuit_subject - a name that rules may speak of
  * @node: in exchange->subjects
  * @key: its key there; @key.name is NUL-padded
- * @users: lines, groups and rules that have it
+ * @list: of a group: in exchange->groups
+ * @users: lines and rules that have it, and the administrator who has given it limits
+ * @configured: by whom it has
+ * @lines: of a group: how many there are in it
+ * @quota: of a group: what they may have together
  */
 struct circuit_subject {
 	struct rhash_head	node;
@@ -68,7 +64,11 @@ struct circuit_subject {
 		char		name[CIRCUIT_NAME_SIZE];
 		u32		kind;
 	} key;
+	struct list_head	list;
 	u32			users;
+	bool			configured;
+	u32			lines;
+	struct circuit_quota	quota;
 };
 
 /**
@@ -216,6 +216,8 @@ struct circuit_decision {
 /* policy.c */
 int circuit_subjects_init(struct circuit_exchange *ex);
 void circuit_subjects_destroy(struct circuit_exchange *ex);
+struct circuit_subject *circuit_subject_find(struct circuit_exchange *ex,
+					     enum circuit_subject_kind kind, const char *name);
 struct circuit_subject *circuit_subject_get(struct circuit_exchange *ex,
 					    enum circuit_subject_kind kind, const char *name);
 void circuit_subject_put(struct circuit_exchange *ex, struct circuit_subject *subject);
@@ -238,6 +240,7 @@ void circuit_judge(struct circuit_exchange *ex, const struct circuit_query *quer
 void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *query,
 		    struct circuit_decision *decision);
 u32 circuit_policy_reapply(struct circuit_exchange *ex);
+int circuit_reset(struct circuit_exchange *ex, u64 id);
 void circuit_call_unanswered(struct circuit *c);
 
 #endif /* _CIRCUIT_POLICY_H */

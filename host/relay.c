@@ -15,7 +15,9 @@
  * is not interrupted again for a mark it has not taken yet.
  */
 #include <linux/eventfd.h>
+#include <linux/sched/clock.h>
 #include "host.h"
+#include "trace.h"
 
 /**
  * circuit_interrupt - interrupt a guest
@@ -27,6 +29,7 @@
 void circuit_interrupt(struct circuit_line *line, struct circuit_window *win)
 {
 	circuit_line_count(line, interrupts);
+	trace_circuit_interrupt(line);
 	compat_eventfd_signal(win->call);
 }
 
@@ -67,6 +70,7 @@ static void relay_mark(void *arg, u32 index)
 
 static bool relay(struct circuit_window *win)
 {
+	u64 start = local_clock();
 	bool more = false;
 
 	atomic_inc(&win->relaying);
@@ -80,6 +84,7 @@ static bool relay(struct circuit_window *win)
 	rcu_read_unlock();
 	smp_mb__before_atomic();	/* passed on before it is through */
 	atomic_dec(&win->relaying);
+	circuit_line_add(win->line, cpu_ns, local_clock() - start);
 	return more;
 }
 
@@ -117,6 +122,7 @@ void circuit_relay(struct irq_work *work)
 	struct circuit_window *win = container_of(work, struct circuit_window, relay);
 
 	circuit_line_count(win->line, doorbells);
+	trace_circuit_doorbell(win->line);
 	if (relay(win))
 		queue_work(circuit_slow_wq, &win->relay_work);
 }

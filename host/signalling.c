@@ -11,6 +11,7 @@
  *
  * Everything under exchange->lock.
  */
+#include <linux/sched/clock.h>
 #include <linux/string.h>
 #include "host.h"
 #include "trace.h"
@@ -51,6 +52,7 @@ static const u16 reason_errno[CIRCUIT_REASON_MAX] = {
 	[CIRCUIT_REASON_HOST_ADDRESS]		= EHOSTUNREACH,
 	[CIRCUIT_REASON_POLICY]			= ECONNREFUSED,
 	[CIRCUIT_REASON_RATE]			= EAGAIN,
+	[CIRCUIT_REASON_ADMINISTRATOR]		= ECONNRESET,
 };
 
 /**
@@ -125,6 +127,8 @@ static int sig_room(struct circuit_line *line)
 	if (space >= 0 && space < CIRCUIT_SIG_SIZE) {
 		circuit_tx_arm(&line->tx, CIRCUIT_SIG_SIZE);
 		space = circuit_tx_space(&line->tx);
+		if (space < CIRCUIT_SIG_SIZE)
+			trace_circuit_sig_stall(line);
 	}
 	return space < 0 ? space : space >= CIRCUIT_SIG_SIZE;
 }
@@ -305,7 +309,7 @@ static void sig_hello(struct circuit_line *line, const struct circuit_sig_hello 
 	msg.welcome.features = line->features = req->features & CIRCUIT_SIG_FEATURES;
 	msg.welcome.ring_default = line->cfg.ring_default;
 	msg.welcome.ring_max = line->cfg.ring_max;
-	msg.welcome.circuits_max = line->cfg.circuits_max;
+	msg.welcome.circuits_max = line->quota.limits.max[CIRCUIT_CIRCUITS];
 	if (req->version_min > req->version_max || version < req->version_min ||
 	    version < CIRCUIT_SIG_VERSION_MIN) {
 		pr_info_ratelimited("circuit: line %s: guest speaks versions %u to %u, operator %u to %u\n",
@@ -483,9 +487,11 @@ void circuit_sig_work(struct work_struct *work)
 	struct circuit_line *line = win->line;
 	struct circuit_exchange *ex = line->ex;
 	bool more = false;
+	u64 start;
 	u32 epoch;
 
 	mutex_lock(&ex->lock);
+	start = local_clock();
 	if (circuit_line_window(line) == win && !line->deleted) {
 		epoch = circuit_window_epoch(win);
 		if (epoch != line->epoch)
@@ -493,6 +499,7 @@ void circuit_sig_work(struct work_struct *work)
 		if (line->epoch && !line->fault)
 			more = sig_receive(line);
 	}
+	circuit_line_add(line, cpu_ns, local_clock() - start);
 	mutex_unlock(&ex->lock);
 	if (more)
 		queue_work(circuit_slow_wq, &win->sig_work);

@@ -126,7 +126,7 @@ TRACE_EVENT(circuit_decide,
 		  __entry->rule)
 );
 
-DECLARE_EVENT_CLASS(circuit_id,
+TRACE_EVENT(circuit_cancel,
 	TP_PROTO(const struct circuit *c),
 	TP_ARGS(c),
 	TP_STRUCT__entry(
@@ -138,14 +138,25 @@ DECLARE_EVENT_CLASS(circuit_id,
 	TP_printk("circuit=%llu", __entry->id)
 );
 
-DEFINE_EVENT(circuit_id, circuit_connected,
-	TP_PROTO(const struct circuit *c),
-	TP_ARGS(c)
-);
-
-DEFINE_EVENT(circuit_id, circuit_cancel,
-	TP_PROTO(const struct circuit *c),
-	TP_ARGS(c)
+TRACE_EVENT(circuit_connected,
+	TP_PROTO(const struct circuit *c, u64 ns),
+	TP_ARGS(c, ns),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__string(line, c->end[0].line->name)
+		__string(called, c->end[1].line->name)
+		__field(u32, port)
+		__field(u64, ns)
+	),
+	TP_fast_assign(
+		__entry->id = c->id;
+		compat_assign_str(line, c->end[0].line->name);
+		compat_assign_str(called, c->end[1].line->name);
+		__entry->port = c->end[1].port;
+		__entry->ns = ns;
+	),
+	TP_printk("circuit=%llu line=%s called=%s port=%u ns=%llu", __entry->id,
+		  __get_str(line), __get_str(called), __entry->port, __entry->ns)
 );
 
 DECLARE_EVENT_CLASS(circuit_verdict,
@@ -172,7 +183,7 @@ DEFINE_EVENT(circuit_verdict, circuit_native,
 	TP_ARGS(c, reason)
 );
 
-TRACE_EVENT(circuit_hangup,
+DECLARE_EVENT_CLASS(circuit_end,
 	TP_PROTO(const struct circuit *c, u32 end, u32 reason),
 	TP_ARGS(c, end, reason),
 	TP_STRUCT__entry(
@@ -186,6 +197,60 @@ TRACE_EVENT(circuit_hangup,
 		__entry->reason = reason;
 	),
 	TP_printk("circuit=%llu end=%u reason=%u", __entry->id, __entry->end, __entry->reason)
+);
+
+DEFINE_EVENT(circuit_end, circuit_hangup,
+	TP_PROTO(const struct circuit *c, u32 end, u32 reason),
+	TP_ARGS(c, end, reason)
+);
+
+/* An end is to be told that it was cut off. */
+DEFINE_EVENT(circuit_end, circuit_reset,
+	TP_PROTO(const struct circuit *c, u32 end, u32 reason),
+	TP_ARGS(c, end, reason)
+);
+
+DECLARE_EVENT_CLASS(circuit_bell,
+	TP_PROTO(const struct circuit_line *line),
+	TP_ARGS(line),
+	TP_STRUCT__entry(
+		__string(line, line->name)
+	),
+	TP_fast_assign(
+		compat_assign_str(line, line->name);
+	),
+	TP_printk("line=%s", __get_str(line))
+);
+
+DEFINE_EVENT(circuit_bell, circuit_doorbell,
+	TP_PROTO(const struct circuit_line *line),
+	TP_ARGS(line)
+);
+
+DEFINE_EVENT(circuit_bell, circuit_interrupt,
+	TP_PROTO(const struct circuit_line *line),
+	TP_ARGS(line)
+);
+
+/* A guest leaves its messages unread. */
+DEFINE_EVENT(circuit_bell, circuit_sig_stall,
+	TP_PROTO(const struct circuit_line *line),
+	TP_ARGS(line)
+);
+
+/* One side of a trunk call takes no more for now: the socket, or else the guest. */
+TRACE_EVENT(circuit_stall,
+	TP_PROTO(const struct circuit *c, bool socket),
+	TP_ARGS(c, socket),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(bool, socket)
+	),
+	TP_fast_assign(
+		__entry->id = c->id;
+		__entry->socket = socket;
+	),
+	TP_printk("circuit=%llu %s", __entry->id, __entry->socket ? "socket" : "guest")
 );
 
 #endif /* _CIRCUIT_HOST_TRACE_H */

@@ -328,12 +328,108 @@ static void too_many(struct kunit *test)
 	exchange_destroy(test, ex);
 }
 
+/* Two lines of one group, one of them in another, too. */
+static void quotas(struct kunit *test)
+{
+	struct circuit_exchange *ex = exchange_create(test);
+	struct circuit_line *a = kunit_kzalloc(test, sizeof(*a), GFP_KERNEL);
+	struct circuit_line *b = kunit_kzalloc(test, sizeof(*b), GFP_KERNEL);
+	struct circuit_subject *both, *one;
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, a);
+	KUNIT_ASSERT_NOT_NULL(test, b);
+	a->ex = b->ex = ex;
+	circuit_limits_none(&a->quota.limits);
+	circuit_limits_none(&b->quota.limits);
+	KUNIT_EXPECT_TRUE(test, circuit_charge(a, CIRCUIT_CIRCUITS, 3));
+
+	both = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, "both");
+	KUNIT_ASSERT_NOT_NULL(test, both);
+	KUNIT_ASSERT_PTR_EQ(test, circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, "both"), both);
+	one = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, "one");
+	KUNIT_ASSERT_NOT_NULL(test, one);
+	circuit_group_join(a, both);
+	circuit_group_join(b, both);
+	circuit_group_join(a, one);
+	KUNIT_EXPECT_EQ(test, both->quota.used[CIRCUIT_CIRCUITS], 3ull);
+	KUNIT_EXPECT_EQ(test, both->lines, 2u);
+
+	/* The least that anybody has left. */
+	both->quota.limits.max[CIRCUIT_CIRCUITS] = 10;
+	one->quota.limits.max[CIRCUIT_CIRCUITS] = 5;
+	a->quota.limits.max[CIRCUIT_CIRCUITS] = 6;
+	KUNIT_EXPECT_EQ(test, circuit_affords(a, CIRCUIT_CIRCUITS), 2ull);
+	KUNIT_EXPECT_EQ(test, circuit_affords(b, CIRCUIT_CIRCUITS), 7ull);
+	KUNIT_EXPECT_FALSE(test, circuit_charge(a, CIRCUIT_CIRCUITS, 3));
+	KUNIT_EXPECT_EQ(test, a->quota.used[CIRCUIT_CIRCUITS], 3ull);
+	KUNIT_EXPECT_EQ(test, both->quota.used[CIRCUIT_CIRCUITS], 3ull);
+	KUNIT_EXPECT_TRUE(test, circuit_charge(b, CIRCUIT_CIRCUITS, 7));
+	KUNIT_EXPECT_FALSE(test, circuit_charge(a, CIRCUIT_CIRCUITS, 1));
+	circuit_uncharge(b, CIRCUIT_CIRCUITS, 1);
+	KUNIT_EXPECT_TRUE(test, circuit_charge(a, CIRCUIT_CIRCUITS, 1));
+	/* A limit below what there is. */
+	both->quota.limits.max[CIRCUIT_CIRCUITS] = 1;
+	KUNIT_EXPECT_EQ(test, circuit_affords(b, CIRCUIT_CIRCUITS), 0ull);
+
+	/* Calls: nothing is taken from anybody if one has none. */
+	a->quota.limits.calls = 100;
+	one->quota.limits.calls = 2;
+	for (i = 0; circuit_may_call(a, NSEC_PER_SEC); i++)
+		;
+	KUNIT_EXPECT_EQ(test, i, 2u);
+	KUNIT_EXPECT_EQ(test, one->quota.limited, 1ull);
+	KUNIT_EXPECT_EQ(test, a->quota.limited, 0ull);
+	one->quota.limits.calls = 0;
+	for (i = 0; circuit_may_call(a, NSEC_PER_SEC); i++)
+		;
+	KUNIT_EXPECT_EQ(test, i, 98u);
+
+	circuit_group_leave(a);
+	KUNIT_EXPECT_EQ(test, both->quota.used[CIRCUIT_CIRCUITS], 6ull);
+	KUNIT_EXPECT_EQ(test, circuit_affords(a, CIRCUIT_CIRCUITS), 2ull);
+	circuit_group_leave(b);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ex->groups));
+	exchange_destroy(test, ex);
+}
+
+/* Every time is counted where the header says, and no class is too wide. */
+static void setups(struct kunit *test)
+{
+	struct circuit_line *line = kunit_kzalloc(test, sizeof(*line), GFP_KERNEL);
+	struct rnd_state rnd;
+	unsigned int n, i;
+	u64 ns, from, to;
+
+	KUNIT_ASSERT_NOT_NULL(test, line);
+	prandom_seed_state(&rnd, 5);
+	for (n = 0; n < 10000; n++) {
+		ns = (u64)prandom_u32_state(&rnd) >> prandom_u32_state(&rnd) % 32;
+		memset(line->setups, 0, sizeof(line->setups));
+		circuit_line_setup(line, ns);
+		for (i = 0; !line->setups[i]; i++)
+			;
+		from = ((u64)(CIRCUIT_SETUP_STEPS + i % CIRCUIT_SETUP_STEPS) <<
+			(i / CIRCUIT_SETUP_STEPS)) * (1 << CIRCUIT_SETUP_SHIFT) / CIRCUIT_SETUP_STEPS;
+		i++;
+		to = ((u64)(CIRCUIT_SETUP_STEPS + i % CIRCUIT_SETUP_STEPS) <<
+		      (i / CIRCUIT_SETUP_STEPS)) * (1 << CIRCUIT_SETUP_SHIFT) / CIRCUIT_SETUP_STEPS;
+		KUNIT_EXPECT_TRUE(test, ns >= from || i == 1);
+		KUNIT_EXPECT_LT(test, ns, to);
+	}
+	memset(line->setups, 0, sizeof(line->setups));
+	circuit_line_setup(line, U64_MAX / CIRCUIT_SETUP_STEPS);
+	KUNIT_EXPECT_EQ(test, line->setups[CIRCUIT_SETUPS - 1], 1ull);
+}
+
 static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(bucket),
 	KUNIT_CASE(subjects),
 	KUNIT_CASE(random_tables),
 	KUNIT_CASE(many_rules),
 	KUNIT_CASE(too_many),
+	KUNIT_CASE(quotas),
+	KUNIT_CASE(setups),
 	{}
 };
 

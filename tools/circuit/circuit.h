@@ -20,6 +20,7 @@ struct options {
 	bool stats;		/* -s */
 	bool oneline;		/* -o */
 	bool timestamp;		/* -t */
+	bool color;		/* -c, or a terminal */
 };
 
 extern struct options opt;
@@ -34,6 +35,7 @@ int dispatch(const struct command *cmds, const char *what, int argc, char **argv
 bool closer(const char *word, const char *name, int *best);
 int split_words(char *line, char **argv, int max, const char **wrong);
 int parse_size(const char *text, uint64_t *value);
+int parse_rate(const char *text, uint64_t *value);
 size_t parse_ip(const char *text, void *addr);
 
 /* IP addresses that have a beginning in common. */
@@ -61,7 +63,7 @@ void nl_complain(const char *about);
 uint32_t nl_failure_offset(void);
 void nl_restart(void);
 bool nl_there(struct nl_family *family);
-int nl_listen(const char *group, mnl_cb_t cb, void *data);
+int nl_listen(const char *const *groups, size_t n, mnl_cb_t cb, void *data);
 const char *nl_addr(const struct nlattr *a, char *text);
 bool nl_get_prefix(const struct nlattr *nest, struct prefix *prefix);
 void nl_put_prefix(struct nlmsghdr *nlh, uint16_t attr, const struct prefix *prefix);
@@ -82,6 +84,8 @@ void out_list(const char *key);
 void out_list_end(void);
 void out_item(const char *text, const char *value);
 void out_str(const char *key, const char *text, const char *value);
+void out_name(const char *key, const char *text, const char *value);
+void out_state(const char *key, const char *text, const char *value);
 void out_u64(const char *key, const char *text, uint64_t value);
 void out_size(const char *key, const char *text, uint64_t value);
 void out_bool(const char *key, const char *text, bool value);
@@ -89,19 +93,43 @@ void out_json_only_u64(const char *key, uint64_t value);
 void out_json_only_str(const char *key, const char *value);
 void out_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void out_newline(void);
+enum out_style { OUT_PLAIN, OUT_NAME, OUT_GOOD, OUT_BAD, OUT_DIM, OUT_REVERSE };
+const char *out_code(enum out_style style);
+enum out_style state_style(const char *state);
 const char *line_state_name(uint32_t state);
 const char *circuit_state_name(uint32_t state);
 const char *event_name(uint32_t event);
 const char *reason_name(uint32_t reason);
 
+/* setups.c */
+struct setups {
+	uint64_t count[CIRCUIT_SETUPS];
+};
+#define TIME_STRLEN	16
+void setups_get(const struct nlattr *a, struct setups *s);
+uint64_t setups_floor(unsigned int i);
+uint64_t setups_total(const struct setups *s);
+uint64_t setups_quantile(const struct setups *s, unsigned int per_mille);
+void setups_sub(struct setups *s, const struct setups *before);
+const char *time_text(uint64_t ns, char *text);
+
+/* line.c, show.c: what others print, too */
+void print_line_counters(const struct nlattr **tb);
+#define END_STRLEN	96
+void end_text(const struct nlattr **tb, char *text);
+
 /* one file per object */
 int do_line(int argc, char **argv);
 int do_line_run(int argc, char **argv);
+int do_group(int argc, char **argv);
 int do_trunk(int argc, char **argv);
 int do_expose(int argc, char **argv);
 int do_policy(int argc, char **argv);
 int do_explain(int argc, char **argv);
 int do_show(int argc, char **argv);
+int do_circuit(int argc, char **argv);
+int do_stat(int argc, char **argv);
+int do_top(int argc, char **argv);
 int do_monitor(int argc, char **argv);
 int do_socks(int argc, char **argv);
 int do_redirect(int argc, char **argv);

@@ -19,6 +19,7 @@ static const struct {
 	{ "listeners", CIRCUIT_A_LINE_LISTENERS_MAX },
 	{ "ring", CIRCUIT_A_LINE_RING_MAX },
 	{ "ring-default", CIRCUIT_A_LINE_RING_DEFAULT },
+	{ "calls", CIRCUIT_A_LINE_CALLS_MAX },
 };
 
 /* What a line has several of, by name. */
@@ -55,7 +56,8 @@ static int parse_setting(int argc, char **argv, uint64_t *value)
 		usage_error("line: no setting is called '%s'", argv[0]);
 	else if (argc < 2)
 		usage_error("line: %s needs a value", argv[0]);
-	else if (parse_size(argv[1], value) || (!settings[i].wide && *value > UINT32_MAX))
+	else if (settings[i].attr == CIRCUIT_A_LINE_CALLS_MAX ? parse_rate(argv[1], value) :
+		 parse_size(argv[1], value) || (!settings[i].wide && *value > UINT32_MAX))
 		usage_error("line: %s: '%s' is not a number or too large", argv[0], argv[1]);
 	else
 		return i;
@@ -178,6 +180,28 @@ static void print_addrs(const struct nlmsghdr *nlh)
 	}
 }
 
+void print_line_counters(const struct nlattr **tb)
+{
+	out_newline();
+	out_text("calls:");
+	out_u64("calls-out", "out", nl_u64(tb[CIRCUIT_A_LINE_CALLS_OUT]));
+	out_u64("calls-in", "in", nl_u64(tb[CIRCUIT_A_LINE_CALLS_IN]));
+	out_u64("calls-refused", "refused", nl_u64(tb[CIRCUIT_A_LINE_CALLS_REFUSED]));
+	out_u64("calls-limited", "limited", nl_u64(tb[CIRCUIT_A_LINE_CALLS_LIMITED]));
+	out_u64("calls-native", "native", nl_u64(tb[CIRCUIT_A_LINE_CALLS_NATIVE]));
+	out_u64("resets", "resets", nl_u64(tb[CIRCUIT_A_LINE_RESETS]));
+	out_u64("violations", "violations", nl_u64(tb[CIRCUIT_A_LINE_VIOLATIONS]));
+	out_newline();
+	out_text("bytes:");
+	out_u64("bytes-out", "out", nl_u64(tb[CIRCUIT_A_LINE_BYTES_OUT]));
+	out_u64("bytes-in", "in", nl_u64(tb[CIRCUIT_A_LINE_BYTES_IN]));
+	out_newline();
+	out_text("events:");
+	out_u64("doorbells", "doorbells", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS]));
+	out_u64("interrupts", "interrupts", nl_u64(tb[CIRCUIT_A_LINE_INTERRUPTS]));
+	out_u64("messages", "messages", nl_u64(tb[CIRCUIT_A_LINE_MESSAGES]));
+}
+
 static int print_line(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *tb[CIRCUIT_A_LINE_MAX + 1];
@@ -185,9 +209,9 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 	(void)data;
 	nl_parse(nlh, tb, CIRCUIT_A_LINE_MAX);
 	out_open();
-	out_str("name", "", nl_str(tb[CIRCUIT_A_LINE_NAME]));
+	out_name("name", "", nl_str(tb[CIRCUIT_A_LINE_NAME]));
 	out_json_only_u64("id", nl_u32(tb[CIRCUIT_A_LINE_ID]));
-	out_str("state", "state", line_state_name(nl_u32(tb[CIRCUIT_A_LINE_STATE])));
+	out_state("state", "state", line_state_name(nl_u32(tb[CIRCUIT_A_LINE_STATE])));
 	out_json_only_u64("epoch", nl_u32(tb[CIRCUIT_A_LINE_EPOCH]));
 	out_u64("circuits", "circuits", nl_u32(tb[CIRCUIT_A_LINE_CIRCUITS]));
 	out_u64("listeners", "listeners", nl_u32(tb[CIRCUIT_A_LINE_LISTENERS]));
@@ -203,21 +227,12 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 	out_size("window", "window", nl_u64(tb[CIRCUIT_A_LINE_WINDOW]));
 	out_size("ring-max", "ring", nl_u32(tb[CIRCUIT_A_LINE_RING_MAX]));
 	out_size("ring-default", "ring-default", nl_u32(tb[CIRCUIT_A_LINE_RING_DEFAULT]));
-	if (opt.stats) {
-		out_newline();
-		out_text("calls:");
-		out_u64("calls-out", "out", nl_u64(tb[CIRCUIT_A_LINE_CALLS_OUT]));
-		out_u64("calls-in", "in", nl_u64(tb[CIRCUIT_A_LINE_CALLS_IN]));
-		out_u64("calls-refused", "refused", nl_u64(tb[CIRCUIT_A_LINE_CALLS_REFUSED]));
-		out_u64("calls-native", "native", nl_u64(tb[CIRCUIT_A_LINE_CALLS_NATIVE]));
-		out_u64("resets", "resets", nl_u64(tb[CIRCUIT_A_LINE_RESETS]));
-		out_u64("violations", "violations", nl_u64(tb[CIRCUIT_A_LINE_VIOLATIONS]));
-		out_newline();
-		out_text("events:");
-		out_u64("doorbells", "doorbells", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS]));
-		out_u64("interrupts", "interrupts", nl_u64(tb[CIRCUIT_A_LINE_INTERRUPTS]));
-		out_u64("messages", "messages", nl_u64(tb[CIRCUIT_A_LINE_MESSAGES]));
+	if (nl_u32(tb[CIRCUIT_A_LINE_CALLS_MAX]) || opt.json) {
+		out_u64("calls-max", "calls", nl_u32(tb[CIRCUIT_A_LINE_CALLS_MAX]));
+		out_text("/s");
 	}
+	if (opt.stats)
+		print_line_counters(tb);
 	out_close();
 	return MNL_CB_OK;
 }

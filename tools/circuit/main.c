@@ -42,8 +42,13 @@ static const char help[] =
 "  explain LINE [ to ] DEST[:PORT]        what would become of a call, and why\n"
 "  explain LINE listen [ADDR:]PORT\n"
 "  explain expose from ADDR to LINE:PORT\n"
+"  group set NAME SETTING VALUE ...       what the lines of a group may have together\n"
+"  group del NAME | group show [ NAME ]\n"
 "  show [ line NAME ]                     circuits and their two ends\n"
-"  monitor                                what happens, as it happens\n"
+"  circuit [ show ] | circuit reset ID    the same; reset one of them\n"
+"  stat [ NAME ]                          what lines have done, and how long calls took\n"
+"  top [ lines | circuits ] [ sort COLUMN ] [ delay SECONDS ] [ count N ]\n"
+"  monitor [ line | call | policy | violation ]...   what happens, as it happens\n"
 "\n"
 "in a guest:\n"
 "  socks                                  its sockets: circuits, and why others are not\n"
@@ -52,14 +57,16 @@ static const char help[] =
 "  redirect { add | del } cgroup PATH     those of a cgroup\n"
 "  exec [ --preload ] -- PROGRAM [ ARG ]...   those of one program\n"
 "\n"
-"  SETTING := window | memory | circuits | pending | listeners | ring | ring-default |\n"
-"             addr | trunk | group; the last three more than once, or 'none'\n"
+"  SETTING := window | memory | circuits | pending | listeners | calls | ring |\n"
+"             ring-default | addr | trunk | group; the last three more than once, or 'none';\n"
+"             of a group: memory | circuits | pending | listeners | calls, or 'none'\n"
 "  RULE    := connect | trunk NAME | native | reject | drop, and what it is about:\n"
 "             circuit-policy(8)\n"
 "  OPTION  := netns | to | source | congestion | mark | dscp | pacing | user-timeout | mss\n"
 "  VALUE   := a number, with k, M or G for binary multiples\n"
 "  OPTIONS := -j json | -p pretty | -s statistics | -o one line each | -t timestamps\n"
-"             -n NETNS | -b FILE (batch; - is the standard input) | -V | -h\n";
+"             -c | --color=WHEN (always, auto, never) | -n NETNS |\n"
+"             -b FILE (batch; - is the standard input) | -V | -h\n";
 
 int usage_error(const char *fmt, ...)
 {
@@ -159,6 +166,23 @@ int parse_size(const char *text, uint64_t *value)
 		return -1;
 	*value = v << shift;
 	return 0;
+}
+
+/* So many per second: "100/s" or "100"; "none" is 0, any number. */
+int parse_rate(const char *text, uint64_t *value)
+{
+	char number[24];
+	size_t n = strlen(text);
+
+	*value = 0;
+	if (!strcmp(text, "none"))
+		return 0;
+	if (n > 2 && !strcmp(text + n - 2, "/s"))
+		n -= 2;
+	if (n >= sizeof(number))
+		return -1;
+	snprintf(number, sizeof(number), "%.*s", (int)n, text);
+	return parse_size(number, value) || !*value || *value > UINT32_MAX ? -1 : 0;
 }
 
 /* An IP address in network order; returns its size, or 0 if it is none. */
@@ -272,11 +296,15 @@ int split_words(char *line, char **argv, int max, const char **wrong)
 
 static const struct command commands[] = {
 	{ "line", do_line },
+	{ "group", do_group },
 	{ "trunk", do_trunk },
 	{ "expose", do_expose },
 	{ "policy", do_policy },
 	{ "explain", do_explain },
 	{ "show", do_show },
+	{ "circuit", do_circuit },
+	{ "stat", do_stat },
+	{ "top", do_top },
 	{ "monitor", do_monitor },
 	{ "socks", do_socks },
 	{ "redirect", do_redirect },
@@ -327,6 +355,23 @@ static int enter_netns(const char *name)
 	return 0;
 }
 
+/* NO_COLOR: see no-color.org */
+static int want_color(const char *when)
+{
+	const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
+
+	if (!strcmp(when, "always"))
+		opt.color = true;
+	else if (!strcmp(when, "never"))
+		opt.color = false;
+	else if (!strcmp(when, "auto"))
+		opt.color = isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") &&
+			    !(no && *no);
+	else
+		return usage_error("--color: always, auto or never, not '%s'", when);
+	return EXIT_OK;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -335,6 +380,7 @@ int main(int argc, char **argv)
 		{ "statistics", no_argument, NULL, 's' },
 		{ "oneline", no_argument, NULL, 'o' },
 		{ "timestamp", no_argument, NULL, 't' },
+		{ "color", optional_argument, NULL, 'c' },
 		{ "netns", required_argument, NULL, 'n' },
 		{ "batch", required_argument, NULL, 'b' },
 		{ "version", no_argument, NULL, 'V' },
@@ -344,7 +390,8 @@ int main(int argc, char **argv)
 	const char *file = NULL;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "+jpsotn:b:Vh", longs, NULL)) != -1) {
+	want_color("auto");
+	while ((c = getopt_long(argc, argv, "+jpsotc::n:b:Vh", longs, NULL)) != -1) {
 		switch (c) {
 		case 'j':
 			opt.json = true;
@@ -360,6 +407,10 @@ int main(int argc, char **argv)
 			break;
 		case 't':
 			opt.timestamp = true;
+			break;
+		case 'c':
+			if (want_color(optarg ? optarg : "always"))
+				return EXIT_USAGE;
 			break;
 		case 'n':
 			if (enter_netns(optarg))

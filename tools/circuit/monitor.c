@@ -2,6 +2,7 @@
 /* circuit monitor */
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include "circuit.h"
 
@@ -29,7 +30,7 @@ static int print_event(const struct nlmsghdr *nlh, void *data)
 		out_text("%s.%06u", text, (unsigned int)(ns % 1000000000 / 1000));
 	}
 	out_json_only_u64("time", ns);
-	out_str("event", "", event_name(nl_u32(tb[CIRCUIT_A_EVENT_TYPE])));
+	out_state("event", "", event_name(nl_u32(tb[CIRCUIT_A_EVENT_TYPE])));
 	if (tb[CIRCUIT_A_EVENT_LINE])
 		out_str("line", "line", nl_str(tb[CIRCUIT_A_EVENT_LINE]));
 	if (tb[CIRCUIT_A_EVENT_PEER])
@@ -54,8 +55,22 @@ static int print_event(const struct nlmsghdr *nlh, void *data)
 
 int do_monitor(int argc, char **argv)
 {
-	(void)argv;
-	if (argc)
-		return usage_error("monitor takes no arguments");
-	return nl_listen(CIRCUIT_MCGRP_EVENTS, print_event, NULL);
+	static const char *const all[] = {
+		CIRCUIT_MCGRP_LINE, CIRCUIT_MCGRP_CALL, CIRCUIT_MCGRP_POLICY,
+		CIRCUIT_MCGRP_VIOLATION,
+	};
+	const char *groups[4];
+	size_t i, n = 0;
+
+	for (; argc; argc--, argv++) {
+		for (i = 0; i < 4 && strcmp(all[i], argv[0]); i++)
+			;
+		if (i == 4)
+			return usage_error("monitor: line, call, policy or violation, not '%s'",
+					   argv[0]);
+		if (n == 4)
+			return usage_error("monitor: each of them once");
+		groups[n++] = all[i];
+	}
+	return n ? nl_listen(groups, n, print_event, NULL) : nl_listen(all, 4, print_event, NULL);
 }

@@ -34,8 +34,9 @@ struct nl_family nl_guest = {
 
 struct family_info {
 	uint16_t id;
-	uint32_t group;
-	const char *want;
+	const char *const *want;	/* names of multicast groups */
+	size_t wanted;
+	uint32_t group[8];		/* their numbers */
 };
 
 void nl_parse_nested(const struct nlattr *nest, const struct nlattr **tb, int max)
@@ -78,14 +79,16 @@ static int family_cb(const struct nlmsghdr *nlh, void *data)
 	nl_parse(nlh, tb, CTRL_ATTR_MAX);
 	if (tb[CTRL_ATTR_FAMILY_ID])
 		info->id = mnl_attr_get_u16(tb[CTRL_ATTR_FAMILY_ID]);
-	if (!info->want || !tb[CTRL_ATTR_MCAST_GROUPS])
+	if (!tb[CTRL_ATTR_MCAST_GROUPS])
 		return MNL_CB_OK;
 	mnl_attr_for_each_nested(grp, tb[CTRL_ATTR_MCAST_GROUPS]) {
 		const struct nlattr *g[CTRL_ATTR_MCAST_GRP_MAX + 1];
+		size_t i;
 
 		nl_parse_nested(grp, g, CTRL_ATTR_MCAST_GRP_MAX);
-		if (!strcmp(nl_str(g[CTRL_ATTR_MCAST_GRP_NAME]), info->want))
-			info->group = nl_u32(g[CTRL_ATTR_MCAST_GRP_ID]);
+		for (i = 0; i < info->wanted; i++)
+			if (!strcmp(nl_str(g[CTRL_ATTR_MCAST_GRP_NAME]), info->want[i]))
+				info->group[i] = nl_u32(g[CTRL_ATTR_MCAST_GRP_ID]);
 	}
 	return MNL_CB_OK;
 }
@@ -316,17 +319,20 @@ void nl_restart(void)
 	sock = NULL;
 }
 
-/* Follow a multicast group for ever; @cb gets NULL when events were lost. */
-int nl_listen(const char *group, mnl_cb_t cb, void *data)
+/* Follow @n multicast groups for ever; @cb gets NULL when events were lost. */
+int nl_listen(const char *const *groups, size_t n, mnl_cb_t cb, void *data)
 {
-	struct family_info info = { .want = group };
+	struct family_info info = { .want = groups, .wanted = n };
+	size_t i;
 
 	if (nl_open(&nl_operator, &info))
 		return EXIT_KERNEL;
-	if (mnl_socket_setsockopt(sock, NETLINK_ADD_MEMBERSHIP, &info.group,
-				  sizeof(info.group)) < 0) {
-		fprintf(stderr, "circuit: netlink: %s\n", strerror(errno));
-		return EXIT_KERNEL;
+	for (i = 0; i < n; i++) {
+		if (mnl_socket_setsockopt(sock, NETLINK_ADD_MEMBERSHIP, &info.group[i],
+					  sizeof(info.group[i])) < 0) {
+			fprintf(stderr, "circuit: events of %s: %s\n", groups[i], strerror(errno));
+			return EXIT_KERNEL;
+		}
 	}
 	for (;;) {
 		ssize_t n = mnl_socket_recvfrom(sock, buf, sizeof(buf));

@@ -150,6 +150,66 @@ void out_str(const char *key, const char *text, const char *value)
 	}
 }
 
+/* What is put before something of a style, and OUT_PLAIN's after it; nothing without colour. */
+const char *out_code(enum out_style style)
+{
+	static const char *const codes[] = {
+		[OUT_PLAIN] = "\033[0m",
+		[OUT_NAME] = "\033[1m",
+		[OUT_GOOD] = "\033[32m",
+		[OUT_BAD] = "\033[31m",
+		[OUT_DIM] = "\033[2m",
+		[OUT_REVERSE] = "\033[7m",
+	};
+
+	return opt.color ? codes[style] : "";
+}
+
+static void out_styled(const char *key, const char *text, const char *value, enum out_style style)
+{
+	if (opt.json || !opt.color || style == OUT_PLAIN) {
+		out_str(key, text, value);
+		return;
+	}
+	label(text);
+	fputs(out_code(style), stdout);
+	line_start = true;	/* no blank in between */
+	out_str(key, NULL, value);
+	fputs(out_code(OUT_PLAIN), stdout);
+}
+
+void out_name(const char *key, const char *text, const char *value)
+{
+	out_styled(key, text, value, OUT_NAME);
+}
+
+enum out_style state_style(const char *state)
+{
+	static const struct {
+		const char *state;
+		enum out_style style;
+	} styles[] = {
+		{ "up", OUT_GOOD }, { "connected", OUT_GOOD }, { "connect", OUT_GOOD },
+		{ "trunk", OUT_GOOD }, { "line-up", OUT_GOOD },
+		{ "fault", OUT_BAD }, { "line-fault", OUT_BAD }, { "reset", OUT_BAD },
+		{ "refused", OUT_BAD }, { "reject", OUT_BAD }, { "drop", OUT_BAD },
+		{ "events-lost", OUT_BAD },
+		{ "detached", OUT_DIM }, { "closing", OUT_DIM }, { "released", OUT_DIM },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(styles) / sizeof(styles[0]); i++)
+		if (!strcmp(styles[i].state, state))
+			return styles[i].style;
+	return OUT_PLAIN;
+}
+
+/* A word that says whether all is well. */
+void out_state(const char *key, const char *text, const char *value)
+{
+	out_styled(key, text, value, state_style(value));
+}
+
 /* One of a list. */
 void out_item(const char *text, const char *value)
 {
@@ -295,6 +355,7 @@ const char *reason_name(uint32_t reason)
 		[CIRCUIT_REASON_HOST_ADDRESS] = "host-address",
 		[CIRCUIT_REASON_POLICY] = "policy",
 		[CIRCUIT_REASON_RATE] = "rate",
+		[CIRCUIT_REASON_ADMINISTRATOR] = "administrator",
 		[CIRCUIT_REASON_NO_OPERATOR] = "no-operator",
 		[CIRCUIT_REASON_THIS_MACHINE] = "this-machine",
 		[CIRCUIT_REASON_OPTION] = "option",

@@ -59,22 +59,29 @@ static void print_socket(const struct nlattr *end)
 		out_close_named();
 }
 
+/* LINE:PORT or LINE/ADDRESS:PORT; @text has END_STRLEN bytes. */
+void end_text(const struct nlattr **tb, char *text)
+{
+	const char *line = *nl_str(tb[CIRCUIT_A_END_LINE]) ? nl_str(tb[CIRCUIT_A_END_LINE]) : "?";
+	const struct nlattr *a = tb[CIRCUIT_A_END_ADDR];
+	char addr[INET6_ADDRSTRLEN];
+
+	if (!a)
+		snprintf(text, END_STRLEN, "%s:%u", line, nl_u32(tb[CIRCUIT_A_END_PORT]));
+	else
+		snprintf(text, END_STRLEN, mnl_attr_get_payload_len(a) == 4 ? "%s/%s:%u" :
+			 "%s/[%s]:%u", line, nl_addr(a, addr), nl_u32(tb[CIRCUIT_A_END_PORT]));
+}
+
 static void print_end(const char *key, const struct nlattr *nest)
 {
 	const struct nlattr *tb[CIRCUIT_A_END_MAX + 1];
-	char addr[INET6_ADDRSTRLEN];
-	const char *line;
+	char addr[INET6_ADDRSTRLEN], text[END_STRLEN];
 
 	nl_parse_nested(nest, tb, CIRCUIT_A_END_MAX);
 	if (!opt.json) {
-		line = *nl_str(tb[CIRCUIT_A_END_LINE]) ? nl_str(tb[CIRCUIT_A_END_LINE]) : "?";
-		if (!tb[CIRCUIT_A_END_ADDR])
-			out_text("%s:%u", line, nl_u32(tb[CIRCUIT_A_END_PORT]));
-		else
-			out_text(mnl_attr_get_payload_len(tb[CIRCUIT_A_END_ADDR]) == 4 ?
-				 "%s/%s:%u" : "%s/[%s]:%u", line,
-				 nl_addr(tb[CIRCUIT_A_END_ADDR], addr),
-				 nl_u32(tb[CIRCUIT_A_END_PORT]));
+		end_text(tb, text);
+		out_text("%s", text);
 		return;
 	}
 	out_open_named(key);
@@ -117,7 +124,7 @@ static int print_circuit(const struct nlmsghdr *nlh, void *data)
 	print_end("caller", tb[CIRCUIT_A_CIRCUIT_CALLER]);
 	out_text("->");
 	print_end("called", tb[CIRCUIT_A_CIRCUIT_CALLED]);
-	out_str("state", "", circuit_state_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_STATE])));
+	out_state("state", "", circuit_state_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_STATE])));
 	out_json_only_u64("age-ms", age);
 	out_text("for %llu.%llu s", (unsigned long long)age / 1000,
 		 (unsigned long long)age / 100 % 10);
@@ -146,4 +153,27 @@ int do_show(int argc, char **argv)
 	ret = nl_talk(nlh, print_circuit, NULL);
 	out_end();
 	return ret;
+}
+
+static int circuit_reset(int argc, char **argv)
+{
+	struct nlmsghdr *nlh;
+	uint64_t id;
+
+	if (argc != 1 || parse_size(argv[0], &id))
+		return usage_error("circuit reset: the number of a circuit");
+	nlh = nl_request(&nl_operator, CIRCUIT_CMD_CIRCUIT_RESET, NLM_F_ACK);
+	mnl_attr_put_u64(nlh, CIRCUIT_A_CIRCUIT_ID, id);
+	return nl_talk(nlh, NULL, NULL);
+}
+
+static const struct command circuit_commands[] = {
+	{ "show", do_show },
+	{ "reset", circuit_reset },
+	{}
+};
+
+int do_circuit(int argc, char **argv)
+{
+	return argc ? dispatch(circuit_commands, "circuit", argc, argv) : do_show(0, NULL);
 }

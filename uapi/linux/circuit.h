@@ -102,7 +102,10 @@ struct sockaddr_circuit {
  *	lead there (EHOSTUNREACH)
  * @CIRCUIT_REASON_POLICY: a rule of the policy, or its default verdict, says no
  *	(ECONNREFUSED, EACCES for a listener, or what the rule says)
- * @CIRCUIT_REASON_RATE: more calls per second than a rule of the policy allows (EAGAIN)
+ * @CIRCUIT_REASON_RATE: more calls per second than a rule of the policy, the line or a group
+ *	of its allows (EAGAIN)
+ * @CIRCUIT_REASON_ADMINISTRATOR: the host's administrator has ended this very circuit
+ *	(ECONNRESET)
  * @CIRCUIT_REASON_MAX: not a reason; the number of those that the operator gives
  * @CIRCUIT_REASON_NO_OPERATOR: this machine has no line, or none that is up
  * @CIRCUIT_REASON_THIS_MACHINE: the address is one of this machine's, or none of a
@@ -140,6 +143,7 @@ enum circuit_reason {
 	CIRCUIT_REASON_HOST_ADDRESS,
 	CIRCUIT_REASON_POLICY,
 	CIRCUIT_REASON_RATE,
+	CIRCUIT_REASON_ADMINISTRATOR,
 	CIRCUIT_REASON_MAX,
 
 	CIRCUIT_REASON_NO_OPERATOR = 64,

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Control of groups of lines, see netlink.c.
+ *
+ * A group is there while a line is in it, a rule names it, or it has limits.
+ */
+#include "netlink.h"
+
+const struct nla_policy circuit_group_policy[CIRCUIT_A_GROUP_MAX + 1] = {
+	[CIRCUIT_A_GROUP_NAME] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
+	[CIRCUIT_A_GROUP_MEMORY_MAX] = { .type = NLA_U64 },
+	[CIRCUIT_A_GROUP_CIRCUITS_MAX] = { .type = NLA_U64 },
+	[CIRCUIT_A_GROUP_PENDING_MAX] = { .type = NLA_U64 },
+	[CIRCUIT_A_GROUP_LISTENERS_MAX] = { .type = NLA_U64 },
+	[CIRCUIT_A_GROUP_CALLS_MAX] = { .type = NLA_U32 },
+};
+
+static const struct {
+	u8	max;
+	u8	used;
+} resources[CIRCUIT_RESOURCES] = {
+	[CIRCUIT_MEMORY] = { CIRCUIT_A_GROUP_MEMORY_MAX, CIRCUIT_A_GROUP_MEMORY },
+	[CIRCUIT_CIRCUITS] = { CIRCUIT_A_GROUP_CIRCUITS_MAX, CIRCUIT_A_GROUP_CIRCUITS },
+	[CIRCUIT_PENDING] = { CIRCUIT_A_GROUP_PENDING_MAX, CIRCUIT_A_GROUP_PENDING },
+	[CIRCUIT_LISTENERS] = { CIRCUIT_A_GROUP_LISTENERS_MAX, CIRCUIT_A_GROUP_LISTENERS },
+};
+
+static int parse_name(struct genl_info *info, char *name)
+{
+	if (!info->attrs[CIRCUIT_A_GROUP_NAME]) {
+		NL_SET_ERR_MSG(info->extack, "the group's name is missing");
+		return -EINVAL;
+	}
+	return circuit_nl_name(info->attrs[CIRCUIT_A_GROUP_NAME], name, info->extack);
+}
+
+/* Find the group a request names; returns with the exchange locked if found. */
+static struct circuit_subject *lock_group(struct circuit_exchange *ex, struct genl_info *info)
+{
+	struct circuit_subject *group;
+	char name[CIRCUIT_NAME_SIZE];
+	int err;
+
+	err = parse_name(info, name);
+	if (err)
+		return ERR_PTR(err);
+	mutex_lock(&ex->lock);
+	group = circuit_subject_find(ex, CIRCUIT_SUBJECT_GROUP, name);
+	if (group)
+		return group;
+	mutex_unlock(&ex->lock);
+	NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[CIRCUIT_A_GROUP_NAME], "no such group");
+	return ERR_PTR(-ENOENT);
+}
+
+/**
+ * circuit_nl_group_set - CIRCUIT_CMD_GROUP_SET
+ * @skb: the request
+ * @info: the same, parsed
+ *
+ * Return: 0 or a negative errno.
+ */
+int circuit_nl_group_set(struct sk_buff *skb, struct genl_info *info)
+{
+	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
+	struct circuit_subject *group;
+	char name[CIRCUIT_NAME_SIZE];
+	unsigned int i;
+	int err;
+
+	err = parse_name(info, name);
+	if (err)
+		return err;
+	mutex_lock(&ex->lock);
+	err = -ENONET;
+	if (!ex->net)
+		goto unlock;
+	err = -ENOMEM;
+	group = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, name);
+	if (!group)
+		goto unlock;
+	err = 0;
+	if (group->configured)
+		circuit_subject_put(ex, group);
+	group->configured = true;
+	for (i = 0; i < CIRCUIT_RESOURCES; i++)
+		if (info->attrs[resources[i].max])
+			group->quota.limits.max[i] = nla_get_u64(info->attrs[resources[i].max]);
+	if (info->attrs[CIRCUIT_A_GROUP_CALLS_MAX])
+		group->quota.limits.calls = nla_get_u32(info->attrs[CIRCUIT_A_GROUP_CALLS_MAX]);
+unlock:
+	mutex_unlock(&ex->lock);
+	return err;
+}
+
+/**
+ * circuit_nl_group_del - CIRCUIT_CMD_GROUP_DEL
+ * @skb: the request
+ * @info: the same, parsed
+ *
+ * Return: 0 or a negative errno.
+ */
+int circuit_nl_group_del(struct sk_buff *skb, struct genl_info *info)
+{
+	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
+	struct circuit_subject *group = lock_group(ex, info);
+	int err = 0;
+
+	if (IS_ERR(group))
+		return PTR_ERR(group);
+	if (!group->configured) {
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[CIRCUIT_A_GROUP_NAME],
+				    "that group has no limits");
+		err = -ENOENT;
+	} else {
+		circuit_group_unlimit(ex, group);
+	}
+	mutex_unlock(&ex->lock);
+	return err;
+}
+
+static int fill_group(struct sk_buff *skb, struct list_head *node)
+{
+	struct circuit_subject *group = list_entry(node, struct circuit_subject, list);
+	const struct circuit_quota *quota = &group->quota;
+	unsigned int i;
+
+	if (nla_put_string(skb, CIRCUIT_A_GROUP_NAME, group->key.name) ||
+	    nla_put_u32(skb, CIRCUIT_A_GROUP_LINES, group->lines) ||
+	    nla_put_u32(skb, CIRCUIT_A_GROUP_CALLS_MAX, quota->limits.calls) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_GROUP_CALLS_LIMITED, quota->limited))
+		return -EMSGSIZE;
+	for (i = 0; i < CIRCUIT_RESOURCES; i++)
+		if (circuit_nl_put_u64(skb, resources[i].used, quota->used[i]) ||
+		    (quota->limits.max[i] != U64_MAX &&
+		     circuit_nl_put_u64(skb, resources[i].max, quota->limits.max[i])))
+			return -EMSGSIZE;
+	return 0;
+}
+
+/**
+ * circuit_nl_group_get - CIRCUIT_CMD_GROUP_GET of one group
+ * @skb: the request
+ * @info: the same, parsed
+ *
+ * Return: 0 or a negative errno.
+ */
+int circuit_nl_group_get(struct sk_buff *skb, struct genl_info *info)
+{
+	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
+	struct circuit_subject *group = lock_group(ex, info);
+	struct sk_buff *reply;
+	int err = -ENOMEM;
+	void *hdr;
+
+	if (IS_ERR(group))
+		return PTR_ERR(group);
+	reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
+	if (!reply)
+		goto unlock;
+	hdr = genlmsg_put_reply(reply, info, &circuit_family, 0, CIRCUIT_CMD_GROUP_GET);
+	err = hdr ? fill_group(reply, &group->list) : -EMSGSIZE;
+unlock:
+	mutex_unlock(&ex->lock);
+	if (err) {
+		nlmsg_free(reply);
+		return err;
+	}
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
+}
+
+/**
+ * circuit_nl_group_dump - CIRCUIT_CMD_GROUP_GET of all groups
+ * @skb: where to
+ * @cb: the dump
+ *
+ * Return: bytes in @skb, or a negative errno.
+ */
+int circuit_nl_group_dump(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct circuit_exchange *ex = circuit_exchange(sock_net(skb->sk));
+
+	return circuit_nl_dump(skb, cb, ex, &ex->groups, CIRCUIT_CMD_GROUP_GET, fill_group);
+}

@@ -1,0 +1,272 @@
+# shellcheck shell=bash disable=SC1091
+# SPDX-License-Identifier: GPL-2.0
+#
+# desk - what the administrator sees and may do: limits of lines and groups, what is going on,
+# requests that are not right, and who may make none.
+#
+# lab: --timeout 900
+. "$TOP/selftests/e2e/common.sh"
+
+TESTS=$(dirname "$CIRCUIT")/../tests
+
+outcomes() { guest_exec -t 50 g1 "peer outcomes $2 $3 $1" | paste -sd,; }
+becomes() { expect "$1" "$(outcomes 1 "$2" "$3")" "$2 port $3"; }
+group_get() { # NAME KEY
+	local json
+	json=$("$CIRCUIT" -j group show "$1") || return
+	json_get "$json" "$2"
+}
+group_is() { [ "$(group_get "$1" "$2")" = "$3" ]; }
+hold() { # PORT N: so many circuits of g1's to g2 that stay, until let_go
+	guest_bg g2 hold "peer hold-listen $1 $2 4096"
+	guest_bg g1 hold "mkfifo /tmp/held; peer hold g2 $1 $2 4096 /tmp/held"
+	wait_for 20 grep -q 'all work' "$(guest_bg_log g1 hold)"
+}
+let_go() {
+	guest_exec g1 ": >/tmp/held; rm /tmp/held"
+	guest_wait g1 hold
+	guest_wait g2 hold
+}
+
+setup() {
+	guests_up g1 g2
+	"$CIRCUIT" policy load - <<<'default connect'
+	"$CIRCUIT" line set g1 addr 10.77.0.1 group web group all calls none
+	"$CIRCUIT" line set g2 addr 10.77.0.2 group db group all
+	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
+	guest_exec g2 "echo 1 >/proc/sys/net/circuit/redirect"
+	guest_bg g2 seven "peer echo 7"
+	guest_bg g2 tcp7 "peer tcp echo 7"
+	wait_for 10 group_is db listeners 2
+	becomes "connected 1" g2 7
+	becomes "connected 1" tcp:10.77.0.2 7
+}
+
+# What the lines of a group have together, and what that means for each.
+groups() {
+	expect 2 "$(group_get all lines)" "lines"
+	hold 3300 5
+	expect "5 5 10" "$(group_get web circuits) $(group_get db circuits) $(group_get all circuits)"
+	# A line takes along what it has.
+	"$CIRCUIT" line set g1 group blue
+	fails "$CIRCUIT" group show web 2>&1 | grep 'no such group'
+	expect "5 5" "$(group_get blue circuits) $(group_get all circuits)"
+	"$CIRCUIT" line set g1 group web group all
+	expect "5 10" "$(group_get web circuits) $(group_get all circuits)"
+	# The fewest that anybody has left.
+	"$CIRCUIT" group set web circuits 5
+	becomes "ENOBUFS 1" g2 7
+	becomes "ENOBUFS 1" tcp:10.77.0.2 7
+	"$CIRCUIT" group set web circuits 6
+	becomes "connected 1" g2 7
+	"$CIRCUIT" group set all circuits 11
+	becomes "ENOBUFS 1" g2 7
+	"$CIRCUIT" group set all circuits none
+	becomes "connected 1" g2 7
+	let_go
+	wait_for 10 group_is web circuits 0
+	# Cables are charged to both of their lines, and those that are there stay: ask for more.
+	"$CIRCUIT" group set all memory 4M
+	guest_bg g2 hold "peer hold-listen 3301 20 524288"
+	fails guest_exec g1 "peer hold g2 3301 20 524288" 2>&1 | grep 'No buffer space'
+	guest_bg_kill g2 hold
+	"$CIRCUIT" group set all memory 512M listeners 2
+	fails guest_exec g2 "peer echo 8" 2>&1 | grep 'No buffer space'
+	"$CIRCUIT" group set all listeners 3
+	guest_bg g2 eight "peer echo 8"
+	wait_for 10 group_is all listeners 3
+	guest_bg_kill g2 eight
+	wait_for 10 group_is all listeners 2
+	"$CIRCUIT" group del all
+	"$CIRCUIT" group del web
+	fails "$CIRCUIT" group del web 2>&1 | grep 'no limits'
+	bad 'no such group' group del nobody
+	bad 'no setting' group set web what 5
+	bad 'name' group set 'a b' circuits 5
+}
+
+# Calls that wait, and calls per second.
+rates() {
+	"$CIRCUIT" policy load - <<<$'default connect\ndrop on call port 9'
+	"$CIRCUIT" group set web pending 2
+	guest_bg g1 one "exec peer outcomes g2 9 1"
+	guest_bg g1 two "exec peer outcomes tcp:10.77.0.2 9 1"
+	wait_for 10 group_is web pending 2
+	becomes "EAGAIN 1" g2 9
+	becomes "EAGAIN 1" tcp:10.77.0.2 9
+	guest_bg_kill g1 one
+	guest_bg_kill g1 two
+	wait_for 10 group_is web pending 0
+	"$CIRCUIT" group set web pending none calls 1/s
+	outcomes 50 g2 7 | tee "$LAB_RUN/rates"
+	grep '^connected [1-9][0-9]*,EAGAIN [1-9][0-9]*$' "$LAB_RUN/rates"
+	outcomes 50 tcp:10.77.0.2 7 | tee "$LAB_RUN/rates"
+	grep 'EAGAIN [1-9][0-9]*' "$LAB_RUN/rates"
+	[ "$(group_get web calls-limited)" -gt 0 ]
+	"$CIRCUIT" group del web
+	"$CIRCUIT" line set g1 calls 1/s
+	outcomes 50 g2 7 | grep 'EAGAIN [1-9][0-9]*'
+	[ "$(line_get g1 calls-limited)" -gt 0 ]
+	"$CIRCUIT" line set g1 calls none
+	expect "connected 50" "$(outcomes 50 g2 7)"
+	bad 'not a number' line set g1 calls 0
+	"$CIRCUIT" policy load - <<<'default connect'
+}
+
+# One circuit, and one call, ended by hand.
+ended_by_hand() {
+	local id
+	guest_bg g2 drain "peer drain 3401"
+	guest_bg g1 flood "peer flood g2 3401"
+	wait_for 10 grep -q draining "$(guest_bg_log g2 drain)"
+	wait_for 10 sh -c "'$CIRCUIT' -j show | grep -q '\"port\":3401'"
+	id=$("$CIRCUIT" -o show | sed -n 's/^\([0-9]*\) .*g2:3401 .*/\1/p')
+	"$CIRCUIT" circuit reset "$id"
+	guest_wait g1 flood | tail -1 | grep -i 'broken pipe\|reset by peer'
+	guest_wait g2 drain | tail -1 | grep 'reset by peer'
+	bad 'no such circuit' circuit reset "$id"
+	"$CIRCUIT" policy load - <<<$'default connect\ndrop on call port 9'
+	guest_bg g1 waits "exec peer outcomes g2 9 1"
+	wait_for 10 sh -c "'$CIRCUIT' -j line show g1 | grep -q '\"pending\":1'"
+	id=$("$CIRCUIT" -o show | sed -n 's/^\([0-9]*\) .*pending.*/\1/p')
+	"$CIRCUIT" circuit reset "$id"
+	expect "ECONNREFUSED 1" "$(guest_wait g1 waits)"
+	"$CIRCUIT" policy load - <<<'default connect'
+}
+
+# What is told of what lines do, while they do it.
+watched() {
+	local before after bytes
+	before=$("$CIRCUIT" -j stat g1)
+	guest_exec g1 "peer calls g2 7 20 1"
+	after=$("$CIRCUIT" -j stat g1)
+	expect 20 $(($(json_get "$after" setups) - $(json_get "$before" setups))) "set-ups"
+	# An echo is of one byte each way at least.
+	bytes=$(($(json_get "$after" bytes-out) - $(json_get "$before" bytes-out)))
+	[ "$bytes" -ge 20 ]
+	expect "$bytes" $(($(json_get "$after" bytes-in) - $(json_get "$before" bytes-in))) "bytes back"
+	[ "$(json_get "$after" setup-p99-ns)" -ge "$(json_get "$after" setup-p50-ns)" ]
+	[ "$(json_get "$after" setup-p50-ns)" -gt 256 ]
+	[ "$(json_get "$after" cpu-ns)" -gt "$(json_get "$before" cpu-ns)" ]
+	"$CIRCUIT" stat g1 | grep '|@'
+
+	guest_bg g2 drain "peer drain 3402"
+	guest_bg g1 flood "peer flood g2 3402"
+	wait_for 10 grep -q draining "$(guest_bg_log g2 drain)"
+	"$CIRCUIT" top count 2 delay 1 sort out/s >"$LAB_RUN/top"
+	cat "$LAB_RUN/top"
+	# The one who sends is first, and at the rate at which the other one receives.
+	tail -2 "$LAB_RUN/top" | head -1 | grep '^g1 .*up  *[1-9]'
+	"$CIRCUIT" top circuits count 1 delay 1 | tee "$LAB_RUN/top"
+	grep ' g1:[0-9]* > g2:3402  *connected  *[1-9]' "$LAB_RUN/top"
+	guest_bg_kill g1 flood
+	guest_bg_kill g2 drain
+}
+
+# Events by kind.
+told() {
+	"$CIRCUIT" monitor policy >"$LAB_RUN/told.policy" &
+	local policy=$! call all
+	"$CIRCUIT" monitor call >"$LAB_RUN/told.call" &
+	call=$!
+	"$CIRCUIT" -j monitor >"$LAB_RUN/told.all" &
+	all=$!
+	wait_for 20 told_of_policy
+	wait_for 20 told_of_call
+	kill $policy $call $all
+	grep '^policy generation' "$LAB_RUN/told.policy"
+	fails grep -v '^policy ' "$LAB_RUN/told.policy"
+	fails grep '^policy ' "$LAB_RUN/told.call"
+	grep '^connected line g1 peer g2' "$LAB_RUN/told.call"
+	grep '"event":"connected"' "$LAB_RUN/told.all"
+}
+told_of_policy() {
+	"$CIRCUIT" policy default connect
+	grep -q '^policy' "$LAB_RUN/told.policy" && grep -q '"event":"policy"' "$LAB_RUN/told.all"
+}
+told_of_call() {
+	guest_exec g1 "peer outcomes g2 7 1" >/dev/null
+	grep -q connected "$LAB_RUN/told.call" && grep -q '"event":"connected"' "$LAB_RUN/told.all"
+}
+
+# Who is no administrator, or one of something else.
+not_for_everybody() {
+	setpriv --reuid 1000 --clear-groups "$TESTS/nlfuzz" denied
+	fails setpriv --reuid 1000 --clear-groups timeout 10 "$CIRCUIT" monitor 2>&1 | tee "$LAB_RUN/denied"
+	grep 'events of line: Operation not permitted' "$LAB_RUN/denied"
+	# In a namespace of one's own there is an exchange of one's own, with nothing in it.
+	ip netns add elsewhere
+	expect '[]' "$("$CIRCUIT" -n elsewhere -j line show)"
+	expect '[]' "$("$CIRCUIT" -n elsewhere -j group show)"
+	expect '[]' "$("$CIRCUIT" -n elsewhere -j show)"
+	"$CIRCUIT" -n elsewhere line add g1
+	"$CIRCUIT" -n elsewhere line del g1
+	ip netns del elsewhere
+	# And an administrator there, in a user namespace, is none here.
+	setpriv --reuid 1000 --clear-groups unshare -rn "$CIRCUIT" line add mine
+	fails "$CIRCUIT" line show mine
+	setpriv --reuid 1000 --clear-groups unshare -r "$TESTS/nlfuzz" denied
+}
+
+fuzz() {
+	local seed n=3000
+	[ "$HOST_KIND" = stock ] || n=1000
+	ip netns add fuzz
+	for seed in 1 2 3 $RANDOM; do
+		t_note "$(ip netns exec fuzz timeout 120 "$TESTS/nlfuzz" "$seed" "$n")"
+	done
+	"$CIRCUIT" -n fuzz line show | wc -l
+	"$CIRCUIT" -n fuzz policy | wc -l
+	# With all that it has made.
+	ip netns del fuzz
+	becomes "connected 1" g2 7
+}
+
+# Everything that is told in JSON is what the schema says.
+json() {
+	local dir=$LAB_RUN/json
+	mkdir -p "$dir"
+	"$CIRCUIT" group set web circuits 100 calls 1000/s
+	"$CIRCUIT" trunk add wan to 192.0.2.0/24 congestion reno
+	"$CIRCUIT" line set g1 trunk wan
+	"$CIRCUIT" expose add g2:7 on 127.0.0.1:7777
+	"$CIRCUIT" policy load - <<<$'default connect\nreject from group web to line g2 port 1-9 uid 5 comment "a b"\ntrunk wan to 192.0.2.0/24 calls 5/s log\nconnect to line g2'
+	hold 3300 2
+	"$CIRCUIT" -j -s line show >"$dir/line"
+	"$CIRCUIT" -j group show >"$dir/group"
+	"$CIRCUIT" -j trunk show >"$dir/trunk"
+	"$CIRCUIT" -j expose show >"$dir/expose"
+	"$CIRCUIT" -j -s policy show >"$dir/policy"
+	"$CIRCUIT" -j explain g1 10.77.0.2:7 >"$dir/explain"
+	"$CIRCUIT" -j -s show >"$dir/show"
+	"$CIRCUIT" -j stat >"$dir/stat"
+	guest_exec g1 "circuit -j socks" >"$dir/socks"
+	cp "$LAB_RUN/told.all" "$dir/monitor"
+	let_go
+	"$TOP/tools/check-json" "$dir"
+	"$CIRCUIT" expose del 127.0.0.1:7777
+	"$CIRCUIT" policy load - <<<'default connect'
+	"$CIRCUIT" line set g1 trunk none
+	"$CIRCUIT" trunk del wan
+	"$CIRCUIT" group del web
+}
+
+ended() {
+	"$CIRCUIT" line set g1 addr none group none
+	"$CIRCUIT" line set g2 addr none group none
+	expect '[]' "$("$CIRCUIT" -j group show)"
+	guest_bg_kill g2 seven
+	guest_bg_kill g2 tcp7
+	nothing_left
+}
+
+t_run -t 120 "two guests" setup
+t_run -t 120 "limits of groups" groups
+t_run "calls that wait, and calls per second" rates
+t_run "a circuit reset by hand" ended_by_hand
+t_run "what lines do" watched
+t_run "events by kind" told
+t_run "only for administrators" not_for_everybody
+t_run -t 500 "requests that are nearly right" fuzz
+t_run "JSON as the schema has it" json
+t_run "nothing is left" ended
