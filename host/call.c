@@ -44,6 +44,8 @@ static void circuit_free(struct circuit *c)
 	unsigned int i;
 
 	list_del(&c->wait);
+	if (c->tap)
+		circuit_tap_end(c);
 	if (c->cable)
 		circuit_pair_return(c);
 	if (c->entered)

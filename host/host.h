@@ -25,6 +25,7 @@
  *  leg		The end of a circuit that is a socket of such a stack.
  *  loan	A piece of a ring that such a socket sends without a copy. Keeps its leg,
  *		and the circuit from being freed.
+ *  tap		Somebody who looks at what a circuit carries.
  *  exposure	A port of such a stack where a line's listener can be called.
  *  policy	Who may call whom, see policy.h.
  *  quota	What a line may have, and the lines of a group together, see quota.h.
@@ -86,6 +87,7 @@
 
 struct circuit_cable;
 struct circuit_leg;
+struct circuit_tap;
 struct circuit_window;
 
 /* Defaults and bounds of a line's configuration. */
@@ -458,6 +460,7 @@ struct circuit_tuple {
  * @ctrl: its control page
  * @leg: the end that is a socket of the host's, if one is; referenced
  * @held: that socket has still something of a ring
+ * @tap: who captures what it carries, if somebody does
  * @end: its ends
  */
 struct circuit {
@@ -485,6 +488,7 @@ struct circuit {
 	struct circuit_ctrl	*ctrl;
 	struct circuit_leg	*leg;
 	bool			held;
+	struct circuit_tap	*tap;
 	struct circuit_end	end[2];
 };
 
@@ -851,6 +855,10 @@ static inline void circuit_end_notify(struct circuit_end *end)
 	else
 		circuit_notify(end->line, end->index);
 }
+
+/* tap.c */
+int circuit_tap(struct circuit_exchange *ex, u64 id);
+void circuit_tap_end(struct circuit *c);
 
 /* netlink.c */
 int circuit_netlink_init(void);

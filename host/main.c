@@ -20,22 +20,26 @@ struct workqueue_struct *circuit_wq, *circuit_slow_wq;
 /* For the host's sockets. */
 struct workqueue_struct *circuit_trunk_wq;
 
-static int host_attach(const void __user *arg)
+/* An argument begins with its size, and what this kernel does not know of it is zero. */
+static int host_argument(void *to, size_t known, const void __user *arg)
 {
-	struct net *net = current->nsproxy->net_ns;
-	struct circuit_attach attach;
 	u32 size;
-	int err;
 
-	if (!ns_capable(net->user_ns, CAP_NET_ADMIN))
-		return -EPERM;
 	if (get_user(size, (const u32 __user *)arg))
 		return -EFAULT;
-	if (size < sizeof(attach))
+	if (size < known)
 		return -EINVAL;
 	if (size > PAGE_SIZE)
 		return -E2BIG;
-	err = copy_struct_from_user(&attach, sizeof(attach), arg, size);
+	return copy_struct_from_user(to, known, arg, size);
+}
+
+static int host_attach(struct net *net, const void __user *arg)
+{
+	struct circuit_attach attach;
+	int err;
+
+	err = host_argument(&attach, sizeof(attach), arg);
 	if (err)
 		return err;
 	if (attach.flags || !circuit_name_ok(attach.line))
@@ -44,11 +48,30 @@ static int host_attach(const void __user *arg)
 				     attach.call_fd);
 }
 
+static int host_tap(struct net *net, const void __user *arg)
+{
+	struct circuit_tap_request req;
+	int err;
+
+	err = host_argument(&req, sizeof(req), arg);
+	if (err)
+		return err;
+	if (req.flags)
+		return -EINVAL;
+	return circuit_tap(circuit_exchange(net), req.circuit);
+}
+
 static long host_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
+	struct net *net = current->nsproxy->net_ns;
+
+	if (!ns_capable(net->user_ns, CAP_NET_ADMIN))
+		return -EPERM;
 	switch (cmd) {
 	case CIRCUIT_IOC_ATTACH:
-		return host_attach((const void __user *)arg);
+		return host_attach(net, (const void __user *)arg);
+	case CIRCUIT_IOC_TAP:
+		return host_tap(net, (const void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

@@ -163,6 +163,53 @@ watched() {
 	guest_bg_kill g2 drain
 }
 
+# What a circuit carries, as a tool for packets reads it.
+captured() {
+	local id tap sum
+	guest_bg g2 swap "peer swap-listen 3403 3000000"
+	guest_bg g1 swap "mkfifo /tmp/go; : </tmp/go; peer swap g2 3403 3000000"
+	guest_bg g2 drain "peer drain 3404"
+	guest_bg g1 flood "peer flood g2 3404"
+	wait_for 10 grep -q draining "$(guest_bg_log g2 drain)"
+	id=$("$CIRCUIT" -o show | sed -n 's/^\([0-9]*\) .*g2:3404 .*/\1/p')
+	"$CIRCUIT" circuit capture "$id" to "$LAB_RUN/cap" 2>"$LAB_RUN/cap.said" &
+	tap=$!
+	wait_for 10 sh -c "'$CIRCUIT' show | grep -q 'g2:3404 .*captured'"
+	fails "$CIRCUIT" circuit capture "$id" to /dev/null 2>&1 | grep 'captures it already'
+	dmesg | grep "circuit $id is captured by circuit"
+	wait_for 10 test -s "$LAB_RUN/cap"
+	kill -INT $tap
+	wait $tap
+	cat "$LAB_RUN/cap.said"
+	grep "^circuit $id: g1:[0-9]* > g2:3404: [1-9][0-9]* bytes there, 0 back" "$LAB_RUN/cap.said"
+	fails sh -c "'$CIRCUIT' show | grep captured"
+	guest_bg_kill g1 flood
+	guest_bg_kill g2 drain
+	guest_bg_kill g1 swap
+	guest_bg_kill g2 swap
+
+	# All of a dialogue, from the beginning of the capture to the end of the circuit.
+	guest_bg g2 talk "circuit-cat -l 3405 </dev/null"
+	guest_bg g1 talk "mkfifo /tmp/say; (cat /tmp/say; cat /tmp/say) | circuit-cat g2 3405"
+	wait_for 10 sh -c "'$CIRCUIT' show | grep -q g2:3405"
+	id=$("$CIRCUIT" -o show | sed -n 's/^\([0-9]*\) .*g2:3405 .*/\1/p')
+	"$CIRCUIT" circuit capture "$id" to "$LAB_RUN/cap" 2>"$LAB_RUN/cap.said" &
+	tap=$!
+	wait_for 10 sh -c "'$CIRCUIT' show | grep -q 'g2:3405 .*captured'"
+	guest_exec g1 "echo first >/tmp/say"
+	wait_for 10 grep -aq first "$LAB_RUN/cap"
+	guest_exec g1 "seq 10000 >/tmp/say"
+	wait $tap
+	guest_wait g1 talk
+	guest_wait g2 talk | cksum
+	cat "$LAB_RUN/cap.said"
+	grep ': 48900 bytes there, 0 back, 0 gaps' "$LAB_RUN/cap.said"
+	sum=$({ echo first; seq 10000; } | cksum)
+	expect "$sum" "$("$TOP/selftests/e2e/pcapng-payload" "$LAB_RUN/cap" | cksum)" "checksum"
+	fails "$CIRCUIT" circuit capture 999999 to /dev/null 2>&1 | grep 'there is none'
+	setpriv --reuid 1000 --clear-groups sh -c "! '$CIRCUIT' circuit capture 1 to /dev/null"
+}
+
 # Events by kind.
 told() {
 	"$CIRCUIT" monitor policy >"$LAB_RUN/told.policy" &
@@ -265,6 +312,7 @@ t_run -t 120 "limits of groups" groups
 t_run "calls that wait, and calls per second" rates
 t_run "a circuit reset by hand" ended_by_hand
 t_run "what lines do" watched
+t_run "what a circuit carries" captured
 t_run "events by kind" told
 t_run "only for administrators" not_for_everybody
 t_run -t 500 "requests that are nearly right" fuzz

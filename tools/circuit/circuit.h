@@ -128,6 +128,7 @@ int do_policy(int argc, char **argv);
 int do_explain(int argc, char **argv);
 int do_show(int argc, char **argv);
 int do_circuit(int argc, char **argv);
+int circuit_capture(int argc, char **argv);
 int do_stat(int argc, char **argv);
 int do_top(int argc, char **argv);
 int do_monitor(int argc, char **argv);

@@ -46,6 +46,7 @@ static const char help[] =
 "  group del NAME | group show [ NAME ]\n"
 "  show [ line NAME ]                     circuits and their two ends\n"
 "  circuit [ show ] | circuit reset ID    the same; reset one of them\n"
+"  circuit capture ID [ to FILE ]         what one carries, as pcapng\n"
 "  stat [ NAME ]                          what lines have done, and how long calls took\n"
 "  top [ lines | circuits ] [ sort COLUMN ] [ delay SECONDS ] [ count N ]\n"
 "  monitor [ line | call | policy | violation ]...   what happens, as it happens\n"

@@ -126,6 +126,7 @@ static int print_circuit(const struct nlmsghdr *nlh, void *data)
 	print_end("called", tb[CIRCUIT_A_CIRCUIT_CALLED]);
 	out_state("state", "", circuit_state_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_STATE])));
 	out_json_only_u64("age-ms", age);
+	out_bool("captured", "captured", tb[CIRCUIT_A_CIRCUIT_CAPTURED] != NULL);
 	out_text("for %llu.%llu s", (unsigned long long)age / 1000,
 		 (unsigned long long)age / 100 % 10);
 	if (!opt.json) {
@@ -170,6 +171,7 @@ static int circuit_reset(int argc, char **argv)
 static const struct command circuit_commands[] = {
 	{ "show", do_show },
 	{ "reset", circuit_reset },
+	{ "capture", circuit_capture },
 	{}
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * /dev/circuit: how a virtual machine monitor is joined to a line.
+ * /dev/circuit: how a virtual machine monitor is joined to a line, and how a circuit is captured.
  */
 #ifndef _UAPI_LINUX_CIRCUIT_DEV_H
 #define _UAPI_LINUX_CIRCUIT_DEV_H
@@ -38,5 +38,52 @@ struct circuit_attach {
 
 #define CIRCUIT_IOC_MAGIC	0xCC
 #define CIRCUIT_IOC_ATTACH	_IOW(CIRCUIT_IOC_MAGIC, 1, struct circuit_attach)
+
+/**
+ * struct circuit_tap_request - argument of CIRCUIT_IOC_TAP
+ * @size: sizeof(struct circuit_tap_request), for later growth
+ * @flags: must be zero
+ * @circuit: number of a circuit in the exchange of the caller's network namespace
+ *
+ * The ioctl returns a descriptor from which what the circuit carries can be read, as records, until
+ * it has ended. The first of each direction begins with what was written and not yet read then.
+ * Nobody waits for the reader: what is overwritten before it comes by is lost.
+ *
+ * Errors: EPERM without CAP_NET_ADMIN over the exchange's network namespace, E2BIG or EINVAL for an
+ * argument this kernel does not know, ENOENT for an unknown circuit, ENOTCONN for a call that
+ * waits, EBUSY if somebody captures it already, ENOMEM.
+ */
+struct circuit_tap_request {
+	__u32	size;
+	__u32	flags;
+	__u64	circuit;
+};
+
+/* Flags of a record. */
+#define CIRCUIT_TAP_LOST	(1u << 0)	/* some before these were lost */
+#define CIRCUIT_TAP_FIN		(1u << 1)	/* the end has nothing more to say */
+#define CIRCUIT_TAP_RST		(1u << 2)	/* the end has cut the circuit off */
+
+#define CIRCUIT_TAP_RECORD_MAX	32768u
+
+/**
+ * struct circuit_tap_record - some bytes of one direction
+ * @time: when they were found, ns since 1970
+ * @offset: how many the end had written before them, as it says
+ * @len: how many there are, at most CIRCUIT_TAP_RECORD_MAX; they follow
+ * @end: who has written them: 0 the caller, 1 the called end
+ * @flags: CIRCUIT_TAP_*
+ *
+ * Records follow each other without padding, and a read may end anywhere.
+ */
+struct circuit_tap_record {
+	__u64	time;
+	__u64	offset;
+	__u32	len;
+	__u16	end;
+	__u16	flags;
+};
+
+#define CIRCUIT_IOC_TAP		_IOW(CIRCUIT_IOC_MAGIC, 2, struct circuit_tap_request)
 
 #endif /* _UAPI_LINUX_CIRCUIT_DEV_H */
