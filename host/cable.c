@@ -24,6 +24,9 @@
 #include <linux/slab.h>
 #include "host.h"
 
+/* Idle cables looked at when a group is short of memory. */
+#define RECLAIM_BUDGET	64
+
 /**
  * circuit_cable_alloc - allocate a cable
  * @bytes: the least size that will do
@@ -53,6 +56,7 @@ struct circuit_cable *circuit_cable_alloc(u32 bytes, u32 most)
 	cable->page = page;
 	cable->npages = 1u << order;
 	INIT_LIST_HEAD(&cable->node);
+	INIT_LIST_HEAD(&cable->idle);
 	return cable;
 }
 
@@ -155,6 +159,7 @@ static enum circuit_reason cable_plug(struct circuit_cable *cable, unsigned int 
 static void cable_destroy(struct circuit_cable *cable)
 {
 	list_del(&cable->node);
+	list_del(&cable->idle);
 	cable_unplug(cable, 0);
 	cable_unplug(cable, 1);
 	circuit_cable_free(cable);
@@ -186,8 +191,7 @@ static void cable_leave(struct circuit_cable *cable, const struct circuit_line *
 }
 
 /*
- * Give up the cables that a line has nothing in and is charged for, since it or a group of
- * its is short of memory: also those that a far end holds on to, who does not hang up.
+ * Give up the cables that a line has nothing in and is charged for, since it is short of memory: also those that a far end holds on to, who does not hang up.
  */
 static void line_reclaim(struct circuit_line *line)
 {
@@ -208,12 +212,41 @@ static void line_reclaim(struct circuit_line *line)
 		}
 }
 
-/* What a line may still be charged, of @bytes. */
-static u64 line_affords(struct circuit_line *line, u64 bytes)
+/*
+ * Give up cables without circuits of others, while a group is short that they are in as well as
+ * @line. So many at a time are looked at: guests can have this done as often as they like.
+ */
+static void group_reclaim(struct circuit_line *line, u64 bytes)
 {
-	if (circuit_affords(line, CIRCUIT_MEMORY) < bytes)
-		line_reclaim(line);
-	return min(bytes, circuit_affords(line, CIRCUIT_MEMORY));
+	struct list_head *idle = &line->ex->idle_cables;
+	unsigned int n, i;
+
+	for (n = 0; n < RECLAIM_BUDGET && circuit_group_lacks(line, CIRCUIT_MEMORY, bytes); n++) {
+		struct circuit_cable *cable = list_first_entry_or_null(idle, struct circuit_cable,
+								       idle);
+
+		if (!cable)
+			return;
+		list_move_tail(&cable->idle, idle);
+		for (i = 0; i < 2; i++) {
+			if (!cable->side[i].line || !circuit_same_group(cable->side[i].line, line))
+				continue;
+			cable_destroy(cable);
+			break;
+		}
+	}
+}
+
+/* What two lines may still be charged each, of @bytes. */
+static u64 pair_affords(struct circuit_line *a, struct circuit_line *b, u64 bytes)
+{
+	if (circuit_affords_both(a, b, CIRCUIT_MEMORY) < bytes) {
+		line_reclaim(a);
+		line_reclaim(b);
+		group_reclaim(a, 2 * bytes);
+		group_reclaim(b, 2 * bytes);
+	}
+	return min(bytes, circuit_affords_both(a, b, CIRCUIT_MEMORY));
 }
 
 static struct circuit_pair *pair_get(struct circuit_line *a, struct circuit_line *b)
@@ -248,7 +281,7 @@ static enum circuit_reason pair_extend(struct circuit_pair *pair, u32 bytes,
 	enum circuit_reason reason;
 	u64 most;
 
-	most = min(line_affords(a, CIRCUIT_WINDOW_SLOT), line_affords(b, CIRCUIT_WINDOW_SLOT));
+	most = pair_affords(a, b, CIRCUIT_WINDOW_SLOT);
 	if (most < PAGE_SIZE << get_order(bytes))
 		return CIRCUIT_REASON_QUOTA_MEMORY;
 	cable = circuit_cable_alloc(bytes, rounddown_pow_of_two(most));
@@ -307,6 +340,7 @@ enum circuit_reason circuit_pair_carve(struct circuit_line *a, struct circuit_li
 		return reason;
 	first = circuit_cable_carve(cable, bytes);
 found:
+	list_del_init(&cable->idle);
 	if (cable->used == cable->npages)
 		list_move_tail(&cable->node, &pair->cables);
 	c->cable = cable;
@@ -333,10 +367,13 @@ void circuit_pair_return(struct circuit *c)
 		return;
 	}
 	front = list_first_entry(&pair->cables, struct circuit_cable, node);
-	if (!cable->circuits && front != cable && !front->circuits)
+	if (!cable->circuits && front != cable && !front->circuits) {
 		cable_destroy(cable);
-	else
-		list_move(&cable->node, &pair->cables);
+		return;
+	}
+	list_move(&cable->node, &pair->cables);
+	if (!cable->circuits)
+		list_add_tail(&cable->idle, &pair->line[0]->ex->idle_cables);
 }
 
 /**

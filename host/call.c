@@ -327,7 +327,7 @@ static void call_decide(struct circuit *c, const struct circuit_line *called,
 	circuit_query_of(c, &query);
 	if (called)
 		query.dst = &called->party;
-	circuit_decide(c->end[0].line->ex, &query, decision);
+	circuit_decide(c->end[0].line->ex, &query, c->end[0].line, decision);
 	if (decision->rule) {
 		c->rule = decision->rule->nr + 1;
 		c->ring_max = decision->rule->cfg.ring_max;
@@ -368,8 +368,6 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 	}
 	if (!line && !trunk)
 		return CIRCUIT_REASON_NO_ADDRESS;
-	if (!circuit_may_call(caller, ktime_to_ns(c->start)))
-		return CIRCUIT_REASON_RATE;
 	if (!source)
 		return CIRCUIT_REASON_NOT_YOURS;
 	if (trunk)
@@ -387,8 +385,8 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 					struct circuit_listener **lst,
 					struct circuit_decision *decision)
 {
-	struct circuit_line *caller = c->end[0].line, *line = caller;
-	struct circuit_exchange *ex = caller->ex;
+	struct circuit_line *line = c->end[0].line;
+	struct circuit_exchange *ex = line->ex;
 
 	if (req->line[0]) {
 		if (!circuit_name_ok(req->line))
@@ -398,8 +396,6 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 	call_decide(c, line, decision);
 	if (decision->verdict != CIRCUIT_POLICY_VERDICT_CONNECT)
 		return decision->reason;
-	if (!circuit_may_call(caller, ktime_to_ns(c->start)))
-		return CIRCUIT_REASON_RATE;
 	if (!line)
 		return CIRCUIT_REASON_NO_LINE;
 	if (!line->ready)
@@ -442,7 +438,6 @@ static bool reason_is_final(enum circuit_reason reason)
 	case CIRCUIT_REASON_QUOTA_CIRCUITS:
 	case CIRCUIT_REASON_QUOTA_MEMORY:
 	case CIRCUIT_REASON_QUOTA_PENDING:
-	case CIRCUIT_REASON_RATE:
 		return true;
 	default:
 		return false;
@@ -613,7 +608,7 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_
 		goto refused;
 	c->end[1].addr = to->addr;
 	query.daddr = to->addr;
-	circuit_decide(ex, &query, &decision);
+	circuit_decide(ex, &query, NULL, &decision);
 	if (decision.rule) {
 		c->rule = decision.rule->nr + 1;
 		c->ring_max = decision.rule->cfg.ring_max;
@@ -806,7 +801,7 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 	}
 
 	memcpy(&query.daddr, req->addr, sizeof(query.daddr));
-	circuit_decide(line->ex, &query, &decision);
+	circuit_decide(line->ex, &query, NULL, &decision);
 	*reason = decision.reason;
 	if (decision.verdict != CIRCUIT_POLICY_VERDICT_CONNECT)
 		return -decision.error;

@@ -80,29 +80,41 @@ static void policy_log(struct circuit_exchange *ex, const struct circuit_query *
 }
 
 /**
- * circuit_decide - have the policy decide
+ * circuit_decide - have the policy decide, and look at rates
  * @ex: the exchange, locked
  * @query: about what
+ * @payer: the line that places a call, NULL if none does
  * @decision: filled in
+ *
+ * The rates of the rule, of the line and of its groups: from all of them one is taken, or, if
+ * one has none left, from none.
  */
 void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *query,
-		    struct circuit_decision *decision)
+		    struct circuit_line *payer, struct circuit_decision *decision)
 {
+	u64 now = ktime_get_ns();
 	struct circuit_rule *rule;
+	bool has = true;
 
 	circuit_judge(ex, query, decision);
 	rule = decision->rule;
-	if (!rule) {
+	if (!rule)
 		ex->policy->hits++;
-	} else {
+	else
 		rule->hits++;
-		if (rule->cfg.calls &&
-		    !circuit_bucket_take(&rule->bucket, rule->cfg.calls, ktime_get_ns())) {
-			rule->limited++;
-			decision->verdict = CIRCUIT_POLICY_VERDICT_REJECT;
-			decision->reason = CIRCUIT_REASON_RATE;
-			decision->error = EAGAIN;
-		}
+	if (rule && rule->cfg.calls) {
+		has = circuit_bucket_has(&rule->bucket, rule->cfg.calls, now);
+		rule->limited += !has;
+	}
+	if (has && payer && (decision->verdict == CIRCUIT_POLICY_VERDICT_CONNECT ||
+			     decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK))
+		has = circuit_may_call(payer, now);
+	if (has && rule && rule->cfg.calls)
+		circuit_bucket_take(&rule->bucket, rule->cfg.calls, now);
+	if (!has) {
+		decision->verdict = CIRCUIT_POLICY_VERDICT_REJECT;
+		decision->reason = CIRCUIT_REASON_RATE;
+		decision->error = EAGAIN;
 	}
 	trace_circuit_decide(query, decision);
 	policy_log(ex, query, decision);

@@ -82,6 +82,7 @@ static int __net_init exchange_net_init(struct net *net)
 	mutex_init(&ex->lock);
 	xa_init_flags(&ex->by_id, XA_FLAGS_ALLOC1);
 	xa_init(&ex->circuits);
+	INIT_LIST_HEAD(&ex->idle_cables);
 	INIT_LIST_HEAD(&ex->trunks);
 	INIT_LIST_HEAD(&ex->exposures);
 	ex->trunk = circuit_line_trunk(ex);

@@ -130,6 +130,7 @@ struct circuit_window;
  * @groups: those of them that are groups
  * @by_id: lines by number, for dumps
  * @circuits: circuits by number, for dumps
+ * @idle_cables: cables of pairs that have no circuits, in some order
  * @trunk: stands for the host's stacks where a circuit or a cable has lines; has no
  *	window, no guest and no number
  * @trunks: struct circuit_trunk
@@ -160,6 +161,7 @@ struct circuit_exchange {
 	struct list_head	groups;
 	struct xarray		by_id;
 	struct xarray		circuits;
+	struct list_head	idle_cables;
 	struct circuit_line	*trunk;
 	struct list_head	trunks;
 	u32			nr_trunks;
@@ -361,6 +363,7 @@ struct circuit_pair {
 /**
  * struct circuit_cable - memory shared by the windows of a pair
  * @node: in pair->cables
+ * @idle: in exchange->idle_cables, while it has no circuits
  * @pair: the pair, NULL once it has ended
  * @rcu: for the fault handler
  * @page: first page
@@ -374,6 +377,7 @@ struct circuit_pair {
  */
 struct circuit_cable {
 	struct list_head	node;
+	struct list_head	idle;
 	struct circuit_pair	*pair;
 	struct rcu_head		rcu;
 	struct page		*page;

@@ -12,6 +12,9 @@
 #include <net/sock.h>
 #include "netlink.h"
 
+/* Ends of circuits whose bytes are counted in one part of a dump. */
+#define DUMP_ENDS	1024
+
 static struct netlink_range_validation window_range = {
 	.min = CIRCUIT_WINDOW_MIN,
 	.max = CIRCUIT_WINDOW_MAX,
@@ -612,6 +615,7 @@ static int line_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	struct circuit_line *line;
 	int err = -EMSGSIZE;
 	unsigned long id;
+	u64 ends = 0;
 
 	mutex_lock(&ex->lock);
 	cb->seq = ex->seq;
@@ -628,6 +632,12 @@ static int line_dump(struct sk_buff *skb, struct netlink_callback *cb)
 			goto full;
 		}
 		genlmsg_end(skb, hdr);
+		/* Others want the lock, too, and bytes are counted circuit by circuit. */
+		ends += line->quota.used[CIRCUIT_CIRCUITS];
+		if (ends > DUMP_ENDS) {
+			cb->args[0] = id + 1;
+			goto full;
+		}
 	}
 	cb->args[0] = ULONG_MAX;
 	err = 0;
@@ -913,20 +923,16 @@ struct genl_family circuit_family __ro_after_init = {
 	.n_mcgrps = ARRAY_SIZE(circuit_groups),
 };
 
-/* Each event is told to one group. */
-static unsigned int event_group(enum circuit_event type, enum circuit_reason reason)
+static unsigned int event_group(enum circuit_event type)
 {
-	if (reason == CIRCUIT_REASON_VIOLATION)
-		return GROUP_VIOLATION;
 	if (type == CIRCUIT_EVENT_POLICY)
 		return GROUP_POLICY;
 	return type < CIRCUIT_EVENT_CONNECTED ? GROUP_LINE : GROUP_CALL;
 }
 
-static void event_send(struct circuit_exchange *ex, enum circuit_event type, const char *line,
-		       const struct circuit *c, enum circuit_reason reason)
+static void event_send_to(struct circuit_exchange *ex, unsigned int group, enum circuit_event type,
+			  const char *line, const struct circuit *c, enum circuit_reason reason)
 {
-	unsigned int group = event_group(type, reason);
 	const char *peer = c ? called_name(c) : NULL;
 	u32 port = c ? c->end[1].port : 0;
 	struct sk_buff *skb;
@@ -955,6 +961,15 @@ static void event_send(struct circuit_exchange *ex, enum circuit_event type, con
 	}
 	genlmsg_end(skb, hdr);
 	genlmsg_multicast_netns(&circuit_family, ex->net, skb, 0, group, GFP_KERNEL);
+}
+
+static void event_send(struct circuit_exchange *ex, enum circuit_event type, const char *line,
+		       const struct circuit *c, enum circuit_reason reason)
+{
+	event_send_to(ex, event_group(type), type, line, c, reason);
+	/* For those who want to know of nothing else; only what the operator has seen itself. */
+	if (type == CIRCUIT_EVENT_LINE_FAULT)
+		event_send_to(ex, GROUP_VIOLATION, type, line, c, reason);
 }
 
 /**

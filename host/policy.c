@@ -206,9 +206,9 @@ static void key_addrs(struct policy_key *key, const struct in6_addr *from,
 
 static void shape_masks(struct policy_shape *shape)
 {
-	static const struct in6_addr ones = { .s6_addr32 = { ~0u, ~0u, ~0u, ~0u } };
-	struct in6_addr from, dest;
+	struct in6_addr ones, from, dest;
 
+	memset(&ones, 0xff, sizeof(ones));
 	ipv6_addr_prefix(&from, &ones, shape->from);
 	ipv6_addr_prefix(&dest, &ones, shape->dest);
 	key_addrs(&shape->mask, &from, &dest);
@@ -276,14 +276,29 @@ static void port_key(struct policy_key *key, const struct policy_slot *slot, u32
 	key->word[KEY_SRC] = (uintptr_t)slot;
 }
 
-/* Enter a rule for the ports that have the upper @bits of @port. */
-static int policy_enter(struct circuit_policy *policy, struct circuit_rule *rule, u32 port, u8 bits)
+static int slot_enter(struct policy_slot *slot, struct circuit_rule *rule)
 {
-	struct policy_shape *shape = shape_get(policy, rule);
 	struct policy_entry *entry;
-	struct policy_slot *slot;
-	struct policy_key key;
 
+	entry = slot ? kzalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT) : NULL;
+	if (!entry)
+		return -ENOMEM;
+	entry->rule = rule;
+	list_add_tail(&entry->list, &slot->rules);
+	return 0;
+}
+
+/* Enter a rule where it belongs, for each of the prefixes that make up its range of ports. */
+static int policy_enter(struct circuit_policy *policy, struct circuit_rule *rule)
+{
+	u64 port = rule->cfg.port[0], end = (u64)rule->cfg.port[1] + 1;
+	struct policy_slot *slot, *of_port;
+	struct policy_shape *shape;
+	struct policy_key key;
+	unsigned int order;
+	int err = 0;
+
+	shape = shape_get(policy, rule);
 	if (IS_ERR(shape))
 		return PTR_ERR(shape);
 	key.word[KEY_SHAPE] = shape->nr;
@@ -291,37 +306,19 @@ static int policy_enter(struct circuit_policy *policy, struct circuit_rule *rule
 	key.word[KEY_DST] = (uintptr_t)rule->cfg.dst;
 	key_addrs(&key, &rule->cfg.from_prefix.addr, &rule->cfg.to_prefix.addr);
 	slot = slot_get(policy, &key, rule);
-	if (slot && bits) {
-		slot->ports |= BIT_ULL(bits);
-		port_key(&key, slot, port, bits);
-		slot = slot_get(policy, &key, rule);
-	}
-	entry = kzalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT);
-	if (!slot || !entry) {
-		kfree(entry);
+	if (!slot)
 		return -ENOMEM;
+	for (; port < end && !err; port += 1ull << order) {
+		order = min_t(unsigned int, port ? __ffs64(port) : 32, ilog2(end - port));
+		of_port = slot;
+		if (order < 32) {
+			slot->ports |= BIT_ULL(32 - order);
+			port_key(&key, slot, port, 32 - order);
+			of_port = slot_get(policy, &key, rule);
+		}
+		err = slot_enter(of_port, rule);
 	}
-	entry->rule = rule;
-	list_add_tail(&entry->list, &slot->rules);
-	return 0;
-}
-
-/* Enter a rule for each of the prefixes that make up its range of ports. */
-static int policy_enter_ports(struct circuit_policy *policy, struct circuit_rule *rule)
-{
-	u64 port = rule->cfg.port[0], end = (u64)rule->cfg.port[1] + 1;
-	int err;
-
-	while (port < end) {
-		unsigned int order = port ? __ffs64(port) : 32;
-
-		order = min_t(unsigned int, order, ilog2(end - port));
-		err = policy_enter(policy, rule, port, 32 - order);
-		if (err)
-			return err;
-		port += 1ull << order;
-	}
-	return 0;
+	return err;
 }
 
 /* --- policies --- */
@@ -378,7 +375,7 @@ int circuit_policy_add(struct circuit_policy *policy, const struct circuit_rule_
 		return err;
 	}
 	policy->nr_rules++;
-	err = policy_enter_ports(policy, rule);
+	err = policy_enter(policy, rule);
 	if (err) /* what it refers to stays the caller's; slots are not looked at again */
 		memset(&rule->cfg, 0, sizeof(rule->cfg));
 	return err;

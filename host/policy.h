@@ -238,7 +238,7 @@ void circuit_policy_install(struct circuit_exchange *ex, struct circuit_policy *
 void circuit_judge(struct circuit_exchange *ex, const struct circuit_query *query,
 		   struct circuit_decision *decision);
 void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *query,
-		    struct circuit_decision *decision);
+		    struct circuit_line *payer, struct circuit_decision *decision);
 u32 circuit_policy_reapply(struct circuit_exchange *ex);
 int circuit_reset(struct circuit_exchange *ex, u64 id);
 void circuit_call_unanswered(struct circuit *c);

@@ -67,6 +67,67 @@ u64 circuit_affords(const struct circuit_line *line, enum circuit_resource what)
 	return left;
 }
 
+static bool in_group(const struct circuit_line *line, const struct circuit_subject *group)
+{
+	unsigned int i;
+
+	for (i = 0; i < line->party.nr_groups; i++)
+		if (line->party.group[i] == group)
+			return true;
+	return false;
+}
+
+/**
+ * circuit_affords_both - how much more each of two lines may have
+ * @a: one line, its exchange locked
+ * @b: the other, or the same
+ * @what: of what
+ *
+ * A group of two lines is charged twice.
+ *
+ * Return: the least that anybody leaves to each.
+ */
+u64 circuit_affords_both(const struct circuit_line *a, const struct circuit_line *b,
+			 enum circuit_resource what)
+{
+	u64 left = min(circuit_affords(a, what), circuit_affords(b, what));
+	unsigned int i;
+
+	if (a == b)
+		return left;
+
+	for (i = 0; i < a->party.nr_groups; i++)
+		if (in_group(b, a->party.group[i]))
+			left = min(left, quota_left(&a->party.group[i]->quota, what) / 2);
+	return left;
+}
+
+/**
+ * circuit_group_lacks - is it a group of a line's, and not the line, that has too little left?
+ * @line: the line, its exchange locked
+ * @what: of what
+ * @n: too little for so much
+ */
+bool circuit_group_lacks(const struct circuit_line *line, enum circuit_resource what, u64 n)
+{
+	return quota_left(&line->quota, what) >= n && circuit_affords(line, what) < n;
+}
+
+/**
+ * circuit_same_group - do two lines share a group?
+ * @a: one line, its exchange locked
+ * @b: the other
+ */
+bool circuit_same_group(const struct circuit_line *a, const struct circuit_line *b)
+{
+	unsigned int i;
+
+	for (i = 0; i < a->party.nr_groups; i++)
+		if (in_group(b, a->party.group[i]))
+			return true;
+	return false;
+}
+
 /**
  * circuit_charge - charge a line, and its groups, for something
  * @line: the line, its exchange locked

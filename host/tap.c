@@ -19,9 +19,9 @@
 #include <linux/circuit_dev.h>
 #include "host.h"
 
-/* Records of each end copied while the exchange is locked, and when the circuit ends. */
+/* Records of each end copied while the exchange is locked, and all when the circuit ends. */
 #define TAP_TURN	2
-#define TAP_LAST	64
+#define TAP_LAST	(CIRCUIT_RING_MAX / CIRCUIT_TAP_RECORD_MAX + 1)
 /* Looks in vain are so far apart, ns. */
 #define TAP_PAUSE	(500 * NSEC_PER_USEC)
 
@@ -93,6 +93,23 @@ static void tap_skip(struct circuit_tap *tap, unsigned int end, u32 n)
 }
 
 /*
+ * A writer overwrites before it says so, our guests 32 KiB at a time. What has been read, and is so
+ * close to being overwritten, is taken for lost.
+ */
+static u32 tap_margin(u32 size)
+{
+	return min(size / 4, CIRCUIT_TAP_RECORD_MAX);
+}
+
+static bool tap_late(const struct circuit_dir *dir, u32 pos, u32 size)
+{
+	u32 behind = virt_load_acquire(&dir->prod.tail) - pos;
+
+	return behind > size || (behind > size - tap_margin(size) &&
+				 (s32)(READ_ONCE(dir->cons.head) - pos) > 0);
+}
+
+/*
  * Copy what one end has written, in at most so many turns. Its indices may be anything, and change
  * all the time: none is used but modulo the size of the ring.
  */
@@ -104,19 +121,20 @@ static void tap_copy(struct circuit_tap *tap, struct tap_buffer *buf, unsigned i
 	u16 lost = 0;
 
 	while (turns--) {
-		avail = virt_load_acquire(&dir->prod.tail) - tap->pos[end];
-		if (avail > size) {
-			tap_skip(tap, end, avail - size);
+		if (tap_late(dir, tap->pos[end], size)) {
+			/* Go on a good deal farther, or this would be late again. */
+			avail = READ_ONCE(dir->prod.tail) - tap->pos[end];
+			tap_skip(tap, end, avail - (size - 2 * tap_margin(size)));
 			lost = CIRCUIT_TAP_LOST;
-			avail = size;
 		}
+		avail = min(virt_load_acquire(&dir->prod.tail) - tap->pos[end], size);
 		at = tap->pos[end] & (size - 1);
 		len = min3(avail, size - at, CIRCUIT_TAP_RECORD_MAX);
 		if (!len || !tap_room(buf, len))
 			return;
 		memcpy(buf->data + buf->len + sizeof(struct circuit_tap_record), data + at, len);
-		smp_rmb();	/* before the writer is asked whether it was there meanwhile */
-		if (READ_ONCE(dir->prod.tail) - tap->pos[end] > size)
+		virt_rmb();	/* before the writer is asked whether it was there meanwhile */
+		if (tap_late(dir, tap->pos[end], size))
 			continue;
 		tap_record(tap, buf, end, len, lost);
 		lost = 0;

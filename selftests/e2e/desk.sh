@@ -65,7 +65,26 @@ groups() {
 	becomes "connected 1" g2 7
 	let_go
 	wait_for 10 group_is web circuits 0
-	# Cables are charged to both of their lines, and those that are there stay: ask for more.
+	"$CIRCUIT" group set web circuits none
+	# A cable is charged to both of its lines, and so twice to a group of both. There is one of 2M
+	# between them, which is given up for another, that has to be smaller, and so on.
+	expect 4194304 "$(group_get all memory)"
+	"$CIRCUIT" group set all memory 3M
+	guest_bg g1 self "peer echo 71"
+	wait_for 10 group_is web listeners 1
+	becomes "connected 1" g1 71
+	expect 2097152 "$(group_get all memory)"
+	becomes "connected 1" g2 7
+	expect "2097152 1048576" "$(group_get all memory) $(line_get g1 memory)"
+	# Those of others are given up as well: g2's with itself for g1's with itself.
+	"$CIRCUIT" group set all memory 5M
+	guest_exec g2 "peer outcomes g2 7 1"
+	expect 4194304 "$(group_get all memory)"
+	"$CIRCUIT" group set all memory 3M
+	becomes "connected 1" g1 71
+	expect "2097152 0" "$(group_get all memory) $(line_get g2 memory)"
+	guest_bg_kill g1 self
+	wait_for 10 group_is web listeners 0
 	"$CIRCUIT" group set all memory 4M
 	guest_bg g2 hold "peer hold-listen 3301 20 524288"
 	fails guest_exec g1 "peer hold g2 3301 20 524288" 2>&1 | grep 'No buffer space'

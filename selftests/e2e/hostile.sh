@@ -58,6 +58,19 @@ attack() { # NAME
 	others_ok
 }
 
+# Whatever a guest says of itself, the policy knows whose line it is.
+gains_nothing() {
+	local before refused
+	"$CIRCUIT" policy load - <<<$'default connect\nreject from line g3\nreject to line g3'
+	before="$(line_get g3 calls-out) $(line_get g3 calls-in)"
+	refused=$(line_get g3 calls-refused)
+	attack lies
+	expect "$before" "$(line_get g3 calls-out) $(line_get g3 calls-in)" "calls"
+	expect 0 "$(line_get g3 listeners)" "listeners"
+	[ "$(line_get g3 calls-refused)" -gt "$refused" ]
+	"$CIRCUIT" policy load - <<<'default connect'
+}
+
 gone() {
 	guest_kill9 g3
 	wait_for 20 line_is g3 detached
@@ -91,5 +104,6 @@ t_run -t 120 "two guests and an evil one" setup
 for a in garbage lies index scribble window epochs marks doorbells calls rings trunk; do
 	t_run "attack: $a" attack "$a"
 done
+t_run "lies to a policy that allows nothing" gains_nothing
 t_run "the evil guest is gone, and so is all it had" gone
 t_run "its line serves an honest guest" honest_again

@@ -79,6 +79,11 @@ static void put32(uint32_t value)
 	fwrite(&value, sizeof(value), 1, cap.to);
 }
 
+static void put16(uint16_t value)
+{
+	fwrite(&value, sizeof(value), 1, cap.to);
+}
+
 static void put_padded(const void *data, size_t len)
 {
 	fwrite(data, len, 1, cap.to);
@@ -87,7 +92,8 @@ static void put_padded(const void *data, size_t len)
 
 static void put_option(uint16_t code, const void *value, uint16_t len)
 {
-	put32(code | (uint32_t)len << 16);
+	put16(code);
+	put16(len);
 	if (len)
 		put_padded(value, len);
 }
@@ -99,14 +105,16 @@ static void put_start(void)
 	put32(0x0a0d0d0a);		/* section header */
 	put32(28);
 	put32(0x1a2b3c4d);
-	put32(1);			/* version 1.0 */
+	put16(1);			/* version 1.0 */
+	put16(0);
 	put32(UINT32_MAX);		/* of unknown length */
 	put32(UINT32_MAX);
 	put32(28);
 
 	put32(1);			/* interface */
 	put32(20 + 4 + padded + 8 + 4);
-	put32(LINKTYPE_RAW);
+	put16(LINKTYPE_RAW);
+	put16(0);
 	put32(0);			/* whole packets */
 	put_option(2, cap.name, name);
 	put_option(9, "\t", 1);		/* ns */
@@ -257,7 +265,10 @@ int circuit_capture(int argc, char **argv)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
 	struct circuit_tap_request req = { .size = sizeof(req) };
-	int dev, fd, ret;
+	int dev, fd, out, ret;
+
+	memset(&cap, 0, sizeof(cap));	/* there may have been one in this batch */
+	stop = 0;
 
 	if (argc < 1 || parse_size(argv[0], &cap.id))
 		return usage_error("circuit capture: the number of a circuit");
@@ -271,7 +282,11 @@ int circuit_capture(int argc, char **argv)
 		return ret;
 	req.circuit = cap.id;
 	dev = open("/dev/circuit", O_RDWR | O_CLOEXEC);
-	fd = dev < 0 ? -1 : ioctl(dev, CIRCUIT_IOC_TAP, &req);
+	if (dev < 0) {
+		fprintf(stderr, "circuit: /dev/circuit: %s\n", strerror(errno));
+		return EXIT_KERNEL;
+	}
+	fd = ioctl(dev, CIRCUIT_IOC_TAP, &req);
 	if (fd < 0 || !cap.found) {
 		fprintf(stderr, "circuit: circuit %llu: %s\n", (unsigned long long)cap.id,
 			errno == ENOENT || fd >= 0 ? "there is none" :
@@ -280,9 +295,12 @@ int circuit_capture(int argc, char **argv)
 		return EXIT_KERNEL;
 	}
 	close(dev);
-	cap.to = argc == 3 ? fopen(argv[2], "w") : stdout;
+	/* What others say to each other is nobody else's. */
+	out = argc == 3 ? open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) :
+	      dup(STDOUT_FILENO);
+	cap.to = out < 0 ? NULL : fdopen(out, "w");
 	if (!cap.to) {
-		fprintf(stderr, "circuit: %s: %s\n", argv[2], strerror(errno));
+		fprintf(stderr, "circuit: %s: %s\n", argc == 3 ? argv[2] : "capture", strerror(errno));
 		return EXIT_KERNEL;
 	}
 	sigaction(SIGINT, &sa, NULL);

@@ -24,7 +24,6 @@ enum { COLUMNS = 9, NAME_WIDTH = 40 };
 /* A line or a circuit: what is shown of it as it is, and what it had done by then. */
 struct row {
 	uint64_t id;
-	bool seen;			/* by the last reading, too */
 	char name[96];
 	const char *state;
 	uint64_t now[3];		/* circuits, pending, memory; or age, queued, queued */
@@ -160,7 +159,9 @@ static void row_values(struct row *row, const struct row *before, double s)
 	double rate[4] = {}, cpu = 0;
 	int i;
 
-	row->seen = before != NULL;
+	/* Numbers are used again: it may be another one. */
+	if (before && strcmp(before->name, row->name))
+		before = NULL;
 	for (i = 0; before && i < 4; i++)	/* a guest may count backwards */
 		rate[i] = row->done[i] > before->done[i] ? (row->done[i] - before->done[i]) / s : 0;
 	if (before) {
@@ -187,14 +188,20 @@ static void row_values(struct row *row, const struct row *before, double s)
 static int read_all(void)
 {
 	struct table old = tables[1];
-	int ret;
+	int ret, tries;
 
 	tables[1] = tables[0];
 	tables[0] = old;
-	tables[0].n = 0;
-	ret = nl_talk(nl_request(&nl_operator, top.circuits ? CIRCUIT_CMD_CIRCUIT_GET :
-				 CIRCUIT_CMD_LINE_GET, NLM_F_DUMP),
-		      top.circuits ? read_circuit : read_line, &tables[0]);
+	for (tries = 0; tries < 10; tries++) {
+		tables[0].n = 0;
+		ret = nl_try(nl_request(&nl_operator, top.circuits ? CIRCUIT_CMD_CIRCUIT_GET :
+					CIRCUIT_CMD_LINE_GET, NLM_F_DUMP),
+			     top.circuits ? read_circuit : read_line, &tables[0]);
+		/* Something came or went meanwhile. */
+		if (!ret || errno != EINTR)
+			break;
+		nl_restart();
+	}
 	if (tables[0].n)
 		qsort(tables[0].rows, tables[0].n, sizeof(struct row), by_id);
 	return ret;
@@ -255,13 +262,18 @@ static void print_value(const struct column *col, double v)
 	printf(" %9s", text);
 }
 
-static void print_table(unsigned int height, bool screen)
+static void print_table(bool screen)
 {
+	struct winsize size = { .ws_row = 24 };
 	const struct column *col;
 	double sum[2] = {};
 	char text[2][24];
 	size_t i;
 
+	if (screen) {
+		ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+		printf("\033[H\033[J");
+	}
 	for (i = 0; i < tables[0].n; i++) {
 		sum[0] += tables[0].rows[i].value[0];
 		sum[1] += tables[0].rows[i].value[1];
@@ -283,7 +295,7 @@ static void print_table(unsigned int height, bool screen)
 		printf(" %9.12s", text[0]);
 	}
 	printf("%s\n", out_code(OUT_PLAIN));
-	for (i = 0; i < tables[0].n && (!screen || i + 3 < height); i++) {
+	for (i = 0; i < tables[0].n && (!screen || i + 3 < size.ws_row); i++) {
 		const struct row *row = &tables[0].rows[i];
 
 		printf("%-*.*s %s%-9s%s", NAME_WIDTH, NAME_WIDTH, row->name,
@@ -292,6 +304,7 @@ static void print_table(unsigned int height, bool screen)
 			print_value(col, row->value[col - columns()]);
 		putchar('\n');
 	}
+	fflush(stdout);
 }
 
 static volatile sig_atomic_t stop;
@@ -345,16 +358,13 @@ static void wait_next(double until, bool screen)
 		}
 		if (key(c))
 			return;
-		compare(top.delay);
-		printf("\033[H\033[J");
-		print_table(9999, screen);
-		fflush(stdout);
+		qsort(tables[0].rows, tables[0].n, sizeof(struct row), by_value);
+		print_table(screen);
 	}
 }
 
 static int run(bool screen)
 {
-	struct winsize size = { .ws_row = 24 };
 	double last = seconds(), now;
 	int ret = read_all();
 
@@ -368,23 +378,26 @@ static int run(bool screen)
 			break;
 		compare(now - last > 0.001 ? now - last : 0.001);
 		last = now;
-		if (screen) {
-			ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-			printf("\033[H\033[J");
-		}
-		print_table(size.ws_row, screen);
-		fflush(stdout);
+		print_table(screen);
 		if (top.count > 0)
 			top.count--;
 	}
 	return ret;
 }
 
+static struct termios saved;
+
+static void leave_terminal(void)
+{
+	printf("\033[?25h\033[?7h\033[?1049l");
+	fflush(stdout);
+	tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+}
+
 static int on_terminal(void)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
-	struct termios saved, raw;
-	int ret;
+	struct termios raw;
 
 	tcgetattr(STDIN_FILENO, &saved);
 	raw = saved;
@@ -392,12 +405,9 @@ static int on_terminal(void)
 	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
+	atexit(leave_terminal);
 	printf("\033[?1049h\033[?7l\033[?25l");	/* another screen, cut lines, no cursor */
-	ret = run(true);
-	printf("\033[?25h\033[?7h\033[?1049l");
-	fflush(stdout);
-	tcsetattr(STDIN_FILENO, TCSANOW, &saved);
-	return ret;
+	return run(true);
 }
 
 static int set_sort(const char *name)
@@ -417,6 +427,7 @@ int do_top(int argc, char **argv)
 {
 	const char *sort = NULL;
 	char *end;
+	int ret;
 
 	if (opt.json)
 		return usage_error("top: no JSON; see 'circuit -j stat'");
@@ -449,7 +460,8 @@ int do_top(int argc, char **argv)
 	}
 	if (sort && set_sort(sort))
 		return EXIT_USAGE;
-	if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
-		return on_terminal();
-	return run(false);
+	ret = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? on_terminal() : run(false);
+	if (ret)
+		nl_complain("");
+	return ret;
 }
