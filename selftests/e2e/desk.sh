@@ -29,7 +29,15 @@ let_go() {
 }
 
 setup() {
+	local g
 	guests_up g1 g2
+	# What other scenarios have left of cables goes when a guest starts over.
+	for g in g1 g2; do
+		wait_for 10 guest_exec "$g" "rmmod circuit_guest"
+		guest_exec "$g" "modprobe circuit_guest"
+		wait_for 20 line_is "$g" up
+		expect 0 "$(line_get "$g" memory)"
+	done
 	"$CIRCUIT" policy load - <<<'default connect'
 	"$CIRCUIT" line set g1 addr 10.77.0.1 group web group all calls none
 	"$CIRCUIT" line set g2 addr 10.77.0.2 group db group all
