@@ -4,7 +4,7 @@
 # demo - a real file from one VM to another: over a circuit, and over virtio-net with
 # vhost-net and a bridge; the same file, the same two VMs.
 #
-# lab: --timeout 170 --threads multi --mem 6144
+# lab: --timeout 240 --mem 6144
 . "$TOP/selftests/e2e/common.sh"
 
 FILE=/tmp/file
