@@ -191,7 +191,8 @@ static void cable_leave(struct circuit_cable *cable, const struct circuit_line *
 }
 
 /*
- * Give up the cables that a line has nothing in and is charged for, since it is short of memory: also those that a far end holds on to, who does not hang up.
+ * Give up the cables that a line has nothing in and is charged for, since it is short of
+ * memory: also those that a far end holds on to, who does not hang up.
  */
 static void line_reclaim(struct circuit_line *line)
 {

@@ -36,6 +36,7 @@
  *		reading and writing of signalling circuits. Never taken in
  *		interrupt context; outermost but for RTNL-like locks of callers
  *		(genl's mutex in netlink.c).
+ *  tap->mutex	A tap's reader; outside exchange->lock, see tap.c.
  *  page lock	Of the pages of cables, inside exchange->lock: see window.c.
  *  RCU		The relay runs in hard interrupt context and takes no lock. It
  *		reads line->win, line->ends and the ends of a circuit; hence
