@@ -214,23 +214,27 @@ static void line_reclaim(struct circuit_line *line)
 }
 
 /*
- * Give up cables without circuits of others, while a group is short that they are in as well as
- * @line. So many at a time are looked at: guests can have this done as often as they like.
+ * Give up cables without circuits of others, while it is a group of @a's or @b's that is short, and
+ * in which they are as well. So many at a time are looked at: guests can have this done as often
+ * as they like.
  */
-static void group_reclaim(struct circuit_line *line, u64 bytes)
+static void group_reclaim(struct circuit_line *a, struct circuit_line *b, u64 bytes)
 {
-	struct list_head *idle = &line->ex->idle_cables;
+	struct list_head *idle = &a->ex->idle_cables;
+	struct circuit_cable *cable;
+	struct circuit_line *line;
 	unsigned int n, i;
 
-	for (n = 0; n < RECLAIM_BUDGET && circuit_group_lacks(line, CIRCUIT_MEMORY, bytes); n++) {
-		struct circuit_cable *cable = list_first_entry_or_null(idle, struct circuit_cable,
-								       idle);
-
-		if (!cable)
-			return;
+	if (!circuit_itself_affords(a, CIRCUIT_MEMORY, bytes) ||
+	    !circuit_itself_affords(b, CIRCUIT_MEMORY, bytes))
+		return;
+	for (n = 0; n < RECLAIM_BUDGET && !list_empty(idle) &&
+	     circuit_affords_both(a, b, CIRCUIT_MEMORY) < bytes; n++) {
+		cable = list_first_entry(idle, struct circuit_cable, idle);
 		list_move_tail(&cable->idle, idle);
 		for (i = 0; i < 2; i++) {
-			if (!cable->side[i].line || !circuit_same_group(cable->side[i].line, line))
+			line = cable->side[i].line;
+			if (!line || !(circuit_same_group(line, a) || circuit_same_group(line, b)))
 				continue;
 			cable_destroy(cable);
 			break;
@@ -244,8 +248,7 @@ static u64 pair_affords(struct circuit_line *a, struct circuit_line *b, u64 byte
 	if (circuit_affords_both(a, b, CIRCUIT_MEMORY) < bytes) {
 		line_reclaim(a);
 		line_reclaim(b);
-		group_reclaim(a, 2 * bytes);
-		group_reclaim(b, 2 * bytes);
+		group_reclaim(a, b, bytes);
 	}
 	return min(bytes, circuit_affords_both(a, b, CIRCUIT_MEMORY));
 }

@@ -103,14 +103,16 @@ u64 circuit_affords_both(const struct circuit_line *a, const struct circuit_line
 }
 
 /**
- * circuit_group_lacks - is it a group of a line's, and not the line, that has too little left?
+ * circuit_itself_affords - would a line's own limit let it have so much more?
  * @line: the line, its exchange locked
  * @what: of what
- * @n: too little for so much
+ * @n: how much
+ *
+ * Return: true if so, whatever its groups say.
  */
-bool circuit_group_lacks(const struct circuit_line *line, enum circuit_resource what, u64 n)
+bool circuit_itself_affords(const struct circuit_line *line, enum circuit_resource what, u64 n)
 {
-	return quota_left(&line->quota, what) >= n && circuit_affords(line, what) < n;
+	return quota_left(&line->quota, what) >= n;
 }
 
 /**
