@@ -295,11 +295,14 @@ trunk_calls() { # that were answered: some programs also ask for names that nobo
 	echo $(($(json_get "$json" calls) - $(json_get "$json" calls-refused)))
 }
 over_trunk() { # CMD...: by circuits, and all of them over the trunk
-	local before opened
+	local before opened dialled
 	before="$(trunk_calls) $(line_get g1 calls-out)"
 	circuits "$@"
 	opened=$(($(line_get g1 calls-out) - ${before#* }))
-	expect "$opened" $(($(trunk_calls) - ${before% *})) "calls over the trunk"
+	dialled=$(($(trunk_calls) - ${before% *}))
+	# A program that ends may leave calls behind that are dialled, and then cancelled.
+	echo "$opened circuits, $dialled calls over the trunk"
+	[ "$dialled" -ge "$opened" ]
 }
 git_there() { # a repository, cloned, changed and sent back
 	in_real g2 "rm -rf /tmp/repo.git; git init -q --bare -b main /tmp/repo.git"
