@@ -13,6 +13,7 @@
 #include "guest.h"
 
 #define LISTEN_TIMEOUT	(10 * HZ)
+#define WANT_MAX	(256u << 10)	/* bytes asked for beforehand */
 
 /**
  * circuit_alloc - make a circuit
@@ -32,6 +33,7 @@ struct circuit *circuit_alloc(struct circuit_line *line, gfp_t gfp)
 	c->line = line;
 	INIT_LIST_HEAD(&c->out.node);
 	INIT_LIST_HEAD(&c->options.node);
+	INIT_LIST_HEAD(&c->want.node);
 	INIT_LIST_HEAD(&c->queue);
 	return c;
 }
@@ -199,6 +201,9 @@ int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg)
 	c->peer[CIRCUIT_NAME_SIZE - 1] = 0;
 	c->local_port = msg->local_port;
 	c->ip = msg->flags & CIRCUIT_SIG_IP;
+	c->limits = msg->limits;
+	c->tx_upto = CIRCUIT_SIG_ALLOWANCE;
+	c->rx_upto = CIRCUIT_SIG_ALLOWANCE + c->rx.size;
 	memcpy(&c->local, msg->local, sizeof(c->local));
 	memcpy(&c->remote, msg->remote, sizeof(c->remote));
 
@@ -243,6 +248,10 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason)
 	if (!list_empty(&c->options.node)) {
 		list_del_init(&c->options.node);
 		refcount_dec(&c->ref);		/* the caller has another */
+	}
+	if (!list_empty(&c->want.node)) {
+		list_del_init(&c->want.node);
+		refcount_dec(&c->ref);
 	}
 	spin_unlock_bh(&line->tx_lock);
 	memset(&c->out.msg, 0, sizeof(c->out.msg));
@@ -293,6 +302,69 @@ void circuit_tell_options(struct circuit *c, const struct sock *sk,
 	spin_unlock_bh(&line->tx_lock);
 	if (kick)
 		circuit_line_notify(line, 0);
+}
+
+static void want_sent(struct circuit_out *out)
+{
+	circuit_put(container_of(out, struct circuit, want));
+}
+
+/**
+ * circuit_want - ask the operator for leave to send more
+ * @c: the circuit, all that was allowed used up; its ep->tx_mutex is held
+ * @bytes: how much there is to send
+ *
+ * Whoever sends much asks for more than that, or he would ask all the time. circuit_ep_allowed()
+ * follows; the caller looks at circuit_tx_allowed() again before it sleeps.
+ *
+ * Context: process; the caller holds a reference.
+ */
+void circuit_want(struct circuit *c, u32 bytes)
+{
+	struct circuit_line *line = c->line;
+	bool kick = false;
+
+	spin_lock_bh(&line->tx_lock);
+	if (!c->hungup && !c->wanting && list_empty(&c->want.node)) {
+		c->wanting = true;
+		memset(&c->want.msg, 0, sizeof(c->want.msg));
+		c->want.sent = want_sent;
+		c->want.msg.type = CIRCUIT_SIG_WANT;
+		c->want.msg.want.index = c->index;
+		c->want.msg.want.bytes = max_t(u32, bytes, clamp_t(u64, c->tx.bytes / 4,
+								   CIRCUIT_SIG_ALLOWANCE, WANT_MAX));
+		circuit_get(c);
+		kick = circuit_line_queue(line, &c->want);
+	}
+	spin_unlock_bh(&line->tx_lock);
+	if (kick)
+		circuit_line_notify(line, 0);
+}
+
+/**
+ * circuit_allow - the operator says what may be sent and received
+ * @c: the circuit
+ * @msg: body of ALLOW, a private copy
+ *
+ * Context: the tasklet.
+ */
+void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg)
+{
+	u32 was = c->limits;
+
+	/* Whoever is at work in the rings meanwhile is in them by one piece at most. */
+	if (!(was & CIRCUIT_SIG_LIMIT_TX))
+		WRITE_ONCE(c->tx_upto, READ_ONCE(c->tx.bytes));
+	if (!(was & CIRCUIT_SIG_LIMIT_RX))
+		WRITE_ONCE(c->rx_upto, READ_ONCE(c->rx.bytes) + 2 * c->rx.size);
+	WRITE_ONCE(c->tx_upto, c->tx_upto + msg->tx_bytes);
+	WRITE_ONCE(c->rx_upto, c->rx_upto + msg->rx_bytes);
+	smp_store_release(&c->limits, msg->limits);
+	spin_lock_bh(&c->line->tx_lock);
+	if (msg->tx_bytes || !(msg->limits & CIRCUIT_SIG_LIMIT_TX))
+		c->wanting = false;
+	spin_unlock_bh(&c->line->tx_lock);
+	circuit_ep_allowed(c);
 }
 
 static void listener_free(struct circuit_listener *lst)

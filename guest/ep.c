@@ -372,6 +372,22 @@ void circuit_ep_attention(struct circuit *c)
 }
 
 /**
+ * circuit_ep_allowed - the operator allows something
+ * @c: the circuit
+ *
+ * Context: the tasklet.
+ */
+void circuit_ep_allowed(struct circuit *c)
+{
+	struct circuit_ep *ep = READ_ONCE(c->ep);
+
+	if (!ep)
+		return;
+	ep->sk->sk_data_ready(ep->sk);
+	ep_write_space(ep->sk);
+}
+
+/**
  * circuit_ep_call - place a call
  * @ep: an endpoint that is closed; its socket is owned
  * @line: the line to call through

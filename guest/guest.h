@@ -198,6 +198,11 @@ struct circuit_line {
  * @out: CALL, CANCEL or HANGUP
  * @hungup: HANGUP has been said; line->tx_lock
  * @options: OPTIONS
+ * @limits: CIRCUIT_SIG_LIMIT_*; the tasklet's
+ * @tx_upto: bytes that may be sent in all, if that is limited; likewise
+ * @rx_upto: bytes that may be received in all; likewise
+ * @want: WANT
+ * @wanting: it has been said, and not been answered; line->tx_lock
  * @queue: in the accept queue
  */
 struct circuit {
@@ -230,6 +235,11 @@ struct circuit {
 	struct circuit_out	out;
 	bool			hungup;
 	struct circuit_out	options;
+	u32			limits;
+	u64			tx_upto;
+	u64			rx_upto;
+	struct circuit_out	want;
+	bool			wanting;
 	struct list_head	queue;
 };
 
@@ -336,6 +346,25 @@ int circuit_place(struct circuit *c, struct circuit_ep *ep, const struct circuit
 bool circuit_cancel(struct circuit *c);
 int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg);
 void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason);
+void circuit_want(struct circuit *c, u32 bytes);
+void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg);
+
+/* How much may be sent now, as far as the operator is concerned. */
+static inline u32 circuit_tx_allowed(const struct circuit *c)
+{
+	if (likely(!(smp_load_acquire(&c->limits) & CIRCUIT_SIG_LIMIT_TX)))
+		return U32_MAX;
+	return clamp_t(s64, READ_ONCE(c->tx_upto) - c->tx.bytes, 0, S32_MAX);
+}
+
+/* The same of what may be received. */
+static inline u32 circuit_rx_allowed(const struct circuit *c)
+{
+	if (likely(!(smp_load_acquire(&c->limits) & CIRCUIT_SIG_LIMIT_RX)))
+		return U32_MAX;
+	return clamp_t(s64, READ_ONCE(c->rx_upto) - c->rx.bytes, 0, S32_MAX);
+}
+
 void circuit_tell_options(struct circuit *c, const struct sock *sk,
 			  void (*fill)(struct circuit_sig_options *options, const struct sock *sk));
 struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct circuit_ep *ep,
@@ -390,6 +419,7 @@ void circuit_ep_unlistened(struct circuit_ep *ep);
 void circuit_ep_leave_rings(struct circuit_ep *ep);
 bool circuit_ep_urgent(struct circuit_ep *ep, struct circuit *c, u32 mark);
 void circuit_ep_attention(struct circuit *c);
+void circuit_ep_allowed(struct circuit *c);
 int circuit_ep_call(struct circuit_ep *ep, struct circuit_line *line,
 		    struct circuit_sig_call *call);
 long circuit_ep_wait(struct circuit_ep *ep, long timeo);

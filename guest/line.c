@@ -380,6 +380,14 @@ static void sig_reset(struct circuit_line *line, const struct circuit_sig *msg)
 				 msg->status.reason);
 }
 
+static void sig_allow(struct circuit_line *line, const struct circuit_sig *msg)
+{
+	struct circuit *c = xa_load(&line->circuits, msg->allow.index);
+
+	if (c)		/* not hung up meanwhile */
+		circuit_allow(c, &msg->allow);
+}
+
 static void sig_welcome(struct circuit_line *line, const struct circuit_sig *msg)
 {
 	memcpy(&line->welcome, &msg->welcome, sizeof(line->welcome));
@@ -413,6 +421,9 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 		return sig_alert(line, msg);
 	case CIRCUIT_SIG_RESET:
 		sig_reset(line, msg);
+		return 0;
+	case CIRCUIT_SIG_ALLOW:
+		sig_allow(line, msg);
 		return 0;
 	default:
 		return -EPROTO;

@@ -22,6 +22,7 @@
 #include <linux/uio.h>
 #include <net/tcp_states.h>
 #include "guest.h"
+#include "trace.h"
 
 #define PIECE	(32u << 10)
 
@@ -62,6 +63,40 @@ static void notify(struct circuit *c)
 {
 	c->doorbells++;
 	circuit_line_notify(c->line, c->index);
+}
+
+/*
+ * How much of @len bytes may be written: what there is room for, as far as the operator allows it. If that
+ * is nothing though there is room, and the caller is about to wait for it, the operator is asked.
+ * tx_mutex is held. Returns -EPROTO as circuit_tx_space().
+ */
+static int tx_room(struct circuit *c, u32 len, bool wait)
+{
+	int space = circuit_tx_space(&c->tx);
+	u32 allowed;
+
+	if (space <= 0)
+		return space;
+	allowed = circuit_tx_allowed(c);
+	if (unlikely(!allowed && wait)) {
+		circuit_want(c, len);
+		allowed = circuit_tx_allowed(c);
+	}
+	return min_t(u32, space, allowed);
+}
+
+/*
+ * How many of @avail bytes in the ring may be read, which is all of them unless the far end has not kept
+ * to what it was allowed, or was faster than what this end is told. Then the stream has not ended, either.
+ */
+static int rx_allowed(const struct circuit *c, int avail, int *flags)
+{
+	u32 allowed = circuit_rx_allowed(c);
+
+	if (likely(avail <= 0 || avail <= allowed))
+		return avail;
+	*flags &= ~CIRCUIT_TX_FIN;
+	return allowed;
 }
 
 /* How much room makes a socket writeable to poll() again. */
@@ -115,18 +150,21 @@ static bool tx_broken(const struct circuit_ep *ep)
 	       READ_ONCE(ep->state) != TCP_ESTABLISHED;
 }
 
-/* Wait for room. tx_mutex is held on entry and exit. */
-static void tx_wait(struct circuit_ep *ep, struct circuit *c, long *timeo)
+/* Wait for room for some of @len bytes. tx_mutex is held on entry and exit. */
+static void tx_wait(struct circuit_ep *ep, struct circuit *c, u32 len, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	struct sock *sk = ep->sk;
 	u64 max = spin_max(c), start;
 
-	if (spin(sk, &c->tx.cons->head, c->tx.head + c->tx.size / 4, max, &c->tx_backoff))
+	/* The operator does not answer as fast as the far end reads. */
+	if (!circuit_tx_space(&c->tx) &&
+	    spin(sk, &c->tx.cons->head, c->tx.head + c->tx.size / 4, max, &c->tx_backoff))
 		return;
 	add_wait_queue(sk_sleep(sk), &wait);
 	circuit_tx_arm(&c->tx, c->tx.size / 2);
-	if (!circuit_tx_space(&c->tx) && !tx_broken(ep)) {
+	if (!tx_room(c, len, true) && !tx_broken(ep)) {
+		trace_circuit_sock_stall(sk, c, true);
 		mutex_unlock(&ep->tx_mutex);
 		start = local_clock();
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
@@ -222,7 +260,7 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 		err = 0;
 		if (done == len)
 			break;
-		space = circuit_tx_space(&c->tx);
+		space = tx_room(c, 0, false);
 		if (unlikely(space <= 0)) {
 			if (space < 0) {
 				circuit_ep_kill(ep, c);
@@ -232,14 +270,15 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 			if (!timeo) {
 				set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 				circuit_tx_arm(&c->tx, tx_lowat(&c->tx));
-				if (circuit_tx_space(&c->tx))
+				if (tx_room(c, min_t(size_t, len - done, SZ_1G), true))
 					continue;
+				trace_circuit_sock_stall(sk, c, true);
 				break;
 			}
 			err = sock_intr_errno(timeo);
 			if (signal_pending(current))
 				break;
-			tx_wait(ep, c, &timeo);
+			tx_wait(ep, c, min_t(size_t, len - done, SZ_1G), &timeo);
 			continue;
 		}
 		n = copy_in(&c->tx, min3((size_t)space, len - done, (size_t)PIECE), &msg->msg_iter);
@@ -280,8 +319,8 @@ static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want
 	int state = c ? TCP_ESTABLISHED : TCP_SYN_SENT;
 	struct circuit_urgent urg;
 	u64 max = 0, start;
+	int avail, flags;
 	bool idle;
-	int avail;
 	u32 off;
 
 	if (c) {
@@ -289,14 +328,19 @@ static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want
 #ifdef CONFIG_NET_RX_BUSY_POLL
 		max = max(max, (u64)READ_ONCE(sk->sk_ll_usec) * NSEC_PER_USEC);
 #endif
-		if (spin(sk, &c->rx.prod->tail, c->rx.head + want, max, &c->rx_backoff))
+		/* What it may not take yet does not come by spinning. */
+		if (circuit_rx_allowed(c) >= want &&
+		    spin(sk, &c->rx.prod->tail, c->rx.head + want, max, &c->rx_backoff))
 			return;
 	}
 	add_wait_queue(sk_sleep(sk), &wait);
 	if (c) {
 		circuit_rx_arm(&c->rx, want);
+		flags = circuit_rx_flags(&c->rx);
 		avail = circuit_rx_avail(&c->rx);
-		idle = avail < (int)want && !circuit_rx_flags(&c->rx);
+		if (flags >= 0)
+			avail = rx_allowed(c, avail, &flags);
+		idle = avail < (int)want && !flags;
 		/* Nobody reads past the mark, so nobody waits for what is behind it. */
 		urg = c->urg;
 		if (circuit_rx_urgent(&c->rx, &urg, &off) && off >= skip && (int)off < avail)
@@ -306,6 +350,8 @@ static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want
 	}
 	if (idle && !READ_ONCE(sk->sk_err) && !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) &&
 	    READ_ONCE(ep->state) == state) {
+		if (c)
+			trace_circuit_sock_stall(sk, c, false);
 		mutex_unlock(&ep->rx_mutex);
 		start = local_clock();
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
@@ -323,8 +369,15 @@ static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want
  */
 static bool rx_rearm(struct circuit *c, u32 seen)
 {
+	int flags, avail;
+
 	circuit_rx_arm(&c->rx, seen + 1);
-	return circuit_rx_avail(&c->rx) != seen || circuit_rx_flags(&c->rx);
+	/* Data after flags, or FIN might be taken for the end before the last of it. */
+	flags = circuit_rx_flags(&c->rx);
+	avail = circuit_rx_avail(&c->rx);
+	if (unlikely(avail > 0 && avail > circuit_rx_allowed(c)))
+		return flags < 0 || flags & CIRCUIT_TX_RST;	/* circuit_ep_allowed() will tell */
+	return avail != seen || flags;
 }
 
 /* Does somebody wait for edges, who will not look again by himself? */
@@ -448,7 +501,7 @@ int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 				avail = 0;
 				circuit_ep_kill(ep, c);
 			} else {
-				avail -= skip;
+				avail = rx_allowed(c, avail, &ring) - skip;
 			}
 		}
 		if (avail > 0) {
@@ -565,6 +618,8 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 		ring = circuit_rx_flags(&c->rx);
 		avail = circuit_rx_avail(&c->rx);
 	}
+	if (ring >= 0)
+		avail = rx_allowed(c, avail, &ring);
 	if (ring < 0 || avail < 0)
 		circuit_ep_kill(ep, c);
 	else if (ring & CIRCUIT_TX_RST)
@@ -598,7 +653,7 @@ static __poll_t tx_poll(struct circuit_ep *ep)
 	}
 	if (space < 0)
 		circuit_ep_kill(ep, c);
-	else if (space >= want)
+	else if (space >= want && tx_room(c, want, true) > 0)
 		mask = EPOLLOUT | EPOLLWRNORM;
 unlock:
 	mutex_unlock(&ep->tx_mutex);

@@ -70,6 +70,26 @@ TRACE_EVENT(circuit_sock_ended,
 	TP_printk("sk=%p err=%d reason=%u", __entry->sk, __entry->err, __entry->reason)
 );
 
+TRACE_EVENT(circuit_sock_stall,
+	TP_PROTO(const struct sock *sk, const struct circuit *c, bool writes),
+	TP_ARGS(sk, c, writes),
+	TP_STRUCT__entry(
+		__field(const void *, sk)
+		__field(u32, index)
+		__field(bool, writes)
+		__field(bool, limited)
+	),
+	TP_fast_assign(
+		__entry->sk = sk;
+		__entry->index = c->index;
+		__entry->writes = writes;
+		__entry->limited = writes && !circuit_tx_allowed(c);
+	),
+	TP_printk("sk=%p circuit=%u %s", __entry->sk, __entry->index,
+		  !__entry->writes ? "has nothing to read" :
+		  __entry->limited ? "may not write more now" : "has no room to write")
+);
+
 #endif /* _CIRCUIT_GUEST_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH

@@ -51,6 +51,7 @@ static void circuit_free(struct circuit *c)
 	if (c->entered)
 		circuit_directory_del_tuple(ex, c);
 	xa_erase(&ex->circuits, c->id);
+	circuit_meters_put(c->meters);
 	if (c->leg)
 		circuit_leg_leave(c->leg);
 	for (i = 0; i < 2; i++)
@@ -164,6 +165,8 @@ static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_lin
 	enum circuit_reason reason;
 	u64 ns;
 
+	if (!circuit_meter_knows(c, b))
+		return CIRCUIT_REASON_RATE;
 	if (!circuit_charge(a, CIRCUIT_CIRCUITS, 1))
 		return CIRCUIT_REASON_QUOTA_CIRCUITS;
 	reason = CIRCUIT_REASON_QUOTA_CIRCUITS;
@@ -187,6 +190,7 @@ static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_lin
 	}
 	if (lst)
 		lst->queued++;
+	circuit_meter_start(c);
 	circuit_line_count(a, calls_out);
 	circuit_line_count(b, calls_in);
 	ns = ktime_to_ns(ktime_sub(ktime_get(), c->start));
@@ -318,6 +322,16 @@ void circuit_query_of(const struct circuit *c, struct circuit_query *query)
 	query->cgroup = c->cgroup;
 }
 
+/* What the rule that has decided says of circuits. */
+static void call_follow(struct circuit *c, const struct circuit_rule *rule)
+{
+	if (!rule)
+		return;
+	c->rule = rule->nr + 1;
+	c->ring_max = rule->cfg.ring_max;
+	circuit_meter_by(c, rule);
+}
+
 /* Have the policy decide about a call, of the line that is called by name if one is. */
 static void call_decide(struct circuit *c, const struct circuit_line *called,
 			struct circuit_decision *decision)
@@ -328,10 +342,7 @@ static void call_decide(struct circuit *c, const struct circuit_line *called,
 	if (called)
 		query.dst = &called->party;
 	circuit_decide(c->end[0].line->ex, &query, c->end[0].line, decision);
-	if (decision->rule) {
-		c->rule = decision->rule->nr + 1;
-		c->ring_max = decision->rule->cfg.ring_max;
-	}
+	call_follow(c, decision->rule);
 }
 
 /* Find whom a call to an IP address is for, and whether it may get there. */
@@ -438,6 +449,7 @@ static bool reason_is_final(enum circuit_reason reason)
 	case CIRCUIT_REASON_QUOTA_CIRCUITS:
 	case CIRCUIT_REASON_QUOTA_MEMORY:
 	case CIRCUIT_REASON_QUOTA_PENDING:
+	case CIRCUIT_REASON_RATE:
 		return true;
 	default:
 		return false;
@@ -609,10 +621,7 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_
 	c->end[1].addr = to->addr;
 	query.daddr = to->addr;
 	circuit_decide(ex, &query, NULL, &decision);
-	if (decision.rule) {
-		c->rule = decision.rule->nr + 1;
-		c->ring_max = decision.rule->cfg.ring_max;
-	}
+	call_follow(c, decision.rule);
 	reason = decision.reason;
 	if (decision.verdict != CIRCUIT_POLICY_VERDICT_CONNECT)
 		goto refused;
@@ -689,6 +698,7 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 	circuit_line_add(end->line, bytes_out, circuit_end_bytes(end));
 	circuit_line_add(end->line, bytes_in, circuit_end_bytes(far));
 	end_unpublish(end);
+	circuit_meter_stop(end);
 	circuit_sig_forget(end);
 	trace_circuit_hangup(c, end->nr, reason);
 	if (!far->hungup) {

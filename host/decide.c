@@ -236,29 +236,33 @@ u32 circuit_policy_reapply(struct circuit_exchange *ex)
 			continue;
 		circuit_query_of(c, &query);
 		circuit_judge(ex, &query, &decision);
-		if (still_allowed(c, &decision))
+		if (still_allowed(c, &decision)) {
+			circuit_meter_by(c, decision.rule);
 			continue;
+		}
 		n++;
 		evict(c, CIRCUIT_REASON_POLICY, decision.error);
 	}
+	circuit_meter_apply(ex);
 	return n;
 }
 
 /**
- * circuit_reset - end a circuit because the administrator says so
+ * circuit_reset - end a circuit
  * @ex: the exchange, locked
  * @id: its number
+ * @reason: why
  *
  * Return: 0, or -ENOENT if there is none, or none that has not ended already.
  */
-int circuit_reset(struct circuit_exchange *ex, u64 id)
+int circuit_reset(struct circuit_exchange *ex, u64 id, enum circuit_reason reason)
 {
 	struct circuit *c = xa_load(&ex->circuits, id);
 
 	lockdep_assert_held(&ex->lock);
 	if (!c || is_over(c))
 		return -ENOENT;
-	evict(c, CIRCUIT_REASON_ADMINISTRATOR, ECONNREFUSED);
+	evict(c, reason, ECONNREFUSED);
 	return 0;
 }
 

@@ -75,6 +75,7 @@ static int __net_init exchange_net_init(struct net *net)
 	err = circuit_directory_init(ex);
 	if (err)
 		goto free;
+	circuit_meter_init(ex);
 	err = circuit_decide_init(ex);
 	if (err)
 		goto directory;
@@ -125,6 +126,7 @@ static void __net_exit exchange_net_exit(struct net *net)
 		circuit_trunk_del(ex, trunk);
 	mutex_unlock(&ex->lock);
 	circuit_decide_stop(ex);
+	circuit_meter_exit(ex);
 	circuit_trunk_net_gone(net);
 	/* Sockets that listen are gone when the namespace is. */
 	circuit_unexpose_flush();

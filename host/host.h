@@ -29,6 +29,7 @@
  *  exposure	A port of such a stack where a line's listener can be called.
  *  policy	Who may call whom, see policy.h.
  *  quota	What a line may have, and the lines of a group together, see quota.h.
+ *  meter	How many bytes per second they may send and receive, see meter.h.
  *
  * Locks
  *
@@ -50,8 +51,8 @@
  * or for what exceeds its budget. Callbacks of sockets and of loans come in any context
  * and only queue the work of their leg or exposure. Everything else is process context: those
  * works, system calls, the release of a netlink socket (drafts, netlink_policy.c), and the
- * delayed work of an exchange whose calls get no answer (decide.c). The latter holds a reference
- * to its exchange while it is queued, and is stopped when the namespace goes.
+ * delayed works of an exchange, for calls that get no answer (decide.c) and for meters (meter.c).
+ * These hold a reference to it while they are queued, and are stopped when the namespace goes.
  *
  * A VM ends in three phases. window_release() unhooks the doorbell and takes the
  * window off its line; circuit_line_reset() then hangs up for the guest whatever
@@ -84,6 +85,7 @@
 #include "../ring/attn.h"
 #include "../ring/ring.h"
 #include "compat.h"
+#include "meter.h"
 #include "policy.h"
 
 struct circuit_cable;
@@ -145,6 +147,8 @@ struct circuit_window;
  * @unanswered: calls that get no answer, in the order in which they were placed
  * @expire: delayed work that ends them; holds a reference to the exchange while it is queued
  * @next_due: when that is to run
+ * @wanting: struct circuit_flow, of those who wait for what meters let through
+ * @turn: delayed work that serves them; holds a reference to the exchange while it is queued
  * @audit: how often the log is told
  * @next_circuit: number of the next circuit
  * @seq: changes whenever a line, a group, a trunk or an exposure comes or goes, for consistent
@@ -175,6 +179,8 @@ struct circuit_exchange {
 	struct list_head	unanswered;
 	struct delayed_work	expire;
 	ktime_t			next_due;
+	struct list_head	wanting;
+	struct delayed_work	turn;
 	struct ratelimit_state	audit;
 	u64			next_circuit;
 	u32			seq;
@@ -398,6 +404,7 @@ struct circuit_cable {
 #define CIRCUIT_OWE_REFUSED	BIT(0)
 #define CIRCUIT_OWE_SETUP	BIT(1)	/* CONNECTED or ALERT */
 #define CIRCUIT_OWE_RESET	BIT(2)
+#define CIRCUIT_OWE_ALLOW	BIT(3)
 
 /**
  * struct circuit_end - one end of a circuit
@@ -411,6 +418,7 @@ struct circuit_cable {
  * @reason: why it was refused or reset
  * @error: the errno of that, 0 for the reason's own
  * @owed: in line->owed while @owe is not 0
+ * @allow: bytes more that its guest may send, and receive, and has not been told of
  */
 struct circuit_end {
 	struct circuit_line	*line;
@@ -423,6 +431,7 @@ struct circuit_end {
 	u8			reason;
 	u16			error;
 	struct list_head	owed;
+	u32			allow[CIRCUIT_WAYS];
 };
 
 /**
@@ -464,6 +473,8 @@ struct circuit_tuple {
  * @first: its first page there
  * @ctrl: its control page
  * @leg: the end that is a socket of the host's, if one is; referenced
+ * @meters: those of the rule that decided, referenced, if it has any
+ * @flow: @flow[i] is what end i writes, as meters see it
  * @held: that socket has still something of a ring
  * @tap: who captures what it carries, if somebody does
  * @end: its ends
@@ -492,6 +503,8 @@ struct circuit {
 	u32			first;
 	struct circuit_ctrl	*ctrl;
 	struct circuit_leg	*leg;
+	struct circuit_meters	*meters;
+	struct circuit_flow	flow[2];
 	bool			held;
 	struct circuit_tap	*tap;
 	struct circuit_end	end[2];

@@ -496,6 +496,30 @@ static bool leg_urgent_in(struct circuit_leg *leg, u32 seq, u32 n)
 	return true;
 }
 
+/* What end @nr writes may be limited, and it is the leg that has to keep to that, either way. */
+static u32 leg_allowed(struct circuit_leg *leg, unsigned int nr)
+{
+	struct circuit_flow *flow = &leg->c->flow[nr];
+
+	if (likely(!READ_ONCE(flow->on)))
+		return U32_MAX;
+	return max(atomic_read(&flow->left), 0);
+}
+
+static void leg_used(struct circuit_leg *leg, unsigned int nr, u32 bytes)
+{
+	if (unlikely(READ_ONCE(leg->c->flow[nr].on)))
+		atomic_sub(bytes, &leg->c->flow[nr].left);
+}
+
+static void leg_want(struct circuit_leg *leg, unsigned int nr, u32 bytes)
+{
+	trace_circuit_stall(leg->c, nr != leg->nr);
+	mutex_lock(&leg->ex->lock);
+	circuit_meter_want(leg->c, nr, bytes);
+	mutex_unlock(&leg->ex->lock);
+}
+
 /* From the ring to the socket. */
 static enum leg_turn leg_send(struct circuit_leg *leg)
 {
@@ -518,6 +542,11 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 			return LEG_FAILED;
 		}
 		avail -= lender->bytes;
+		if (unlikely(avail && !leg_allowed(leg, !leg->nr))) {
+			leg_want(leg, !leg->nr, avail);
+			if (!leg_allowed(leg, !leg->nr))
+				break;
+		}
 		if (!avail) {
 			if (flags & CIRCUIT_TX_FIN) {
 				leg->fin_out = true;
@@ -533,7 +562,7 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 		}
 		if (!quantum)
 			break;
-		len = leg_urgent_out(leg, min_t(u32, avail, quantum), &flags);
+		len = leg_urgent_out(leg, min3((u32)avail, quantum, leg_allowed(leg, !leg->nr)), &flags);
 		n = circuit_lend(lender, leg, leg->sock, &leg->rx, len, flags);
 		if (n == -EAGAIN) {
 			trace_circuit_stall(leg->c, true);
@@ -546,6 +575,7 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 			break;
 		}
 		quantum -= n;
+		leg_used(leg, !leg->nr, n);
 	}
 	if (lender->notify)
 		circuit_end_notify(circuit_far_end(&leg->c->end[leg->nr]));
@@ -578,7 +608,14 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 		}
 		if (!quantum)
 			break;
-		space = min_t(u32, space, quantum);
+		/* The end of the stream, or an error, may come in any case. */
+		n = leg_allowed(leg, leg->nr) ? 0 : tcp_inq(leg->sock->sk);
+		if (unlikely(n > 0)) {
+			leg_want(leg, leg->nr, max_t(u32, n, SZ_64K));
+			if (!leg_allowed(leg, leg->nr))
+				break;
+		}
+		space = min3((u32)space, quantum, max(leg_allowed(leg, leg->nr), 1u));
 		s = circuit_tx_span(&leg->tx, space);
 		vec[0].iov_base = leg->tx.data + s.off[0];
 		vec[0].iov_len = s.len[0];
@@ -590,6 +627,7 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 			quantum -= n;
 			notify |= leg_urgent_in(leg, seq, n);
 			notify |= circuit_tx_publish(&leg->tx, n);
+			leg_used(leg, leg->nr, n);
 			continue;
 		}
 		if (n == -EAGAIN)

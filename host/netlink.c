@@ -20,6 +20,10 @@ static struct netlink_range_validation window_range = {
 	.max = CIRCUIT_WINDOW_MAX,
 };
 
+struct netlink_range_validation circuit_rate_range = {
+	.max = CIRCUIT_RATE_MAX,
+};
+
 static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_NAME] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
 	[CIRCUIT_A_LINE_WINDOW] = NLA_POLICY_FULL_RANGE(NLA_U64, &window_range),
@@ -36,6 +40,8 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_GROUP] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
 	[CIRCUIT_A_LINE_NO_GROUP] = { .type = NLA_FLAG },
 	[CIRCUIT_A_LINE_CALLS_MAX] = { .type = NLA_U32 },
+	[CIRCUIT_A_LINE_SEND_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
+	[CIRCUIT_A_LINE_RECEIVE_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
 };
 
 static const struct nla_policy name_policy[CIRCUIT_A_LINE_NAME + 1] = {
@@ -94,6 +100,21 @@ static struct circuit_line *lock_line(struct genl_info *info)
 	return ERR_PTR(-ENODEV);
 }
 
+/**
+ * circuit_nl_rate_ok - can a rate be kept to?
+ * @attr: bytes per second, 0 for any number; may be NULL
+ * @extack: told what is wrong with it
+ *
+ * Return: 0 or -EINVAL.
+ */
+int circuit_nl_rate_ok(struct nlattr *attr, struct netlink_ext_ack *extack)
+{
+	if (!attr || !nla_get_u64(attr) || nla_get_u64(attr) >= CIRCUIT_RATE_MIN)
+		return 0;
+	NL_SET_ERR_MSG_ATTR(extack, attr, "a rate is at least 1 KiB/s");
+	return -EINVAL;
+}
+
 static int ring_ok(struct nlattr *attr, u32 size, struct netlink_ext_ack *extack)
 {
 	if (circuit_ring_size_ok(size))
@@ -123,6 +144,28 @@ static void parse_limits(struct genl_info *info, struct circuit_limits *limits)
 		limits->calls = nla_get_u32(attrs[CIRCUIT_A_LINE_CALLS_MAX]);
 }
 
+/* Do what a request says about a line's rates. */
+static void set_rates(struct circuit_line *line, struct genl_info *info)
+{
+	struct nlattr **attrs = info->attrs;
+
+	if (attrs[CIRCUIT_A_LINE_SEND_MAX])
+		circuit_meter_set(&line->quota.meter[CIRCUIT_SEND],
+				  nla_get_u64(attrs[CIRCUIT_A_LINE_SEND_MAX]));
+	if (attrs[CIRCUIT_A_LINE_RECEIVE_MAX])
+		circuit_meter_set(&line->quota.meter[CIRCUIT_RECEIVE],
+				  nla_get_u64(attrs[CIRCUIT_A_LINE_RECEIVE_MAX]));
+}
+
+/* Does a request change by what the bytes of a line's circuits are counted? */
+static bool changes_meters(struct genl_info *info)
+{
+	struct nlattr **attrs = info->attrs;
+
+	return attrs[CIRCUIT_A_LINE_SEND_MAX] || attrs[CIRCUIT_A_LINE_RECEIVE_MAX] ||
+	       attrs[CIRCUIT_A_LINE_GROUP] || attrs[CIRCUIT_A_LINE_NO_GROUP];
+}
+
 /* Read what a request says about a line's configuration into @cfg. */
 static int parse_config(struct genl_info *info, struct circuit_line_config *cfg)
 {
@@ -131,6 +174,11 @@ static int parse_config(struct genl_info *info, struct circuit_line_config *cfg)
 	struct nlattr *attr;
 	int err;
 
+	err = circuit_nl_rate_ok(attrs[CIRCUIT_A_LINE_SEND_MAX], extack);
+	if (!err)
+		err = circuit_nl_rate_ok(attrs[CIRCUIT_A_LINE_RECEIVE_MAX], extack);
+	if (err)
+		return err;
 	attr = attrs[CIRCUIT_A_LINE_WINDOW];
 	if (attr) {
 		cfg->window = nla_get_u64(attr);
@@ -350,7 +398,9 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 			err = put_into_groups(line, &groups);
 		if (!err)
 			circuit_nl_set_trunks(line, &trunks);
-		if (err)
+		if (!err)
+			set_rates(line, info);
+		else
 			circuit_line_delete(line);
 	}
 	mutex_unlock(&ex->lock);
@@ -395,6 +445,9 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 		circuit_nl_set_trunks(line, &trunks);
 		line->cfg = cfg;
 		parse_limits(info, &line->quota.limits);
+		set_rates(line, info);
+		if (changes_meters(info))
+			circuit_meter_apply(line->ex);
 		circuit_event_line(line, CIRCUIT_EVENT_LINE_SET, CIRCUIT_REASON_NONE);
 	}
 	mutex_unlock(&line->ex->lock);
@@ -493,6 +546,8 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 {
 	const struct circuit_line_config *cfg = &line->cfg;
 	const struct circuit_quota *quota = &line->quota;
+	const struct circuit_meter *send = &quota->meter[CIRCUIT_SEND];
+	const struct circuit_meter *receive = &quota->meter[CIRCUIT_RECEIVE];
 	const u64 *max = quota->limits.max;
 	struct circuit_line_stats sum;
 	struct circuit_addr *addr;
@@ -516,6 +571,10 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    nla_put_u32(skb, CIRCUIT_A_LINE_RING_DEFAULT, cfg->ring_default) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_CALLS_MAX, quota->limits.calls) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_LIMITED, quota->limited) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_SEND_MAX, send->rate) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_SEND_WAITS, send->waits) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RECEIVE_MAX, receive->rate) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RECEIVE_WAITS, receive->waits) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_OUT, sum.calls_out) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_IN, sum.calls_in) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_REFUSED, sum.calls_refused) ||
@@ -750,7 +809,7 @@ static int nl_circuit_reset(struct sk_buff *skb, struct genl_info *info)
 		return -EINVAL;
 	}
 	mutex_lock(&ex->lock);
-	err = circuit_reset(ex, nla_get_u64(attr));
+	err = circuit_reset(ex, nla_get_u64(attr), CIRCUIT_REASON_ADMINISTRATOR);
 	mutex_unlock(&ex->lock);
 	if (err)
 		NL_SET_ERR_MSG_ATTR(info->extack, attr, "no such circuit, or it has ended");

@@ -10,6 +10,8 @@
 
 /* netlink.c */
 extern struct genl_family circuit_family;
+extern struct netlink_range_validation circuit_rate_range;
+int circuit_nl_rate_ok(struct nlattr *attr, struct netlink_ext_ack *extack);
 int circuit_nl_name(struct nlattr *attr, char *name, struct netlink_ext_ack *extack);
 bool circuit_nl_addr(const struct nlattr *attr, struct in6_addr *addr);
 int circuit_nl_put_addr(struct sk_buff *skb, int attr, const struct in6_addr *addr);

@@ -13,6 +13,8 @@ const struct nla_policy circuit_group_policy[CIRCUIT_A_GROUP_MAX + 1] = {
 	[CIRCUIT_A_GROUP_PENDING_MAX] = { .type = NLA_U64 },
 	[CIRCUIT_A_GROUP_LISTENERS_MAX] = { .type = NLA_U64 },
 	[CIRCUIT_A_GROUP_CALLS_MAX] = { .type = NLA_U32 },
+	[CIRCUIT_A_GROUP_SEND_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
+	[CIRCUIT_A_GROUP_RECEIVE_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
 };
 
 static const struct {
@@ -23,6 +25,14 @@ static const struct {
 	[CIRCUIT_CIRCUITS] = { CIRCUIT_A_GROUP_CIRCUITS_MAX, CIRCUIT_A_GROUP_CIRCUITS },
 	[CIRCUIT_PENDING] = { CIRCUIT_A_GROUP_PENDING_MAX, CIRCUIT_A_GROUP_PENDING },
 	[CIRCUIT_LISTENERS] = { CIRCUIT_A_GROUP_LISTENERS_MAX, CIRCUIT_A_GROUP_LISTENERS },
+};
+
+static const struct {
+	u8	max;
+	u8	waits;
+} ways[CIRCUIT_WAYS] = {
+	[CIRCUIT_SEND] = { CIRCUIT_A_GROUP_SEND_MAX, CIRCUIT_A_GROUP_SEND_WAITS },
+	[CIRCUIT_RECEIVE] = { CIRCUIT_A_GROUP_RECEIVE_MAX, CIRCUIT_A_GROUP_RECEIVE_WAITS },
 };
 
 static int parse_name(struct genl_info *info, char *name)
@@ -69,6 +79,8 @@ int circuit_nl_group_set(struct sk_buff *skb, struct genl_info *info)
 	int err;
 
 	err = parse_name(info, name);
+	for (i = 0; i < CIRCUIT_WAYS && !err; i++)
+		err = circuit_nl_rate_ok(info->attrs[ways[i].max], info->extack);
 	if (err)
 		return err;
 	mutex_lock(&ex->lock);
@@ -88,6 +100,11 @@ int circuit_nl_group_set(struct sk_buff *skb, struct genl_info *info)
 			group->quota.limits.max[i] = nla_get_u64(info->attrs[resources[i].max]);
 	if (info->attrs[CIRCUIT_A_GROUP_CALLS_MAX])
 		group->quota.limits.calls = nla_get_u32(info->attrs[CIRCUIT_A_GROUP_CALLS_MAX]);
+	for (i = 0; i < CIRCUIT_WAYS; i++)
+		if (info->attrs[ways[i].max])
+			circuit_meter_set(&group->quota.meter[i],
+					  nla_get_u64(info->attrs[ways[i].max]));
+	circuit_meter_apply(ex);
 unlock:
 	mutex_unlock(&ex->lock);
 	return err;
@@ -134,6 +151,10 @@ static int fill_group(struct sk_buff *skb, struct list_head *node)
 		if (circuit_nl_put_u64(skb, resources[i].used, quota->used[i]) ||
 		    (quota->limits.max[i] != U64_MAX &&
 		     circuit_nl_put_u64(skb, resources[i].max, quota->limits.max[i])))
+			return -EMSGSIZE;
+	for (i = 0; i < CIRCUIT_WAYS; i++)
+		if (circuit_nl_put_u64(skb, ways[i].max, quota->meter[i].rate) ||
+		    circuit_nl_put_u64(skb, ways[i].waits, quota->meter[i].waits))
 			return -EMSGSIZE;
 	return 0;
 }

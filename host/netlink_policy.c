@@ -46,6 +46,7 @@ static const struct nla_policy rule_policy[CIRCUIT_A_RULE_MAX + 1] = {
 	[CIRCUIT_A_RULE_CGROUP] = { .type = NLA_U64 },
 	[CIRCUIT_A_RULE_RING_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_RULE_CALLS_MAX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[CIRCUIT_A_RULE_BYTES_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
 	[CIRCUIT_A_RULE_LOG] = { .type = NLA_FLAG },
 	[CIRCUIT_A_RULE_COMMENT] = { .type = NLA_NUL_STRING, .len = COMMENT_MAX },
 };
@@ -324,8 +325,11 @@ static int parse_rule(struct circuit_exchange *ex, const struct nlattr *rule,
 	}
 	if (tb[CIRCUIT_A_RULE_CALLS_MAX])
 		cfg->calls = nla_get_u32(tb[CIRCUIT_A_RULE_CALLS_MAX]);
+	attr = tb[CIRCUIT_A_RULE_BYTES_MAX];
+	if (attr)
+		cfg->rate = nla_get_u64(attr);
 	cfg->log = nla_get_flag(tb[CIRCUIT_A_RULE_LOG]);
-	return 0;
+	return circuit_nl_rate_ok(attr, extack);
 }
 
 static int put_subject(struct sk_buff *skb, int line, int group,
@@ -365,10 +369,14 @@ static int put_rule(struct sk_buff *skb, int attr, const struct circuit_rule *ru
 	     circuit_nl_put_u64(skb, CIRCUIT_A_RULE_CGROUP, cfg->cgroup)) ||
 	    (cfg->ring_max && nla_put_u32(skb, CIRCUIT_A_RULE_RING_MAX, cfg->ring_max)) ||
 	    (cfg->calls && nla_put_u32(skb, CIRCUIT_A_RULE_CALLS_MAX, cfg->calls)) ||
+	    (cfg->rate && circuit_nl_put_u64(skb, CIRCUIT_A_RULE_BYTES_MAX, cfg->rate)) ||
 	    (cfg->log && nla_put_flag(skb, CIRCUIT_A_RULE_LOG)) ||
 	    (cfg->comment && nla_put_string(skb, CIRCUIT_A_RULE_COMMENT, cfg->comment)) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_RULE_HITS, rule->hits) ||
-	    (cfg->calls && circuit_nl_put_u64(skb, CIRCUIT_A_RULE_LIMITED, rule->limited)))
+	    (cfg->calls && circuit_nl_put_u64(skb, CIRCUIT_A_RULE_LIMITED, rule->limited)) ||
+	    (cfg->rate && circuit_nl_put_u64(skb, CIRCUIT_A_RULE_WAITS,
+					     rule->meters->meter[0].waits +
+					     rule->meters->meter[1].waits)))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;

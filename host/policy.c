@@ -369,8 +369,16 @@ int circuit_policy_add(struct circuit_policy *policy, const struct circuit_rule_
 		return -ENOMEM;
 	rule->cfg = *cfg;
 	rule->nr = policy->nr_rules;
+	if (cfg->rate) {
+		rule->meters = circuit_meters_alloc(cfg->rate);
+		if (!rule->meters) {
+			kfree(rule);
+			return -ENOMEM;
+		}
+	}
 	err = xa_insert(&policy->rules, rule->nr, rule, GFP_KERNEL_ACCOUNT);
 	if (err) {
+		circuit_meters_put(rule->meters);
 		kfree(rule);
 		return err;
 	}
@@ -423,6 +431,7 @@ void circuit_policy_free(struct circuit_exchange *ex, struct circuit_policy *pol
 		kfree(shape);
 	xa_for_each(&policy->rules, i, rule) {
 		circuit_rule_config_free(ex, &rule->cfg);
+		circuit_meters_put(rule->meters);
 		kfree(rule);
 	}
 	xa_destroy(&policy->rules);

@@ -138,6 +138,7 @@ struct circuit_prefix {
  * @error: a call that is rejected fails with this errno, 0: ECONNREFUSED, or EACCES for a port
  * @ring_max: largest ring of its circuits, bytes, 0: as the lines say
  * @calls: most calls per second, 0: no limit; those beyond fail with EAGAIN
+ * @rate: most bytes per second that its circuits carry together, each way, 0: any number
  * @trunk: the trunk to take, NULL: the first of the line's that leads there; in use by this
  * @log: tell the kernel's log of calls it decides
  * @comment: NULL or what the administrator says of it; owned by the rule
@@ -158,6 +159,7 @@ struct circuit_rule_config {
 	u16			error;
 	u32			ring_max;
 	u32			calls;
+	u64			rate;
 	struct circuit_trunk	*trunk;
 	bool			log;
 	char			*comment;
@@ -170,6 +172,7 @@ struct circuit_rule_config {
  * @hits: calls that it decided
  * @limited: calls that were too many for @cfg.calls
  * @bucket: for that
+ * @meters: for @cfg.rate; referenced
  */
 struct circuit_rule {
 	struct circuit_rule_config	cfg;
@@ -177,6 +180,7 @@ struct circuit_rule {
 	u64				hits;
 	u64				limited;
 	struct circuit_bucket		bucket;
+	struct circuit_meters		*meters;
 };
 
 /**
@@ -240,7 +244,7 @@ void circuit_judge(struct circuit_exchange *ex, const struct circuit_query *quer
 void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *query,
 		    struct circuit_line *payer, struct circuit_decision *decision);
 u32 circuit_policy_reapply(struct circuit_exchange *ex);
-int circuit_reset(struct circuit_exchange *ex, u64 id);
+int circuit_reset(struct circuit_exchange *ex, u64 id, enum circuit_reason reason);
 void circuit_call_unanswered(struct circuit *c);
 
 #endif /* _CIRCUIT_POLICY_H */

@@ -25,6 +25,7 @@ static const u8 sig_body[] = {
 	[CIRCUIT_SIG_ANSWER]	= sizeof(struct circuit_sig_answer),
 	[CIRCUIT_SIG_HANGUP]	= sizeof(struct circuit_sig_hangup),
 	[CIRCUIT_SIG_OPTIONS]	= sizeof(struct circuit_sig_options),
+	[CIRCUIT_SIG_WANT]	= sizeof(struct circuit_sig_want),
 };
 
 static const u16 reason_errno[CIRCUIT_REASON_MAX] = {
@@ -107,6 +108,8 @@ int circuit_sig_check(const struct circuit_sig *msg)
 			return -EPROTO;
 		return sig_flags_ok(msg->call.flags, CIRCUIT_SIG_IP, msg->call.dst,
 				    sizeof(msg->call.dst) + sizeof(msg->call.src)) ? 0 : -EPROTO;
+	case CIRCUIT_SIG_WANT:
+		return msg->ref ? -EPROTO : 0;
 	case CIRCUIT_SIG_HANGUP:
 		return msg->ref || msg->hangup.reason >= CIRCUIT_REASON_MAX ? -EPROTO : 0;
 	case CIRCUIT_SIG_OPTIONS:
@@ -175,6 +178,7 @@ static void sig_send_setup(struct circuit_end *end)
 	msg.circuit.port = far->port;
 	msg.circuit.local_port = end->port;
 	msg.circuit.flags = c->ip ? CIRCUIT_SIG_IP : 0;
+	msg.circuit.limits = circuit_meter_limits(end);
 	memcpy(msg.circuit.line, far->line->name, CIRCUIT_NAME_SIZE);
 	memcpy(msg.circuit.local, &end->addr, sizeof(end->addr));
 	memcpy(msg.circuit.remote, &far->addr, sizeof(far->addr));
@@ -194,6 +198,20 @@ static void sig_send_proceeding(struct circuit_line *line, const struct circuit 
 	memcpy(msg.circuit.local, &c->end[0].addr, sizeof(msg.circuit.local));
 	memcpy(msg.circuit.remote, &c->end[1].addr, sizeof(msg.circuit.remote));
 	sig_send(line, &msg);
+}
+
+static void sig_send_allow(struct circuit_end *end)
+{
+	struct circuit_sig msg;
+
+	memset(&msg, 0, sizeof(msg));
+	msg.type = CIRCUIT_SIG_ALLOW;
+	msg.allow.index = end->index;
+	msg.allow.limits = circuit_meter_limits(end);
+	msg.allow.tx_bytes = end->allow[CIRCUIT_SEND];
+	msg.allow.rx_bytes = end->allow[CIRCUIT_RECEIVE];
+	end->allow[CIRCUIT_SEND] = end->allow[CIRCUIT_RECEIVE] = 0;
+	sig_send(end->line, &msg);
 }
 
 static void sig_send_owed(struct circuit_end *end)
@@ -216,6 +234,9 @@ static void sig_send_owed(struct circuit_end *end)
 		sig_send_status(end->line, CIRCUIT_SIG_RESET, 0,
 				end->error ?: circuit_reason_errno(end->reason), end->reason,
 				end->index);
+		break;
+	case CIRCUIT_OWE_ALLOW:
+		sig_send_allow(end);
 		break;
 	}
 }
@@ -399,6 +420,12 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 			return -EPROTO;
 		if (circuit_of_end(end)->leg)
 			circuit_leg_options(circuit_of_end(end)->leg, &msg->options);
+		return 0;
+	case CIRCUIT_SIG_WANT:
+		end = xa_load(&line->ends, msg->want.index);
+		if (!end || !(line->features & CIRCUIT_SIG_F_RATE))
+			return -EPROTO;
+		circuit_meter_want(circuit_of_end(end), end->nr, msg->want.bytes);
 		return 0;
 	case CIRCUIT_SIG_HANGUP:
 		end = xa_load(&line->ends, msg->hangup.index);

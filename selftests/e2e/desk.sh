@@ -140,6 +140,82 @@ rates() {
 	"$CIRCUIT" policy load - <<<'default connect'
 }
 
+# Bytes per second, of what there is already and of what comes.
+byte_rates() {
+	local before after rule
+	guest_bg g2 drain "peer drain 3411"
+	guest_bg g1 flood "peer flood g2 3411"
+	wait_for 10 grep -q draining "$(guest_bg_log g2 drain)"
+	wait_for 20 faster_than 2000
+	"$CIRCUIT" line set g1 send 1M/s
+	"$CIRCUIT" line show g1 | grep 'send 1M/s'
+	sends about 1024
+	[ "$("$CIRCUIT" -j stat g1 | json_of send-waits)" -gt 0 ]
+	"$CIRCUIT" line set g2 receive 256k/s
+	sends about 256
+	"$CIRCUIT" line set g2 receive none
+	"$CIRCUIT" line set g1 send none
+	wait_for 20 faster_than 2000
+	# A group's is for its lines together, and for each circuit of theirs the same.
+	"$CIRCUIT" group set web send 1M/s
+	guest_bg g2 drain2 "peer drain 3412"
+	guest_bg g1 flood2 "peer flood g2 3412"
+	wait_for 10 grep -q draining "$(guest_bg_log g2 drain2)"
+	sends about 1024
+	before="$(sent_to 3411) $(sent_to 3412)"
+	sleep 3	# what is measured
+	after="$(sent_to 3411) $(sent_to 3412)"
+	within 15 $((${after% *} - ${before% *})) $((${after#* } - ${before#* }))
+	"$CIRCUIT" group del web
+	guest_bg_kill g1 flood2
+	guest_bg_kill g2 drain2
+	guest_bg_kill g1 flood
+	guest_bg_kill g2 drain
+	# A rule's, of what it has connected: each way by itself.
+	"$CIRCUIT" policy load - <<<$'default connect\nconnect to line g2 port 3413 bytes 2M/s'
+	guest_bg g2 swap "peer swap-listen 3413 6000000"
+	before=$(lab_now)
+	guest_exec -t 60 g1 "peer swap g2 3413 6000000"
+	guest_wait g2 swap
+	t_note "6 MB each way at 2M/s: $(lab_since "$before") s"
+	awk -v s="$(lab_since "$before")" 'BEGIN { exit !(s > 2.5) }'
+	rule=$("$CIRCUIT" -s policy | grep bytes)
+	grep '^connect to line g2 port 3413 bytes 2M/s # hits 1 waits [1-9]' <<<"$rule"
+	"$CIRCUIT" policy load - <<<'default connect'
+	bad 'at least 1 KiB/s' line set g1 send 1000
+	bad 'at least 1 KiB/s' group set web receive 1/s
+	bad 'at least 1 KiB/s' policy add connect to line g2 bytes 5/s
+	bad 'out of range' line set g1 send 1025G/s
+}
+json_of() { python3 -c 'import json, sys; print(json.load(sys.stdin)[0][sys.argv[1]])' "$1"; }
+# KiB that g1 sends in a second, measured for S.
+sending() { # S
+	local a b from to
+	from=$(date +%s%N)
+	a=$("$CIRCUIT" -j stat g1)
+	sleep "$1"	# what is measured
+	to=$(date +%s%N)
+	b=$("$CIRCUIT" -j stat g1)
+	echo $((($(json_of bytes-out <<<"$b") - $(json_of bytes-out <<<"$a")) * 1000000 /
+		((to - from) / 1000) / 1024))
+}
+faster_than() { [ "$(sending 0.5)" -gt "$1" ]; }
+within() { # PERCENT A B
+	awk -v p="$1" -v a="$2" -v b="$3" 'BEGIN { print a, b; exit !(a > b * (1 - p / 100) && a < b * (1 + p / 100)) }'
+}
+sends() { # about KIB/S
+	local got
+	sending 0.5 >/dev/null	# until what was there before is through
+	got=$(sending 3)
+	t_note "limited to $2 KiB/s: $got KiB/s"
+	within 12 "$got" "$2"
+}
+sent_to() { # PORT
+	"$CIRCUIT" -j show | python3 -c '
+import json, sys
+print(sum(c["caller"]["bytes"] for c in json.load(sys.stdin) if c["called"]["port"] == int(sys.argv[1])))' "$1"
+}
+
 # One circuit, and one call, ended by hand.
 ended_by_hand() {
 	local id
@@ -283,11 +359,12 @@ not_for_everybody() {
 }
 
 fuzz() {
-	local seed n=3000
+	local seed said n=3000
 	[ "$HOST_KIND" = stock ] || n=1000
 	ip netns add fuzz
 	for seed in 1 2 3 $RANDOM; do
-		t_note "$(ip netns exec fuzz timeout 120 "$TESTS/nlfuzz" "$seed" "$n")"
+		said=$(ip netns exec fuzz timeout 120 "$TESTS/nlfuzz" "$seed" "$n")
+		t_note "$said"
 	done
 	"$CIRCUIT" -n fuzz line show | wc -l
 	"$CIRCUIT" -n fuzz policy | wc -l
@@ -337,6 +414,7 @@ ended() {
 t_run -t 120 "two guests" setup
 t_run -t 120 "limits of groups" groups
 t_run "calls that wait, and calls per second" rates
+t_run -t 150 "bytes per second" byte_rates
 t_run "a circuit reset by hand" ended_by_hand
 t_run "what lines do" watched
 t_run "what a circuit carries" captured

@@ -71,6 +71,16 @@ gains_nothing() {
 	"$CIRCUIT" policy load - <<<'default connect'
 }
 
+# Who does not ask whether he may send is not listened to, and nobody else has less for it.
+sends_too_much() {
+	"$CIRCUIT" line set g3 send 64k/s
+	attack rate
+	guest_exec g3 "dmesg | grep 'bytes taken' | tail -1"
+	# What it has to ask about is limited now, and it does.
+	attack rings
+	"$CIRCUIT" line set g3 send none
+}
+
 gone() {
 	guest_kill9 g3
 	wait_for 20 line_is g3 detached
@@ -105,5 +115,6 @@ for a in garbage lies index scribble window epochs marks doorbells calls rings t
 	t_run "attack: $a" attack "$a"
 done
 t_run "lies to a policy that allows nothing" gains_nothing
+t_run "sends more than it may" sends_too_much
 t_run "the evil guest is gone, and so is all it had" gone
 t_run "its line serves an honest guest" honest_again

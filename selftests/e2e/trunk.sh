@@ -208,6 +208,37 @@ exposed() {
 	wait_for 10 line_idle g1
 }
 
+# Bytes per second of what the world sends, and of what is sent there.
+byte_rates() {
+	local start took way
+	guest_bg g1 echo "peer tcp echo 8081"
+	wait_for 10 guest_exec g1 "netstat -ltn | grep -q ':8081 '"
+	"$CIRCUIT" expose add g1:8081 on 192.0.2.1:81
+	for way in receive send; do
+		"$CIRCUIT" line set g1 "$way" 256k/s
+		start=$(lab_now)
+		out "$PEER" swap tcp:192.0.2.1 81 1000000
+		took=$(lab_since "$start")
+		t_note "1 MB there and back, $way 256k/s: $took s"
+		# The last of it is sent by a leg whose guest has hung up.
+		awk -v s="$took" 'BEGIN { exit !(s > 3 && s < 6) }'
+		[ "$("$CIRCUIT" -j stat g1 | tr , '\n' | sed -n "s/.*\"$way-waits\"://p")" -gt 0 ]
+		"$CIRCUIT" line set g1 "$way" none
+	done
+	# And of a rule that lets the world in.
+	"$CIRCUIT" policy load - <<<$'default connect\nconnect on expose to line g1 bytes 256k/s'
+	start=$(lab_now)
+	out "$PEER" swap tcp:192.0.2.1 81 1000000
+	took=$(lab_since "$start")
+	t_note "1 MB there and back, by a rule of 256k/s: $took s"
+	awk -v s="$took" 'BEGIN { exit !(s > 3 && s < 6) }'
+	"$CIRCUIT" -s policy | grep 'bytes 256k/s # hits 1 waits [1-9]'
+	"$CIRCUIT" policy load - <<<'default connect'
+	guest_bg_kill g1 echo
+	"$CIRCUIT" expose del 192.0.2.1:81
+	wait_for 10 line_idle g1
+}
+
 # One guest, two stacks; what a stack's sockets are like is the administrator's choice.
 stacks() {
 	local json
@@ -457,6 +488,7 @@ t_run -t 120 "a long way that loses packets" netem
 t_run "nftables" firewall
 t_run -t 240 "network cards, and nothing copied" wire
 t_run "exposed ports" exposed
+t_run "bytes per second" byte_rates
 t_run "stacks, and one that goes" stacks
 t_run "a VM is killed with data on its way" vmm_killed
 t_run "nothing is left" nothing

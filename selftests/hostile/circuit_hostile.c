@@ -191,7 +191,7 @@ static int attack_garbage(struct hostile *h, unsigned long end)
 			return err;
 		get_random_bytes(&msg, sizeof(msg));
 		if (get_random_u32() & 1)
-			msg.type = get_random_u32() % 9;
+			msg.type = get_random_u32() % 10;
 		if (get_random_u32() & 1)
 			msg.reserved = 0;
 		post(h, &msg);
@@ -224,7 +224,7 @@ static int attack_lies(struct hostile *h, unsigned long end)
 {
 	static const u8 types[] = { CIRCUIT_SIG_LISTEN, CIRCUIT_SIG_UNLISTEN, CIRCUIT_SIG_CALL,
 		CIRCUIT_SIG_CANCEL, CIRCUIT_SIG_ANSWER, CIRCUIT_SIG_HANGUP, CIRCUIT_SIG_HELLO,
-		CIRCUIT_SIG_OPTIONS };
+		CIRCUIT_SIG_OPTIONS, CIRCUIT_SIG_WANT };
 	struct circuit_sig msg, answer;
 	int err, n;
 
@@ -281,6 +281,11 @@ static int attack_lies(struct hostile *h, unsigned long end)
 				break;
 			case CIRCUIT_SIG_OPTIONS:
 				random_options(&msg, get_random_u32() % 8);
+				break;
+			case CIRCUIT_SIG_WANT:
+				msg.ref = 0;
+				msg.want.index = get_random_u32() % 8;
+				msg.want.bytes = get_random_u32();
 				break;
 			}
 			post(h, &msg);
@@ -428,7 +433,7 @@ static int bad_rings(struct hostile *h, unsigned long end,
 		ctrl = (void *)(h->window + msg.circuit.offset);
 		words = (u32 *)ctrl;
 		for (n = 0; n < 64; n++) {
-			switch (get_random_u32() % 9) {
+			switch (get_random_u32() % 10) {
 			case 0:
 				WRITE_ONCE(ctrl->dir[0].prod.tail, get_random_u32());
 				break;
@@ -461,6 +466,13 @@ static int bad_rings(struct hostile *h, unsigned long end,
 				random_options(&msg, index);
 				post(h, &msg);
 				break;
+			case 9:
+				memset(&msg, 0, sizeof(msg));
+				msg.type = CIRCUIT_SIG_WANT;
+				msg.want.index = index;
+				msg.want.bytes = get_random_u32();
+				post(h, &msg);
+				break;
 			}
 			circuit_attn_raise(h->attn, index);
 			ring(h);
@@ -483,6 +495,38 @@ static int attack_trunk(struct hostile *h, unsigned long end)
 	return bad_rings(h, end, make_trunk_call);
 }
 
+/*
+ * Send without ever asking whether we may. 0 if the other guest takes no more than what was allowed, and
+ * what it has to take lest our ring is full of it.
+ */
+static int attack_rate(struct hostile *h, unsigned long end)
+{
+	struct circuit_ctrl *ctrl;
+	struct circuit_sig msg;
+	int err = hello(h);
+	u32 head;
+
+	if (err)
+		return err;
+	make_call(h, &msg);
+	post(h, &msg);
+	if (!wait_for(h, CIRCUIT_SIG_CONNECTED, &msg))
+		return -EIO;
+	if (!(msg.circuit.limits & CIRCUIT_SIG_LIMIT_TX))
+		return -EPROTO;
+	ctrl = (void *)(h->window + msg.circuit.offset);
+	do {
+		head = READ_ONCE(ctrl->dir[0].cons.head);
+		virt_store_release(&ctrl->dir[0].prod.tail, head + CIRCUIT_RING_MIN);
+		virt_store_release(&ctrl->dir[1].cons.head, READ_ONCE(ctrl->dir[1].prod.tail));
+		if (circuit_attn_raise(h->attn, msg.circuit.index))
+			ring(h);
+		usleep_range(100, 200);
+	} while (more(h, end));
+	pr_info("circuit_hostile: %u bytes taken\n", head);
+	return head >= CIRCUIT_RING_MIN && head <= CIRCUIT_SIG_ALLOWANCE + CIRCUIT_RING_MIN ? 0 : -EPERM;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(struct hostile *h, unsigned long end);
@@ -498,6 +542,7 @@ static const struct {
 	{ "calls", attack_calls },
 	{ "rings", attack_rings },
 	{ "trunk", attack_trunk },
+	{ "rate", attack_rate },
 };
 
 static int hostile_run(struct hostile *h)

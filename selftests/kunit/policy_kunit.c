@@ -393,6 +393,148 @@ static void quotas(struct kunit *test)
 	exchange_destroy(test, ex);
 }
 
+#define STEP		(10 * NSEC_PER_MSEC)
+#define LEAST_PIECE	256u
+
+/* A circuit to somebody in the world, where it can be seen what is allowed. */
+static struct circuit *limited(struct kunit *test, struct circuit_line *a, struct circuit_line *b)
+{
+	struct circuit *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	c->end[0].line = a;
+	c->end[1].line = b;
+	c->end[1].nr = 1;
+	c->end[0].index = c->end[1].index = 1;
+	c->ctrl = kunit_kzalloc(test, sizeof(*c->ctrl), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, c->ctrl);
+	INIT_LIST_HEAD(&c->end[0].owed);
+	INIT_LIST_HEAD(&c->end[1].owed);
+	circuit_meter_start(c);
+	return c;
+}
+
+/* What it has been given since it was looked at last, with none of it told to anybody. */
+static u32 given(struct circuit *c)
+{
+	u32 n = c->end[0].allow[CIRCUIT_SEND];
+
+	c->end[0].allow[CIRCUIT_SEND] = 0;
+	return n;
+}
+
+/* A second of turns, in which some circuits want all they can get. */
+static void want_on(struct circuit_exchange *ex, u64 *now, struct circuit **c, u32 *n,
+		    unsigned int many)
+{
+	unsigned int step, i;
+
+	memset(n, 0, many * sizeof(*n));
+	for (step = 0; step < 100; step++) {
+		for (i = 0; i < many; i++) {
+			n[i] += given(c[i]);
+			if (c[i]->flow[0].want)
+				continue;
+			c[i]->flow[0].want = U32_MAX;
+			list_add_tail(&c[i]->flow[0].node, &ex->wanting);
+		}
+		circuit_meter_turn(ex, *now += STEP);
+	}
+	for (i = 0; i < many; i++)
+		n[i] += given(c[i]);
+}
+
+/* Who may write how much, if all want as much as they can get. */
+static void meters(struct kunit *test)
+{
+	struct circuit_exchange *ex = exchange_create(test);
+	struct circuit_line *a = kunit_kzalloc(test, sizeof(*a), GFP_KERNEL);
+	struct circuit_line *b = kunit_kzalloc(test, sizeof(*b), GFP_KERNEL);
+	struct circuit_meters *rule;
+	struct circuit_subject *group;
+	u64 now = ktime_get_ns();
+	struct circuit *c[3];
+	unsigned int i;
+	u32 n[3];
+
+	KUNIT_ASSERT_NOT_NULL(test, a);
+	KUNIT_ASSERT_NOT_NULL(test, b);
+	circuit_meter_init(ex);
+	xa_init(&ex->circuits);
+	a->ex = b->ex = ex;
+	a->features = b->features = CIRCUIT_SIG_F_RATE;
+	INIT_LIST_HEAD(&a->owed);
+	INIT_LIST_HEAD(&b->owed);
+	a->tx.prod = kunit_kzalloc(test, sizeof(*a->tx.prod), GFP_KERNEL);
+	a->tx.cons = kunit_kzalloc(test, sizeof(*a->tx.cons), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, a->tx.prod);
+	KUNIT_ASSERT_NOT_NULL(test, a->tx.cons);
+	b->tx = a->tx;		/* no room for messages */
+
+	/* One circuit of a line's, and nothing in the other direction. */
+	circuit_meter_set(&a->quota.meter[CIRCUIT_SEND], 1000000);
+	c[0] = limited(test, a, b);
+	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&c[0]->end[0]), CIRCUIT_SIG_LIMIT_TX);
+	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&c[0]->end[1]), CIRCUIT_SIG_LIMIT_RX);
+	want_on(ex, &now, c, n, 1);
+	want_on(ex, &now, c, n, 1);
+	KUNIT_EXPECT_GE(test, n[0], 980000u);
+	KUNIT_EXPECT_LE(test, n[0], 1020000u);
+	/* Both ends are told the same. */
+	KUNIT_EXPECT_GE(test, c[0]->end[1].allow[CIRCUIT_RECEIVE], 1900000u);
+	KUNIT_EXPECT_FALSE(test, list_empty(&a->owed));
+	KUNIT_EXPECT_FALSE(test, list_empty(&b->owed));
+
+	/* Several have the same each; one that pauses leaves its part to others. */
+	c[1] = limited(test, a, b);
+	c[2] = limited(test, a, b);
+	want_on(ex, &now, c, n, 3);
+	want_on(ex, &now, c, n, 3);
+	for (i = 0; i < 3; i++) {
+		KUNIT_EXPECT_GE(test, n[i], 325000u);
+		KUNIT_EXPECT_LE(test, n[i], 345000u);
+	}
+	c[2]->end[0].hungup = true;
+	circuit_meter_stop(&c[2]->end[0]);
+	want_on(ex, &now, c, n, 2);
+	KUNIT_EXPECT_GE(test, n[0] + n[1], 980000u);
+	KUNIT_EXPECT_LE(test, n[0] + n[1], 1020000u);
+	/* Nobody has much to gain from a pause of all. */
+	now += 10 * NSEC_PER_SEC;
+	want_on(ex, &now, c, n, 2);
+	KUNIT_EXPECT_LE(test, n[0] + n[1], 1150000u);
+
+	/* The least that a line, a group or a rule lets through, of either side. */
+	group = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, "group");
+	KUNIT_ASSERT_NOT_NULL(test, group);
+	circuit_group_join(b, group);
+	circuit_meter_set(&group->quota.meter[CIRCUIT_SEND], 2000);	/* none of ours */
+	circuit_meter_set(&group->quota.meter[CIRCUIT_RECEIVE], 300000);
+	want_on(ex, &now, c, n, 2);
+	want_on(ex, &now, c, n, 2);
+	KUNIT_EXPECT_GE(test, n[0] + n[1], 290000u);
+	KUNIT_EXPECT_LE(test, n[0] + n[1], 310000u);
+	KUNIT_EXPECT_GT(test, group->quota.meter[CIRCUIT_RECEIVE].waits, 0ull);
+	rule = circuit_meters_alloc(CIRCUIT_RATE_MIN);
+	KUNIT_ASSERT_NOT_NULL(test, rule);
+	c[1]->meters = rule;
+	for (i = 0; i < 20; i++)
+		want_on(ex, &now, c, n, 2);
+	/* Its bytes come in pieces, or there would be a message for each. */
+	KUNIT_EXPECT_GE(test, n[1], 1024u - LEAST_PIECE);
+	KUNIT_EXPECT_LE(test, n[1], 1024u + LEAST_PIECE);
+	KUNIT_EXPECT_GE(test, n[0], 280000u);
+	circuit_group_leave(b);
+
+	for (i = 0; i < 2; i++) {
+		c[i]->end[0].hungup = true;
+		circuit_meter_stop(&c[i]->end[0]);
+	}
+	circuit_meters_put(rule);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
+	exchange_destroy(test, ex);
+}
+
 /* Every time is counted where the header says, and no class is too wide. */
 static void setups(struct kunit *test)
 {
@@ -429,6 +571,7 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(many_rules),
 	KUNIT_CASE(too_many),
 	KUNIT_CASE(quotas),
+	KUNIT_CASE(meters),
 	KUNIT_CASE(setups),
 	{}
 };

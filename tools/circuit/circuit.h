@@ -35,7 +35,25 @@ int dispatch(const struct command *cmds, const char *what, int argc, char **argv
 bool closer(const char *word, const char *name, int *best);
 int split_words(char *line, char **argv, int max, const char **wrong);
 int parse_size(const char *text, uint64_t *value);
-int parse_rate(const char *text, uint64_t *value);
+int parse_rate(const char *text, uint64_t max, uint64_t *value);
+
+enum setting_kind {
+	SETTING_NUMBER,		/* of 32 bits */
+	SETTING_SIZE,		/* of 64 bits */
+	SETTING_LIMIT,		/* the same, or "none" */
+	SETTING_RATE,		/* 32 bits per second, or "none" */
+	SETTING_BYTE_RATE,	/* 64 bits per second, or "none" */
+};
+
+struct setting {
+	const char *name;
+	uint16_t attr;
+	enum setting_kind kind;
+};
+
+const struct setting *setting_parse(const char *what, const struct setting *settings, int argc,
+				    char **argv, uint64_t *value);
+void setting_put(struct nlmsghdr *nlh, const struct setting *s, uint64_t value);
 size_t parse_ip(const char *text, void *addr);
 
 /* IP addresses that have a beginning in common. */
@@ -92,6 +110,7 @@ void out_bool(const char *key, const char *text, bool value);
 void out_json_only_u64(const char *key, uint64_t value);
 void out_json_only_str(const char *key, const char *value);
 void out_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void out_unit(const char *unit);
 void out_newline(void);
 enum out_style { OUT_PLAIN, OUT_NAME, OUT_GOOD, OUT_BAD, OUT_DIM, OUT_REVERSE };
 const char *out_code(enum out_style style);
@@ -115,6 +134,7 @@ const char *time_text(uint64_t ns, char *text);
 
 /* line.c, show.c: what others print, too */
 void print_line_counters(const struct nlattr **tb);
+void print_byte_rate(const char *key, const char *text, const struct nlattr *attr);
 #define END_STRLEN	96
 void end_text(const struct nlattr **tb, char *text);
 

@@ -7,19 +7,18 @@
 #include <linux/genetlink.h>
 #include "circuit.h"
 
-static const struct {
-	const char *name;
-	uint16_t attr;
-	bool wide;
-} settings[] = {
-	{ "window", CIRCUIT_A_LINE_WINDOW, true },
-	{ "memory", CIRCUIT_A_LINE_MEMORY_MAX, true },
-	{ "circuits", CIRCUIT_A_LINE_CIRCUITS_MAX },
-	{ "pending", CIRCUIT_A_LINE_PENDING_MAX },
-	{ "listeners", CIRCUIT_A_LINE_LISTENERS_MAX },
-	{ "ring", CIRCUIT_A_LINE_RING_MAX },
-	{ "ring-default", CIRCUIT_A_LINE_RING_DEFAULT },
-	{ "calls", CIRCUIT_A_LINE_CALLS_MAX },
+static const struct setting settings[] = {
+	{ "window", CIRCUIT_A_LINE_WINDOW, SETTING_SIZE },
+	{ "memory", CIRCUIT_A_LINE_MEMORY_MAX, SETTING_SIZE },
+	{ "circuits", CIRCUIT_A_LINE_CIRCUITS_MAX, SETTING_NUMBER },
+	{ "pending", CIRCUIT_A_LINE_PENDING_MAX, SETTING_NUMBER },
+	{ "listeners", CIRCUIT_A_LINE_LISTENERS_MAX, SETTING_NUMBER },
+	{ "ring", CIRCUIT_A_LINE_RING_MAX, SETTING_NUMBER },
+	{ "ring-default", CIRCUIT_A_LINE_RING_DEFAULT, SETTING_NUMBER },
+	{ "calls", CIRCUIT_A_LINE_CALLS_MAX, SETTING_RATE },
+	{ "send", CIRCUIT_A_LINE_SEND_MAX, SETTING_BYTE_RATE },
+	{ "receive", CIRCUIT_A_LINE_RECEIVE_MAX, SETTING_BYTE_RATE },
+	{}
 };
 
 /* What a line has several of, by name. */
@@ -45,25 +44,6 @@ static const struct list *find_list(const char *name)
 	return NULL;
 }
 
-/* One "NAME VALUE" of the command line; returns its place in settings[], or -1. */
-static int parse_setting(int argc, char **argv, uint64_t *value)
-{
-	size_t i, n = sizeof(settings) / sizeof(settings[0]);
-
-	for (i = 0; i < n && strcmp(settings[i].name, argv[0]); i++)
-		;
-	if (i == n)
-		usage_error("line: no setting is called '%s'", argv[0]);
-	else if (argc < 2)
-		usage_error("line: %s needs a value", argv[0]);
-	else if (settings[i].attr == CIRCUIT_A_LINE_CALLS_MAX ? parse_rate(argv[1], value) :
-		 parse_size(argv[1], value) || (!settings[i].wide && *value > UINT32_MAX))
-		usage_error("line: %s: '%s' is not a number or too large", argv[0], argv[1]);
-	else
-		return i;
-	return -1;
-}
-
 /* "addr ADDRESS" or "addr none": the length of the address, 0 for none, or -1. */
 static int parse_addr(int argc, char **argv, void *addr)
 {
@@ -84,6 +64,7 @@ static int parse_addr(int argc, char **argv, void *addr)
 
 static int line_request(uint8_t cmd, int argc, char **argv)
 {
+	const struct setting *setting;
 	const struct list *list;
 	struct in6_addr addr;
 	struct nlmsghdr *nlh;
@@ -98,7 +79,7 @@ static int line_request(uint8_t cmd, int argc, char **argv)
 		else if (!strcmp(argv[n], "addr"))
 			i = parse_addr(argc - n, argv + n, &addr);
 		else
-			i = parse_setting(argc - n, argv + n, &value);
+			i = setting_parse("line", settings, argc - n, argv + n, &value) ? 0 : -1;
 		if (i < 0)
 			return EXIT_USAGE;
 	}
@@ -121,11 +102,8 @@ static int line_request(uint8_t cmd, int argc, char **argv)
 				mnl_attr_put(nlh, CIRCUIT_A_LINE_NO_ADDR, 0, NULL);
 			continue;
 		}
-		i = parse_setting(argc - n, argv + n, &value);
-		if (settings[i].wide)
-			mnl_attr_put_u64(nlh, settings[i].attr, value);
-		else
-			mnl_attr_put_u32(nlh, settings[i].attr, value);
+		setting = setting_parse("line", settings, argc - n, argv + n, &value);
+		setting_put(nlh, setting, value);
 	}
 	return nl_talk(nlh, NULL, NULL);
 }
@@ -195,11 +173,22 @@ void print_line_counters(const struct nlattr **tb)
 	out_text("bytes:");
 	out_u64("bytes-out", "out", nl_u64(tb[CIRCUIT_A_LINE_BYTES_OUT]));
 	out_u64("bytes-in", "in", nl_u64(tb[CIRCUIT_A_LINE_BYTES_IN]));
+	out_u64("send-waits", "waits to send", nl_u64(tb[CIRCUIT_A_LINE_SEND_WAITS]));
+	out_u64("receive-waits", "to receive", nl_u64(tb[CIRCUIT_A_LINE_RECEIVE_WAITS]));
 	out_newline();
 	out_text("events:");
 	out_u64("doorbells", "doorbells", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS]));
 	out_u64("interrupts", "interrupts", nl_u64(tb[CIRCUIT_A_LINE_INTERRUPTS]));
 	out_u64("messages", "messages", nl_u64(tb[CIRCUIT_A_LINE_MESSAGES]));
+}
+
+/* A limit of bytes per second, if there is one. */
+void print_byte_rate(const char *key, const char *text, const struct nlattr *attr)
+{
+	if (!nl_u64(attr) && !opt.json)
+		return;
+	out_size(key, text, nl_u64(attr));
+	out_unit("/s");
 }
 
 static int print_line(const struct nlmsghdr *nlh, void *data)
@@ -229,8 +218,10 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 	out_size("ring-default", "ring-default", nl_u32(tb[CIRCUIT_A_LINE_RING_DEFAULT]));
 	if (nl_u32(tb[CIRCUIT_A_LINE_CALLS_MAX]) || opt.json) {
 		out_u64("calls-max", "calls", nl_u32(tb[CIRCUIT_A_LINE_CALLS_MAX]));
-		out_text("/s");
+		out_unit("/s");
 	}
+	print_byte_rate("send-max", "send", tb[CIRCUIT_A_LINE_SEND_MAX]);
+	print_byte_rate("receive-max", "receive", tb[CIRCUIT_A_LINE_RECEIVE_MAX]);
 	if (opt.stats)
 		print_line_counters(tb);
 	out_close();

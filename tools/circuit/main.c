@@ -169,8 +169,8 @@ int parse_size(const char *text, uint64_t *value)
 	return 0;
 }
 
-/* So many per second: "100/s" or "100"; "none" is 0, any number. */
-int parse_rate(const char *text, uint64_t *value)
+/* So many per second, at most @max: "100/s", "100" or "10M/s"; "none" is 0, any number. */
+int parse_rate(const char *text, uint64_t max, uint64_t *value)
 {
 	char number[24];
 	size_t n = strlen(text);
@@ -183,7 +183,7 @@ int parse_rate(const char *text, uint64_t *value)
 	if (n >= sizeof(number))
 		return -1;
 	snprintf(number, sizeof(number), "%.*s", (int)n, text);
-	return parse_size(number, value) || !*value || *value > UINT32_MAX ? -1 : 0;
+	return parse_size(number, value) || !*value || *value > max ? -1 : 0;
 }
 
 /* An IP address in network order; returns its size, or 0 if it is none. */

@@ -288,6 +288,13 @@ void out_text(const char *fmt, ...)
 	va_end(ap);
 }
 
+/* What the number before it is of. */
+void out_unit(const char *unit)
+{
+	if (!opt.json)
+		fputs(unit, stdout);
+}
+
 /* Continue on a line of its own, below what came before. */
 void out_newline(void)
 {

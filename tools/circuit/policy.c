@@ -59,12 +59,15 @@ static bool default_verdict(const char *text, uint32_t *verdict)
 
 /* --- printing -------------------------------------------------------------------------------- */
 
-static void print_hits(uint64_t hits, uint64_t limited)
+static void print_hits(uint64_t hits, uint64_t limited, uint64_t waits)
 {
-	if (opt.stats)
-		out_text("# hits %llu", (unsigned long long)hits);
-	if (opt.stats && limited)
+	if (!opt.stats)
+		return;
+	out_text("# hits %llu", (unsigned long long)hits);
+	if (limited)
 		out_text("limited %llu", (unsigned long long)limited);
+	if (waits)
+		out_text("waits %llu", (unsigned long long)waits);
 }
 
 /* Print a table as "policy load" reads it; one that is not in force has no counters. */
@@ -92,13 +95,13 @@ static void print_table(const struct table *t, bool live)
 	}
 	out_text("default %s", verdict_name(t->verdict));
 	if (live)
-		print_hits(t->hits, 0);
+		print_hits(t->hits, 0, 0);
 	out_close();
 	for (rule = t->rules; rule < t->rules + t->nr; rule++) {
 		rule_text(rule, text);
 		out_text("%s", text);
 		if (live)
-			print_hits(rule->hits, rule->limited);
+			print_hits(rule->hits, rule->limited, rule->waits);
 		out_close();
 	}
 }

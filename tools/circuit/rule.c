@@ -184,7 +184,7 @@ static bool wrong_name(struct words *w, const struct names *names, const char *t
 
 /* Each clause has its own place in words->seen, "from" and "to" one for every kind. */
 enum clause_bit {
-	ON, TYPE, FROM, TO, PORT, UID, CGROUP, ERROR, RING, CALLS, LOG, COMMENT,
+	ON, TYPE, FROM, TO, PORT, UID, CGROUP, ERROR, RING, CALLS, BYTES, LOG, COMMENT,
 	FROM_WHO, FROM_PREFIX, TO_WHO, TO_PREFIX, TO_PLACE,
 };
 
@@ -385,6 +385,15 @@ static bool read_calls(struct words *w, struct rule *rule, const char *text)
 	return true;
 }
 
+static bool read_bytes(struct words *w, struct rule *rule, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len < 3 || strcmp(text + len - 2, "/s") || parse_rate(text, UINT64_MAX, &rule->bytes))
+		return wrong(w, "bytes: '%s' is not like 10M/s", text);
+	return true;
+}
+
 static bool read_log(struct words *w, struct rule *rule, const char *text)
 {
 	(void)w;
@@ -448,6 +457,7 @@ static const struct clause {
 	[ERROR] = { "error", read_error },
 	[RING] = { "ring", read_ring },
 	[CALLS] = { "calls", read_calls },
+	[BYTES] = { "bytes", read_bytes },
 	[LOG] = { "log", read_log },
 	[COMMENT] = { "comment", read_comment },
 };
@@ -547,6 +557,19 @@ static void add_party(char *text, const char *clause, const struct party *party)
 	}
 }
 
+/* In the largest unit that says it exactly. */
+static void add_bytes(char *text, uint64_t bytes)
+{
+	static const char units[] = "kMGT";
+	int unit = -1;
+
+	while (!(bytes & 1023) && unit < 3) {
+		bytes >>= 10;
+		unit++;
+	}
+	add(text, " bytes %llu%.*s/s", (unsigned long long)bytes, unit >= 0, units + (unit < 0 ? 0 : unit));
+}
+
 static void add_comment(char *text, const char *comment)
 {
 	const char *c;
@@ -586,6 +609,8 @@ void rule_text(const struct rule *rule, char *text)
 		add(text, " ring %uk", rule->ring >> 10);
 	if (rule->calls)
 		add(text, " calls %u/s", rule->calls);
+	if (rule->bytes)
+		add_bytes(text, rule->bytes);
 	if (rule->log)
 		add(text, " log");
 	if (*rule->comment)
@@ -643,12 +668,15 @@ void rule_json(const struct rule *rule, bool live)
 		out_u64("ring", "", rule->ring);
 	if (rule->calls)
 		out_u64("calls", "", rule->calls);
+	if (rule->bytes)
+		out_u64("bytes", "", rule->bytes);
 	out_bool("log", "", rule->log);
 	if (*rule->comment)
 		out_str("comment", "", rule->comment);
 	if (live) {
 		out_u64("hits", "", rule->hits);
 		out_u64("limited", "", rule->limited);
+		out_u64("waits", "", rule->waits);
 	}
 }
 
@@ -694,6 +722,8 @@ void rule_put(struct nlmsghdr *nlh, uint16_t attr, struct rule *rule)
 		mnl_attr_put_u64(nlh, CIRCUIT_A_RULE_CGROUP, rule->cgroup);
 	put_u32(nlh, CIRCUIT_A_RULE_RING_MAX, rule->ring, rule->ring);
 	put_u32(nlh, CIRCUIT_A_RULE_CALLS_MAX, rule->calls, rule->calls);
+	if (rule->bytes)
+		mnl_attr_put_u64(nlh, CIRCUIT_A_RULE_BYTES_MAX, rule->bytes);
 	if (rule->log)
 		mnl_attr_put(nlh, CIRCUIT_A_RULE_LOG, 0, NULL);
 	if (*rule->comment)
@@ -748,10 +778,12 @@ bool rule_get(const struct nlattr *nest, struct rule *rule)
 	rule->cgroup = nl_u64(tb[CIRCUIT_A_RULE_CGROUP]);
 	rule->ring = nl_u32(tb[CIRCUIT_A_RULE_RING_MAX]);
 	rule->calls = nl_u32(tb[CIRCUIT_A_RULE_CALLS_MAX]);
+	rule->bytes = nl_u64(tb[CIRCUIT_A_RULE_BYTES_MAX]);
 	rule->log = tb[CIRCUIT_A_RULE_LOG];
 	snprintf(rule->comment, sizeof(rule->comment), "%s", nl_str(tb[CIRCUIT_A_RULE_COMMENT]));
 	rule->hits = nl_u64(tb[CIRCUIT_A_RULE_HITS]);
 	rule->limited = nl_u64(tb[CIRCUIT_A_RULE_LIMITED]);
+	rule->waits = nl_u64(tb[CIRCUIT_A_RULE_WAITS]);
 	return known && rule->verdict < verdicts.size && known_bits(&ops, rule->ops) &&
 	       known_bits(&types, rule->types) && known_bits(&places, rule->to) &&
 	       (!rule->error || *errno_name(rule->error) != '?');

@@ -30,11 +30,12 @@ struct rule {
 	uint32_t uid;
 	uint64_t cgroup;
 	uint32_t ring, calls;			/* 0: no limit */
+	uint64_t bytes;				/* likewise */
 	char comment[RULE_COMMENT_MAX + 1];	/* "": none */
 
 	/* of one that is in force */
 	uint32_t nr;
-	uint64_t hits, limited;
+	uint64_t hits, limited, waits;
 
 	/* of one to be */
 	unsigned int line;			/* of the file that it is from, or 0 */

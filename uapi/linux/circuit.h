@@ -103,7 +103,7 @@ struct sockaddr_circuit {
  * @CIRCUIT_REASON_POLICY: a rule of the policy, or its default verdict, says no
  *	(ECONNREFUSED, EACCES for a listener, or what the rule says)
  * @CIRCUIT_REASON_RATE: more calls per second than a rule of the policy, the line or a group
- *	of its allows (EAGAIN)
+ *	of its allows, or a guest that does not know of rates of bytes where there is one (EAGAIN)
  * @CIRCUIT_REASON_ADMINISTRATOR: the host's administrator has ended this very circuit
  *	(ECONNRESET)
  * @CIRCUIT_REASON_MAX: not a reason; the number of those that the operator gives

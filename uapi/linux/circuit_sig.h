@@ -73,7 +73,8 @@
 #define CIRCUIT_SIG_VERSION_MAX	1
 #define CIRCUIT_SIG_F_OPTIONS	(1ull << 0)	/* OPTIONS */
 #define CIRCUIT_SIG_F_HINTS	(1ull << 1)	/* @uid and @cgroup of CALL */
-#define CIRCUIT_SIG_FEATURES	(CIRCUIT_SIG_F_OPTIONS | CIRCUIT_SIG_F_HINTS)
+#define CIRCUIT_SIG_F_RATE	(1ull << 2)	/* WANT, ALLOW, and @limits */
+#define CIRCUIT_SIG_FEATURES	(CIRCUIT_SIG_F_OPTIONS | CIRCUIT_SIG_F_HINTS | CIRCUIT_SIG_F_RATE)
 
 #define CIRCUIT_PAGE		4096
 #define CIRCUIT_SIG_SIZE	128		/* bytes of one message */
@@ -167,6 +168,7 @@ enum circuit_sig_type {
 	CIRCUIT_SIG_ANSWER	= 6,
 	CIRCUIT_SIG_HANGUP	= 7,
 	CIRCUIT_SIG_OPTIONS	= 8,
+	CIRCUIT_SIG_WANT	= 9,
 	/* operator to guest */
 	CIRCUIT_SIG_WELCOME	= 65,
 	CIRCUIT_SIG_LISTENING	= 66,
@@ -176,6 +178,7 @@ enum circuit_sig_type {
 	CIRCUIT_SIG_RESET	= 70,
 	CIRCUIT_SIG_NATIVE	= 71,
 	CIRCUIT_SIG_PROCEEDING	= 72,
+	CIRCUIT_SIG_ALLOW	= 73,
 };
 
 /* The far line's name if the far end is a socket of the host's; no line has it. */
@@ -188,6 +191,16 @@ enum circuit_sig_type {
 #define CIRCUIT_SIG_IP		(1u << 0)	/* addresses are IP addresses */
 #define CIRCUIT_SIG_V6ONLY	(1u << 1)	/* LISTEN: not for IPv4, if the address is :: */
 #define CIRCUIT_SIG_REUSEPORT	(1u << 2)	/* LISTEN: others may listen there as well */
+
+/*
+ * @limits of CONNECTED, ALERT and ALLOW: what the operator limits. An end that may not send as much as
+ * it likes stops when it has sent what it was allowed to, and asks for more when it has more; an end
+ * that may not receive as much takes that much, and its ring's size, out of its ring, and
+ * leaves the rest there. Each begins with CIRCUIT_SIG_ALLOWANCE bytes.
+ */
+#define CIRCUIT_SIG_LIMIT_TX	(1u << 0)	/* what this end sends */
+#define CIRCUIT_SIG_LIMIT_RX	(1u << 1)	/* what it receives */
+#define CIRCUIT_SIG_ALLOWANCE	4096u		/* bytes */
 
 /* @hints of CALL. */
 #define CIRCUIT_SIG_HINT_UID	(1u << 0)	/* @uid is the caller's */
@@ -291,6 +304,7 @@ struct circuit_sig_call {
  * @local: IP: this end's address, otherwise zero
  * @remote: IP: the far end's address, otherwise zero
  * @flags: 0 or CIRCUIT_SIG_IP
+ * @limits: CIRCUIT_SIG_LIMIT_*, 0 unless CIRCUIT_SIG_F_RATE was agreed upon
  *
  * @ref of the header is the call's in CONNECTED and PROCEEDING, the listener's in ALERT.
  * PROCEEDING has the addresses and ports, and zeroes for what there is not yet.
@@ -306,7 +320,7 @@ struct circuit_sig_circuit {
 	__u8	local[16];
 	__u8	remote[16];
 	__u32	flags;
-	__u32	reserved;
+	__u32	limits;
 };
 
 /**
@@ -356,6 +370,32 @@ struct circuit_sig_options {
 };
 
 /**
+ * struct circuit_sig_want - body of WANT
+ * @index: the circuit's number
+ * @bytes: how much this end wants to send beyond what it was allowed to
+ *
+ * ALLOW follows, sooner or later, unless the circuit ends.
+ */
+struct circuit_sig_want {
+	__u32	index;
+	__u32	bytes;
+};
+
+/**
+ * struct circuit_sig_allow - body of ALLOW
+ * @index: the circuit's number
+ * @limits: CIRCUIT_SIG_LIMIT_*, as it is from now on
+ * @tx_bytes: how much more this end may send; all it may, if it was not limited so far
+ * @rx_bytes: how much more it may receive, likewise
+ */
+struct circuit_sig_allow {
+	__u32	index;
+	__u32	limits;
+	__u32	tx_bytes;
+	__u32	rx_bytes;
+};
+
+/**
  * struct circuit_sig_answer - body of ANSWER; @ref names the listener
  * @count: calls that left the accept queue since the last ANSWER
  */
@@ -383,6 +423,8 @@ struct circuit_sig {
 		struct circuit_sig_hangup	hangup;
 		struct circuit_sig_answer	answer;
 		struct circuit_sig_options	options;
+		struct circuit_sig_want		want;
+		struct circuit_sig_allow	allow;
 		__u8				body[CIRCUIT_SIG_SIZE - 8];
 	};
 };

@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Bytes per second. See meter.h.
+ */
+#include <linux/slab.h>
+#include "host.h"
+
+/* Between two turns, in milliseconds, while somebody waits. */
+#define TURN		10
+
+/* What a circuit has before it asks. */
+#define BEFOREHAND	((s64)CIRCUIT_SIG_ALLOWANCE)
+/* Most that is given at once, and that a meter saves up: what comes in so many parts of a second. */
+#define AT_ONCE		20
+#define SAVED		10
+/* Least that is given, if more is wanted, likewise; or there would be more messages than bytes. */
+#define LEAST		100
+#define LEAST_MIN	256
+
+/* The line that writes and that which reads, their groups, the rule. */
+#define METERS_MAX	(2 * (1 + CIRCUIT_GROUPS_MAX) + 1)
+
+/* --- meters ---------------------------------------------------------------------------------- */
+
+static s64 meter_depth(const struct circuit_meter *meter)
+{
+	return max_t(s64, meter->rate / SAVED, BEFOREHAND);
+}
+
+static void meter_refill(struct circuit_meter *meter, u64 now)
+{
+	u64 us = now / NSEC_PER_USEC;
+	u64 new = min_t(u64, us - meter->stamp, USEC_PER_SEC) * meter->rate / USEC_PER_SEC;
+
+	if (us - meter->stamp >= USEC_PER_SEC)
+		meter->stamp = us;
+	else	/* not what was too short for a byte */
+		meter->stamp += new * USEC_PER_SEC / meter->rate;
+	meter->tokens = min_t(s64, meter->tokens + new, meter_depth(meter));
+}
+
+/**
+ * circuit_meter_set - set a meter's rate
+ * @meter: the meter
+ * @rate: bytes per second, CIRCUIT_RATE_MIN to CIRCUIT_RATE_MAX, or 0 for no limit
+ *
+ * What it has saved up, or given beforehand, counts no more if the rate is another.
+ */
+void circuit_meter_set(struct circuit_meter *meter, u64 rate)
+{
+	if (meter->rate == rate)
+		return;
+	meter->rate = rate;
+	meter->tokens = 0;
+	meter->stamp = ktime_get_ns() / NSEC_PER_USEC;
+}
+
+/**
+ * circuit_meters_alloc - make the meters of a rule
+ * @rate: bytes per second, each way
+ *
+ * Return: the meters, with one reference, or NULL.
+ */
+struct circuit_meters *circuit_meters_alloc(u64 rate)
+{
+	struct circuit_meters *meters = kzalloc(sizeof(*meters), GFP_KERNEL_ACCOUNT);
+	unsigned int i;
+
+	if (!meters)
+		return NULL;
+	kref_init(&meters->ref);
+	for (i = 0; i < ARRAY_SIZE(meters->meter); i++)
+		circuit_meter_set(&meters->meter[i], rate);
+	return meters;
+}
+
+/**
+ * circuit_meters_get - take a reference
+ * @meters: the meters, or NULL
+ *
+ * Return: @meters.
+ */
+struct circuit_meters *circuit_meters_get(struct circuit_meters *meters)
+{
+	if (meters)
+		kref_get(&meters->ref);
+	return meters;
+}
+
+static void meters_release(struct kref *ref)
+{
+	kfree(container_of(ref, struct circuit_meters, ref));
+}
+
+/**
+ * circuit_meters_put - drop a reference
+ * @meters: the meters, or NULL
+ */
+void circuit_meters_put(struct circuit_meters *meters)
+{
+	if (meters)
+		kref_put(&meters->ref, meters_release);
+}
+
+/* --- rings ----------------------------------------------------------------------------------- */
+
+static unsigned int line_meters(struct circuit_line *line, enum circuit_way way,
+				struct circuit_meter **meter, unsigned int n)
+{
+	unsigned int i;
+
+	if (line->quota.meter[way].rate)
+		meter[n++] = &line->quota.meter[way];
+	for (i = 0; i < line->party.nr_groups; i++)
+		if (line->party.group[i]->quota.meter[way].rate)
+			meter[n++] = &line->party.group[i]->quota.meter[way];
+	return n;
+}
+
+/* The meters that count what end @nr writes if @called is the line called. */
+static unsigned int ring_meters(const struct circuit *c, unsigned int nr,
+				struct circuit_line *called, struct circuit_meter **meter)
+{
+	struct circuit_line *caller = c->end[0].line;
+	unsigned int n;
+
+	n = line_meters(nr ? called : caller, CIRCUIT_SEND, meter, 0);
+	n = line_meters(nr ? caller : called, CIRCUIT_RECEIVE, meter, n);
+	if (c->meters)
+		meter[n++] = &c->meters->meter[nr];
+	return n;
+}
+
+static struct circuit *circuit_of_flow(struct circuit_flow *flow)
+{
+	return container_of(flow, struct circuit, flow[flow->nr]);
+}
+
+static unsigned int flow_meters(struct circuit_flow *flow, struct circuit_meter **meter)
+{
+	struct circuit *c = circuit_of_flow(flow);
+
+	return ring_meters(c, flow->nr, c->end[1].line, meter);
+}
+
+/* Have an end told what it may do now. */
+static void end_tell(struct circuit_end *end)
+{
+	if (!end->hungup)
+		circuit_sig_owe(end, CIRCUIT_OWE_ALLOW, CIRCUIT_REASON_NONE);
+}
+
+/* Give a ring that waits what its meters have let through. */
+static void flow_give(struct circuit_flow *flow)
+{
+	struct circuit *c = circuit_of_flow(flow);
+	struct circuit_end *end = &c->end[flow->nr], *far = &c->end[!flow->nr];
+	u32 bytes = flow->saved;
+
+	list_del(&flow->node);
+	flow->want = 0;
+	flow->saved = 0;
+	if (c->leg) {
+		atomic_add(bytes, &flow->left);
+		circuit_leg_kick(c->leg);
+		return;
+	}
+	/* The end that reads first: it is not to see what it does not know may have come. */
+	far->allow[CIRCUIT_RECEIVE] += bytes;
+	end_tell(far);
+	end->allow[CIRCUIT_SEND] += bytes;
+	end_tell(end);
+}
+
+/* How much a ring may be given at once, at most and at least. */
+static void flow_limits(struct circuit_flow *flow, u32 *most, u32 *least)
+{
+	struct circuit_meter *meter[METERS_MAX];
+	unsigned int n = flow_meters(flow, meter);
+	u64 rate = CIRCUIT_RATE_MAX;
+
+	while (n--)
+		rate = min(rate, meter[n]->rate);
+	*most = min_t(u64, clamp_t(u64, rate / AT_ONCE, BEFOREHAND, SZ_1G), flow->want);
+	*least = min_t(u64, clamp_t(u64, rate / LEAST, LEAST_MIN, BEFOREHAND), flow->want);
+}
+
+/* Begin with a ring's turn: who else waits for its meters? */
+static void flow_look(struct circuit_flow *flow, u64 now)
+{
+	struct circuit_meter *meter[METERS_MAX];
+	unsigned int n = flow_meters(flow, meter);
+
+	while (n--) {
+		meter_refill(meter[n], now);
+		if (!flow->paid)
+			meter[n]->tokens -= BEFOREHAND;
+		meter[n]->hungry++;
+	}
+	flow->paid = true;
+}
+
+/* All who have a turn are known: what is there for each? */
+static void flow_share(struct circuit_flow *flow)
+{
+	struct circuit_meter *meter[METERS_MAX];
+	unsigned int n = flow_meters(flow, meter);
+
+	while (n--) {
+		if (meter[n]->hungry)
+			meter[n]->share = max_t(s64, meter[n]->tokens, 0) / meter[n]->hungry;
+		meter[n]->hungry = 0;
+	}
+}
+
+/* Give a ring its share, or have it wait for that. */
+static void flow_serve(struct circuit_flow *flow)
+{
+	struct circuit_meter *meter[METERS_MAX];
+	unsigned int n = flow_meters(flow, meter);
+	u32 most, least;
+	unsigned int i;
+	s64 share;
+
+	flow_limits(flow, &most, &least);
+	share = max_t(s64, (s64)most - flow->saved, 0);
+	for (i = 0; i < n; i++) {
+		if (meter[i]->share >= share)
+			continue;
+		share = meter[i]->share;
+		meter[i]->waits++;
+	}
+	for (i = 0; i < n; i++)
+		meter[i]->tokens -= share;
+	flow->saved += share;
+	if (flow->saved >= least)
+		flow_give(flow);
+}
+
+/* --- turns ----------------------------------------------------------------------------------- */
+
+/**
+ * circuit_meter_turn - serve those who wait
+ * @ex: the exchange, locked
+ * @now: ktime_get_ns()
+ *
+ * Return: true if somebody has to go on waiting.
+ */
+bool circuit_meter_turn(struct circuit_exchange *ex, u64 now)
+{
+	struct circuit_flow *flow, *next;
+	unsigned int n = 0;
+	LIST_HEAD(turn);
+
+	lockdep_assert_held(&ex->lock);
+	list_for_each_entry_safe(flow, next, &ex->wanting, node) {
+		if (n++ == CIRCUIT_METER_BUDGET)
+			break;
+		list_move_tail(&flow->node, &turn);
+		flow_look(flow, now);
+	}
+	list_for_each_entry(flow, &turn, node)
+		flow_share(flow);
+	list_for_each_entry_safe(flow, next, &turn, node)
+		flow_serve(flow);
+	/* Who was not served is first, or last if there are more than have a turn at a time. */
+	if (n > CIRCUIT_METER_BUDGET)
+		list_splice_tail(&turn, &ex->wanting);
+	else
+		list_splice(&turn, &ex->wanting);
+	return !list_empty(&ex->wanting);
+}
+
+static void take_turn(struct circuit_exchange *ex)
+{
+	if (!circuit_meter_turn(ex, ktime_get_ns()) || !ex->net)
+		return;
+	if (queue_delayed_work(circuit_slow_wq, &ex->turn, msecs_to_jiffies(TURN)))
+		circuit_exchange_get(ex);
+}
+
+static void turn_work(struct work_struct *work)
+{
+	struct circuit_exchange *ex = container_of(to_delayed_work(work), struct circuit_exchange,
+						   turn);
+
+	mutex_lock(&ex->lock);
+	take_turn(ex);
+	mutex_unlock(&ex->lock);
+	circuit_exchange_put(ex);
+}
+
+/**
+ * circuit_meter_want - an end wants to write on
+ * @c: the circuit; its exchange is locked
+ * @nr: which end
+ * @bytes: how much, perhaps a lie
+ *
+ * It is told when it may, and how much; but not if it is not limited.
+ */
+void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes)
+{
+	struct circuit_exchange *ex = c->end[0].line->ex;
+	struct circuit_flow *flow = &c->flow[nr];
+	bool alone = list_empty(&ex->wanting);
+
+	if (!flow->on || flow->want || !bytes)
+		return;
+	flow->want = bytes;
+	list_add_tail(&flow->node, &ex->wanting);
+	/* Otherwise a turn is due anyway. */
+	if (alone)
+		take_turn(ex);
+}
+
+/* --- circuits -------------------------------------------------------------------------------- */
+
+/**
+ * circuit_meter_limits - what of an end's is limited
+ * @end: the end; its exchange is locked
+ *
+ * Return: CIRCUIT_SIG_LIMIT_*, as its guest has to know.
+ */
+u32 circuit_meter_limits(const struct circuit_end *end)
+{
+	const struct circuit *c = container_of(end, const struct circuit, end[end->nr]);
+
+	if (c->leg)
+		return 0;
+	return (c->flow[end->nr].on ? CIRCUIT_SIG_LIMIT_TX : 0) |
+	       (c->flow[!end->nr].on ? CIRCUIT_SIG_LIMIT_RX : 0);
+}
+
+static bool line_knows(const struct circuit_line *line)
+{
+	return line->is_trunk || line->features & CIRCUIT_SIG_F_RATE;
+}
+
+/**
+ * circuit_meter_knows - can the guests of a call keep to its limits?
+ * @c: the call; its exchange is locked
+ * @called: the line that it is for
+ *
+ * Where one end is a leg, no guest need.
+ *
+ * Return: false if one would have to, and does not know of limits.
+ */
+bool circuit_meter_knows(const struct circuit *c, struct circuit_line *called)
+{
+	struct circuit_line *caller = c->end[0].line;
+	struct circuit_meter *meter[METERS_MAX];
+
+	if (caller->is_trunk || called->is_trunk || (line_knows(caller) && line_knows(called)))
+		return true;
+	return !ring_meters(c, 0, called, meter) && !ring_meters(c, 1, called, meter);
+}
+
+/**
+ * circuit_meter_by - have a call, or its circuit, counted by the rule that allows it
+ * @c: the call or circuit; its exchange is locked
+ * @rule: the rule, or NULL
+ *
+ * For a circuit circuit_meter_apply() is to follow, as for any change of who counts.
+ */
+void circuit_meter_by(struct circuit *c, const struct circuit_rule *rule)
+{
+	struct circuit_meters *old = c->meters;
+
+	c->meters = circuit_meters_get(rule ? rule->meters : NULL);
+	circuit_meters_put(old);
+}
+
+static void flow_start(struct circuit_flow *flow)
+{
+	flow->on = true;
+	flow->paid = false;
+	atomic_set(&flow->left, BEFOREHAND);
+}
+
+/* What it has not been given, or a leg has not used, is given back: that is known for sure. */
+static void flow_stop(struct circuit_flow *flow)
+{
+	struct circuit_meter *meter[METERS_MAX];
+	unsigned int n = flow_meters(flow, meter);
+	s64 left = flow->saved;
+
+	if (circuit_of_flow(flow)->leg && flow->paid)
+		left += max(atomic_read(&flow->left), 0);
+	while (n--)
+		meter[n]->tokens = min(meter[n]->tokens + left, meter_depth(meter[n]));
+	if (flow->want)
+		list_del(&flow->node);
+	flow->want = 0;
+	flow->saved = 0;
+	flow->on = false;
+}
+
+/**
+ * circuit_meter_start - limit a new circuit, if anybody wants that
+ * @c: the circuit, its ends not told of it; its exchange is locked
+ */
+void circuit_meter_start(struct circuit *c)
+{
+	struct circuit_meter *meter[METERS_MAX];
+	unsigned int nr;
+
+	for (nr = 0; nr < 2; nr++) {
+		c->flow[nr].nr = nr;
+		if (ring_meters(c, nr, c->end[1].line, meter))
+			flow_start(&c->flow[nr]);
+	}
+}
+
+/* What a guest has left for a leg when it hung up counts as long as there is the leg to send it. */
+static bool flow_goes_on(const struct circuit *c, unsigned int nr)
+{
+	return !c->end[c->leg ? circuit_leg_nr(c->leg) : nr].hungup;
+}
+
+/**
+ * circuit_meter_stop - an end has hung up
+ * @end: the end; its exchange is locked
+ */
+void circuit_meter_stop(struct circuit_end *end)
+{
+	struct circuit *c = circuit_of_end(end);
+	unsigned int nr;
+
+	for (nr = 0; nr < 2; nr++)
+		if (c->flow[nr].on && !flow_goes_on(c, nr))
+			flow_stop(&c->flow[nr]);
+}
+
+/**
+ * circuit_meter_apply - rates, or who belongs where, have changed
+ * @ex: the exchange, locked
+ *
+ * Circuits of guests that do not know of limits go on without.
+ */
+void circuit_meter_apply(struct circuit_exchange *ex)
+{
+	struct circuit_meter *meter[METERS_MAX];
+	struct circuit_flow *flow;
+	unsigned long id;
+	struct circuit *c;
+	unsigned int nr;
+	bool limit;
+
+	lockdep_assert_held(&ex->lock);
+	xa_for_each(&ex->circuits, id, c) {
+		bool changed = false;
+
+		if (!c->ctrl || (!c->leg && !(line_knows(c->end[0].line) &&
+					      line_knows(c->end[1].line))))
+			continue;
+		for (nr = 0; nr < 2; nr++) {
+			flow = &c->flow[nr];
+			limit = flow_goes_on(c, nr) && ring_meters(c, nr, c->end[1].line, meter);
+			if (limit == flow->on)
+				continue;
+			changed = true;
+			if (limit)
+				flow_start(flow);
+			else
+				flow_stop(flow);
+			c->end[nr].allow[CIRCUIT_SEND] = limit ? BEFOREHAND : 0;
+			c->end[!nr].allow[CIRCUIT_RECEIVE] = limit ? BEFOREHAND : 0;
+		}
+		if (changed && c->leg)
+			circuit_leg_kick(c->leg);
+		for (nr = 0; nr < 2 && changed && !c->leg; nr++)
+			end_tell(&c->end[nr]);
+	}
+	/* Those who wait may wait for something else now. */
+	if (!list_empty(&ex->wanting))
+		take_turn(ex);
+}
+
+/**
+ * circuit_meter_init - prepare a new exchange
+ * @ex: the exchange; nobody else has it
+ */
+void circuit_meter_init(struct circuit_exchange *ex)
+{
+	INIT_LIST_HEAD(&ex->wanting);
+	INIT_DELAYED_WORK(&ex->turn, turn_work);
+}
+
+/**
+ * circuit_meter_exit - take no more turns
+ * @ex: the exchange, its lines deleted, not locked; referenced by the caller
+ */
+void circuit_meter_exit(struct circuit_exchange *ex)
+{
+	if (cancel_delayed_work_sync(&ex->turn))
+		circuit_exchange_put(ex);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Meters: how many bytes per second lines, groups and rules let through.
+ *
+ * What guests write to each other does not pass the operator. So both ends of a circuit that
+ * is limited are told how much may be written, and both keep to it: the end that writes
+ * asks for more (WANT) when it has used that up, and the end that reads takes no more out of
+ * the ring. A guest that cheats fills its ring and gets nowhere, unless the guest at the
+ * other end cheats as well; two who want to do that share memory. Nothing that either could
+ * have written there is believed. Where one end is a leg, that counts by itself, both ways.
+ *
+ * Who asks is served at once if nobody waits, and otherwise in turns, a hundred times a second;
+ * a meter for which several wait gives each the same. Nothing is done for circuits that are
+ * idle. Each has its first CIRCUIT_SIG_ALLOWANCE bytes beforehand.
+ *
+ * A ring is counted by the meters of the line that writes (sending) and of its groups, of the
+ * line that reads (receiving) and of its groups, and of the rule that has connected it. All of
+ * it belongs to exchange->lock, but for @left, of which a leg takes what it moves.
+ */
+#ifndef _CIRCUIT_METER_H
+#define _CIRCUIT_METER_H
+
+#include <linux/atomic.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/types.h>
+
+struct circuit;
+struct circuit_end;
+struct circuit_exchange;
+struct circuit_line;
+struct circuit_rule;
+
+/* Least rate, and the greatest, in bytes per second. */
+#define CIRCUIT_RATE_MIN	1024ull
+#define CIRCUIT_RATE_MAX	(1ull << 40)
+
+/* Rings that are served in one turn. */
+#define CIRCUIT_METER_BUDGET	1024
+
+enum circuit_way {
+	CIRCUIT_SEND,
+	CIRCUIT_RECEIVE,
+	CIRCUIT_WAYS
+};
+
+/**
+ * struct circuit_meter - so many bytes per second
+ * @rate: how many, 0 for any number
+ * @tokens: bytes that may be given now; negative by what circuits had beforehand
+ * @stamp: when that was so, in microseconds
+ * @hungry: rings that it has to be divided among, while a turn begins
+ * @share: what each of them gets in that turn
+ * @waits: how often a ring got less than it wanted
+ */
+struct circuit_meter {
+	u64	rate;
+	s64	tokens;
+	u64	stamp;
+	u32	hungry;
+	s64	share;
+	u64	waits;
+};
+
+/**
+ * struct circuit_meters - those of a rule, which its circuits keep
+ * @ref: the rule's and its circuits'
+ * @meter: of what callers write, and of what is written to them
+ */
+struct circuit_meters {
+	struct kref		ref;
+	struct circuit_meter	meter[2];
+};
+
+/**
+ * struct circuit_flow - what one end of a circuit writes
+ * @node: in exchange->wanting while @want is not 0
+ * @on: it is limited
+ * @paid: what it had beforehand has been charged
+ * @nr: which end writes
+ * @want: bytes that it waits for
+ * @saved: those of them that its meters have let through, too few as yet to be worth a message
+ * @left: if one end is a leg: bytes that it may still move
+ */
+struct circuit_flow {
+	struct list_head	node;
+	bool			on;
+	bool			paid;
+	u8			nr;
+	u32			want;
+	u32			saved;
+	atomic_t		left;
+};
+
+void circuit_meter_set(struct circuit_meter *meter, u64 rate);
+struct circuit_meters *circuit_meters_alloc(u64 rate);
+struct circuit_meters *circuit_meters_get(struct circuit_meters *meters);
+void circuit_meters_put(struct circuit_meters *meters);
+
+bool circuit_meter_knows(const struct circuit *c, struct circuit_line *called);
+void circuit_meter_by(struct circuit *c, const struct circuit_rule *rule);
+void circuit_meter_start(struct circuit *c);
+void circuit_meter_stop(struct circuit_end *end);
+void circuit_meter_apply(struct circuit_exchange *ex);
+void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes);
+bool circuit_meter_turn(struct circuit_exchange *ex, u64 now);
+u32 circuit_meter_limits(const struct circuit_end *end);
+void circuit_meter_init(struct circuit_exchange *ex);
+void circuit_meter_exit(struct circuit_exchange *ex);
+
+#endif /* _CIRCUIT_METER_H */
