@@ -101,6 +101,42 @@ static struct circuit_line *lock_line(struct genl_info *info)
 }
 
 /**
+ * circuit_nl_reply - begin the reply to a request
+ * @info: the request
+ * @cmd: CIRCUIT_CMD_*
+ *
+ * Return: a message to be filled and given to circuit_nl_send(), or NULL.
+ */
+struct sk_buff *circuit_nl_reply(struct genl_info *info, u8 cmd)
+{
+	struct sk_buff *reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
+
+	if (reply && !genlmsg_put_reply(reply, info, &circuit_family, 0, cmd)) {
+		nlmsg_free(reply);
+		reply = NULL;
+	}
+	return reply;
+}
+
+/**
+ * circuit_nl_send - send a reply, or not
+ * @reply: from circuit_nl_reply()
+ * @info: the request
+ * @err: 0, or why there is nothing to be sent
+ *
+ * Return: 0 or a negative errno.
+ */
+int circuit_nl_send(struct sk_buff *reply, struct genl_info *info, int err)
+{
+	if (err) {
+		nlmsg_free(reply);
+		return err;
+	}
+	nlmsg_end(reply, nlmsg_hdr(reply));
+	return genlmsg_reply(reply, info);
+}
+
+/**
  * circuit_nl_rate_ok - can a rate be kept to?
  * @attr: bytes per second, 0 for any number; may be NULL
  * @extack: told what is wrong with it
@@ -605,24 +641,14 @@ static int line_get(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_line *line = lock_line(info);
 	struct sk_buff *reply;
-	int err = -ENOMEM;
-	void *hdr;
+	int err;
 
 	if (IS_ERR(line))
 		return PTR_ERR(line);
-	reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
-	if (!reply)
-		goto unlock;
-	hdr = genlmsg_put_reply(reply, info, &circuit_family, 0, CIRCUIT_CMD_LINE_GET);
-	err = hdr ? fill_line(reply, line) : -EMSGSIZE;
-unlock:
+	reply = circuit_nl_reply(info, CIRCUIT_CMD_LINE_GET);
+	err = reply ? fill_line(reply, line) : -ENOMEM;
 	mutex_unlock(&line->ex->lock);
-	if (err) {
-		nlmsg_free(reply);
-		return err;
-	}
-	genlmsg_end(reply, hdr);
-	return genlmsg_reply(reply, info);
+	return circuit_nl_send(reply, info, err);
 }
 
 /**

@@ -171,24 +171,14 @@ int circuit_nl_group_get(struct sk_buff *skb, struct genl_info *info)
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
 	struct circuit_subject *group = lock_group(ex, info);
 	struct sk_buff *reply;
-	int err = -ENOMEM;
-	void *hdr;
+	int err;
 
 	if (IS_ERR(group))
 		return PTR_ERR(group);
-	reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
-	if (!reply)
-		goto unlock;
-	hdr = genlmsg_put_reply(reply, info, &circuit_family, 0, CIRCUIT_CMD_GROUP_GET);
-	err = hdr ? fill_group(reply, &group->list) : -EMSGSIZE;
-unlock:
+	reply = circuit_nl_reply(info, CIRCUIT_CMD_GROUP_GET);
+	err = reply ? fill_group(reply, &group->list) : -ENOMEM;
 	mutex_unlock(&ex->lock);
-	if (err) {
-		nlmsg_free(reply);
-		return err;
-	}
-	genlmsg_end(reply, hdr);
-	return genlmsg_reply(reply, info);
+	return circuit_nl_send(reply, info, err);
 }
 
 /**

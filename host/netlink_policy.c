@@ -394,27 +394,19 @@ static int put_rule(struct sk_buff *skb, int attr, const struct circuit_rule *ru
 int circuit_nl_policy_get(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
-	struct sk_buff *reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
-	int err = -EMSGSIZE;
-	void *hdr;
+	struct sk_buff *reply = circuit_nl_reply(info, CIRCUIT_CMD_POLICY_GET);
+	int err = 0;
 
 	if (!reply)
 		return -ENOMEM;
 	mutex_lock(&ex->lock);
-	hdr = genlmsg_put_reply(reply, info, &circuit_family, 0, CIRCUIT_CMD_POLICY_GET);
-	if (hdr && !nla_put_u32(reply, CIRCUIT_A_POLICY_VERDICT, ex->policy->verdict) &&
-	    !nla_put_u32(reply, CIRCUIT_A_POLICY_GENERATION, ex->generation) &&
-	    !nla_put_u32(reply, CIRCUIT_A_POLICY_RULES, ex->policy->nr_rules) &&
-	    !nla_put_u64_64bit(reply, CIRCUIT_A_POLICY_HITS, ex->policy->hits,
-			       CIRCUIT_A_POLICY_PAD))
-		err = 0;
+	if (nla_put_u32(reply, CIRCUIT_A_POLICY_VERDICT, ex->policy->verdict) ||
+	    nla_put_u32(reply, CIRCUIT_A_POLICY_GENERATION, ex->generation) ||
+	    nla_put_u32(reply, CIRCUIT_A_POLICY_RULES, ex->policy->nr_rules) ||
+	    circuit_nl_put_u64(reply, CIRCUIT_A_POLICY_HITS, ex->policy->hits))
+		err = -EMSGSIZE;
 	mutex_unlock(&ex->lock);
-	if (err) {
-		nlmsg_free(reply);
-		return err;
-	}
-	genlmsg_end(reply, hdr);
-	return genlmsg_reply(reply, info);
+	return circuit_nl_send(reply, info, err);
 }
 
 /**
@@ -593,26 +585,15 @@ int circuit_nl_policy_commit(struct sk_buff *skb, struct genl_info *info)
 int circuit_nl_policy_reapply(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
-	struct sk_buff *reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
-	void *hdr;
+	struct sk_buff *reply = circuit_nl_reply(info, CIRCUIT_CMD_POLICY_REAPPLY);
 	u32 n;
 
 	if (!reply)
 		return -ENOMEM;
-	hdr = genlmsg_put_reply(reply, info, &circuit_family, 0, CIRCUIT_CMD_POLICY_REAPPLY);
-	if (!hdr) {
-		nlmsg_free(reply);
-		return -EMSGSIZE;
-	}
 	mutex_lock(&ex->lock);
 	n = circuit_policy_reapply(ex);
 	mutex_unlock(&ex->lock);
-	if (nla_put_u32(reply, CIRCUIT_A_POLICY_CIRCUITS, n)) {
-		nlmsg_free(reply);
-		return -EMSGSIZE;
-	}
-	genlmsg_end(reply, hdr);
-	return genlmsg_reply(reply, info);
+	return circuit_nl_send(reply, info, nla_put_u32(reply, CIRCUIT_A_POLICY_CIRCUITS, n));
 }
 
 /* --- explain --------------------------------------------------------------------------------- */
@@ -784,23 +765,16 @@ static int explain_put(struct sk_buff *skb, struct circuit_exchange *ex, struct 
 int circuit_nl_policy_explain(struct sk_buff *skb, struct genl_info *info)
 {
 	struct circuit_exchange *ex = circuit_exchange(genl_info_net(info));
-	struct sk_buff *reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
+	struct sk_buff *reply = circuit_nl_reply(info, CIRCUIT_CMD_POLICY_EXPLAIN);
 	struct explanation e = {};
-	void *hdr;
 	int err;
 
 	if (!reply)
 		return -ENOMEM;
-	hdr = genlmsg_put_reply(reply, info, &circuit_family, 0, CIRCUIT_CMD_POLICY_EXPLAIN);
 	mutex_lock(&ex->lock);
-	err = hdr ? explain_parse(ex, info, &e) : -EMSGSIZE;
+	err = explain_parse(ex, info, &e);
 	if (!err)
 		err = explain_put(reply, ex, &e);
 	mutex_unlock(&ex->lock);
-	if (err) {
-		nlmsg_free(reply);
-		return err;
-	}
-	genlmsg_end(reply, hdr);
-	return genlmsg_reply(reply, info);
+	return circuit_nl_send(reply, info, err);
 }
