@@ -203,7 +203,7 @@ int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg)
 	c->ip = msg->flags & CIRCUIT_SIG_IP;
 	c->limits = msg->limits;
 	c->tx_upto = CIRCUIT_SIG_ALLOWANCE;
-	c->rx_upto = CIRCUIT_SIG_ALLOWANCE + c->rx.size;
+	c->rx_upto = CIRCUIT_SIG_ALLOWANCE;
 	memcpy(&c->local, msg->local, sizeof(c->local));
 	memcpy(&c->remote, msg->remote, sizeof(c->remote));
 
@@ -350,15 +350,15 @@ void circuit_want(struct circuit *c, u32 bytes)
  */
 void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg)
 {
-	u32 was = c->limits;
+	u64 received = READ_ONCE(c->rx.bytes) + c->rx.size;
 
-	/* Whoever is at work in the rings meanwhile is in them by one piece at most. */
-	if (!(was & CIRCUIT_SIG_LIMIT_TX))
+	/* Whoever is at work in the ring meanwhile is in it by one piece at most. */
+	if (!(c->limits & CIRCUIT_SIG_LIMIT_TX))
 		WRITE_ONCE(c->tx_upto, READ_ONCE(c->tx.bytes));
-	if (!(was & CIRCUIT_SIG_LIMIT_RX))
-		WRITE_ONCE(c->rx_upto, READ_ONCE(c->rx.bytes) + 2 * c->rx.size);
 	WRITE_ONCE(c->tx_upto, c->tx_upto + msg->tx_bytes);
-	WRITE_ONCE(c->rx_upto, c->rx_upto + msg->rx_bytes);
+	/* Who asks for more has sent what it was allowed to, and at most a ring of it is not read. */
+	if (msg->rx_bytes)
+		WRITE_ONCE(c->rx_upto, min(c->rx_upto, received) + msg->rx_bytes);
 	smp_store_release(&c->limits, msg->limits);
 	spin_lock_bh(&c->line->tx_lock);
 	if (msg->tx_bytes || !(msg->limits & CIRCUIT_SIG_LIMIT_TX))

@@ -87,13 +87,15 @@ static int tx_room(struct circuit *c, u32 len, bool wait)
 
 /*
  * How many of @avail bytes in the ring may be read, which is all of them unless the far end has not kept
- * to what it was allowed, or was faster than what this end is told. Then the stream has not ended, either.
+ * to what it was allowed, or was faster than what this end is told. Then the stream has not ended, either,
+ * and circuit_ep_allowed() tells when to look again.
  */
-static int rx_allowed(const struct circuit *c, int avail, int *flags)
+static int rx_allowed(const struct circuit *c, int avail, int *flags, bool *held)
 {
 	u32 allowed = circuit_rx_allowed(c);
 
-	if (likely(avail <= 0 || avail <= allowed))
+	*held = avail > 0 && avail > allowed;
+	if (likely(!*held))
 		return avail;
 	*flags &= ~CIRCUIT_TX_FIN;
 	return allowed;
@@ -319,8 +321,8 @@ static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want
 	int state = c ? TCP_ESTABLISHED : TCP_SYN_SENT;
 	struct circuit_urgent urg;
 	u64 max = 0, start;
+	bool idle, held = false;
 	int avail, flags;
-	bool idle;
 	u32 off;
 
 	if (c) {
@@ -339,7 +341,7 @@ static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want
 		flags = circuit_rx_flags(&c->rx);
 		avail = circuit_rx_avail(&c->rx);
 		if (flags >= 0)
-			avail = rx_allowed(c, avail, &flags);
+			avail = rx_allowed(c, avail, &flags, &held);
 		idle = avail < (int)want && !flags;
 		/* Nobody reads past the mark, so nobody waits for what is behind it. */
 		urg = c->urg;
@@ -348,7 +350,8 @@ static void rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want
 	} else {
 		idle = true;
 	}
-	if (idle && !READ_ONCE(sk->sk_err) && !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) &&
+	if (idle && !READ_ONCE(sk->sk_err) &&
+	    (held || !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN)) &&
 	    READ_ONCE(ep->state) == state) {
 		if (c)
 			trace_circuit_sock_stall(sk, c, false);
@@ -490,7 +493,7 @@ int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 		int failed = smp_load_acquire(&sk->sk_err);
 		struct circuit *c = circuit_ep_rings(ep);
 		int ring = 0, avail = 0;
-		bool urgent;
+		bool urgent, held = false;
 
 		if (likely(c)) {
 			/* Before the data: after FIN there is no more of it. */
@@ -501,7 +504,7 @@ int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 				avail = 0;
 				circuit_ep_kill(ep, c);
 			} else {
-				avail = rx_allowed(c, avail, &ring) - skip;
+				avail = rx_allowed(c, avail, &ring, &held) - skip;
 			}
 		}
 		if (avail > 0) {
@@ -557,7 +560,7 @@ int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 			err = done ? 0 : sock_error(sk);
 			break;
 		}
-		if (ring & CIRCUIT_TX_FIN || shut & RCV_SHUTDOWN)
+		if (ring & CIRCUIT_TX_FIN || (shut & RCV_SHUTDOWN && !held))
 			break;
 		err = -ENOTCONN;
 		if (state != TCP_ESTABLISHED && state != TCP_SYN_SENT)
@@ -594,6 +597,7 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 	__poll_t mask = 0;
 	int ring, avail;
 	u32 want, off;
+	bool held;
 
 	mutex_lock(&ep->rx_mutex);
 	c = circuit_ep_rings(ep);
@@ -619,7 +623,7 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 		avail = circuit_rx_avail(&c->rx);
 	}
 	if (ring >= 0)
-		avail = rx_allowed(c, avail, &ring);
+		avail = rx_allowed(c, avail, &ring, &held);
 	if (ring < 0 || avail < 0)
 		circuit_ep_kill(ep, c);
 	else if (ring & CIRCUIT_TX_RST)

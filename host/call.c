@@ -698,7 +698,7 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 	circuit_line_add(end->line, bytes_out, circuit_end_bytes(end));
 	circuit_line_add(end->line, bytes_in, circuit_end_bytes(far));
 	end_unpublish(end);
-	circuit_meter_stop(end);
+	circuit_meter_stop(c);
 	circuit_sig_forget(end);
 	trace_circuit_hangup(c, end->nr, reason);
 	if (!far->hungup) {

@@ -186,6 +186,7 @@ static void evict(struct circuit *c, enum circuit_reason reason, int error)
 		return;
 	}
 	c->ended = true;
+	circuit_meter_stop(c);
 	for (i = 0; i < 2; i++) {
 		if (c->end[i].hungup)
 			continue;

@@ -148,6 +148,7 @@ struct circuit_window;
  * @expire: delayed work that ends them; holds a reference to the exchange while it is queued
  * @next_due: when that is to run
  * @wanting: struct circuit_flow, of those who wait for what meters let through
+ * @turns: number of the last turn in which they were served, never 0
  * @turn: delayed work that serves them; holds a reference to the exchange while it is queued
  * @audit: how often the log is told
  * @next_circuit: number of the next circuit
@@ -180,6 +181,7 @@ struct circuit_exchange {
 	struct delayed_work	expire;
 	ktime_t			next_due;
 	struct list_head	wanting;
+	u32			turns;
 	struct delayed_work	turn;
 	struct ratelimit_state	audit;
 	u64			next_circuit;

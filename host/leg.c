@@ -501,30 +501,39 @@ static u32 leg_allowed(struct circuit_leg *leg, unsigned int nr)
 {
 	struct circuit_flow *flow = &leg->c->flow[nr];
 
-	if (likely(!READ_ONCE(flow->on)))
+	if (likely(!smp_load_acquire(&flow->on)))
 		return U32_MAX;
 	return max(atomic_read(&flow->left), 0);
 }
 
-static void leg_used(struct circuit_leg *leg, unsigned int nr, u32 bytes)
+/* @allowed is what leg_allowed() had said. */
+static void leg_used(struct circuit_leg *leg, unsigned int nr, u32 bytes, u32 allowed)
 {
-	if (unlikely(READ_ONCE(leg->c->flow[nr].on)))
+	if (unlikely(allowed != U32_MAX))
 		atomic_sub(bytes, &leg->c->flow[nr].left);
 }
 
-static void leg_want(struct circuit_leg *leg, unsigned int nr, u32 bytes)
+/* Returns what leg_allowed() says after asking; if that is nothing, there is a kick when it is more. */
+static u32 leg_want(struct circuit_leg *leg, unsigned int nr, u32 bytes)
 {
+	u32 allowed;
+
 	trace_circuit_stall(leg->c, nr != leg->nr);
 	mutex_lock(&leg->ex->lock);
-	circuit_meter_want(leg->c, nr, bytes);
+	allowed = leg_allowed(leg, nr);
+	if (!allowed) {
+		circuit_meter_want(leg->c, nr, bytes);
+		allowed = leg_allowed(leg, nr);
+	}
 	mutex_unlock(&leg->ex->lock);
+	return allowed;
 }
 
 /* From the ring to the socket. */
 static enum leg_turn leg_send(struct circuit_leg *leg)
 {
 	struct circuit_lender *lender = &leg->lender;
-	u32 quantum = QUANTUM, len;
+	u32 quantum = QUANTUM, len, allowed;
 	int flags, avail, n;
 
 	lender->notify = false;
@@ -542,9 +551,10 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 			return LEG_FAILED;
 		}
 		avail -= lender->bytes;
-		if (unlikely(avail && !leg_allowed(leg, !leg->nr))) {
-			leg_want(leg, !leg->nr, avail);
-			if (!leg_allowed(leg, !leg->nr))
+		allowed = leg_allowed(leg, !leg->nr);
+		if (unlikely(avail && !allowed)) {
+			allowed = leg_want(leg, !leg->nr, avail);
+			if (!allowed)
 				break;
 		}
 		if (!avail) {
@@ -562,7 +572,7 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 		}
 		if (!quantum)
 			break;
-		len = leg_urgent_out(leg, min3((u32)avail, quantum, leg_allowed(leg, !leg->nr)), &flags);
+		len = leg_urgent_out(leg, min3((u32)avail, quantum, allowed), &flags);
 		n = circuit_lend(lender, leg, leg->sock, &leg->rx, len, flags);
 		if (n == -EAGAIN) {
 			trace_circuit_stall(leg->c, true);
@@ -575,7 +585,7 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 			break;
 		}
 		quantum -= n;
-		leg_used(leg, !leg->nr, n);
+		leg_used(leg, !leg->nr, n, allowed);
 	}
 	if (lender->notify)
 		circuit_end_notify(circuit_far_end(&leg->c->end[leg->nr]));
@@ -586,7 +596,7 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 static enum leg_turn leg_receive(struct circuit_leg *leg)
 {
 	struct msghdr msg = {};
-	u32 quantum = QUANTUM, seq;
+	u32 quantum = QUANTUM, seq, allowed;
 	bool notify = false;
 	struct kvec vec[2];
 	int space, n;
@@ -609,13 +619,14 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 		if (!quantum)
 			break;
 		/* The end of the stream, or an error, may come in any case. */
-		n = leg_allowed(leg, leg->nr) ? 0 : tcp_inq(leg->sock->sk);
+		allowed = leg_allowed(leg, leg->nr);
+		n = allowed ? 0 : tcp_inq(leg->sock->sk);
 		if (unlikely(n > 0)) {
-			leg_want(leg, leg->nr, max_t(u32, n, SZ_64K));
-			if (!leg_allowed(leg, leg->nr))
+			allowed = leg_want(leg, leg->nr, max_t(u32, n, SZ_64K));
+			if (!allowed)
 				break;
 		}
-		space = min3((u32)space, quantum, max(leg_allowed(leg, leg->nr), 1u));
+		space = min3((u32)space, quantum, max(allowed, 1u));
 		s = circuit_tx_span(&leg->tx, space);
 		vec[0].iov_base = leg->tx.data + s.off[0];
 		vec[0].iov_len = s.len[0];
@@ -627,7 +638,7 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 			quantum -= n;
 			notify |= leg_urgent_in(leg, seq, n);
 			notify |= circuit_tx_publish(&leg->tx, n);
-			leg_used(leg, leg->nr, n);
+			leg_used(leg, leg->nr, n, allowed);
 			continue;
 		}
 		if (n == -EAGAIN)

@@ -150,24 +150,28 @@ static void end_tell(struct circuit_end *end)
 		circuit_sig_owe(end, CIRCUIT_OWE_ALLOW, CIRCUIT_REASON_NONE);
 }
 
-/* Give a ring that waits what its meters have let through. */
+/* Give a ring what its meters have let through, less what it has had beforehand. */
 static void flow_give(struct circuit_flow *flow)
 {
 	struct circuit *c = circuit_of_flow(flow);
 	struct circuit_end *end = &c->end[flow->nr], *far = &c->end[!flow->nr];
-	u32 bytes = flow->saved;
+	u32 bytes = flow->saved - flow->owed;
 
-	list_del(&flow->node);
+	if (!list_empty(&flow->node))
+		list_del_init(&flow->node);
 	flow->want = 0;
 	flow->saved = 0;
+	flow->owed = 0;
 	if (c->leg) {
 		atomic_add(bytes, &flow->left);
 		circuit_leg_kick(c->leg);
 		return;
 	}
 	/* The end that reads first: it is not to see what it does not know may have come. */
-	far->allow[CIRCUIT_RECEIVE] += bytes;
-	end_tell(far);
+	if (flow->both) {
+		far->allow[CIRCUIT_RECEIVE] += bytes;
+		end_tell(far);
+	}
 	end->allow[CIRCUIT_SEND] += bytes;
 	end_tell(end);
 }
@@ -181,8 +185,9 @@ static void flow_limits(struct circuit_flow *flow, u32 *most, u32 *least)
 
 	while (n--)
 		rate = min(rate, meter[n]->rate);
-	*most = min_t(u64, clamp_t(u64, rate / AT_ONCE, BEFOREHAND, SZ_1G), flow->want);
-	*least = min_t(u64, clamp_t(u64, rate / LEAST, LEAST_MIN, BEFOREHAND), flow->want);
+	*most = min_t(u64, clamp_t(u64, rate / AT_ONCE, BEFOREHAND, SZ_1G) + flow->owed, flow->want);
+	*least = min_t(u64, clamp_t(u64, rate / LEAST, LEAST_MIN, BEFOREHAND) + flow->owed,
+		       flow->want);
 }
 
 /* Begin with a ring's turn: who else waits for its meters? */
@@ -193,11 +198,8 @@ static void flow_look(struct circuit_flow *flow, u64 now)
 
 	while (n--) {
 		meter_refill(meter[n], now);
-		if (!flow->paid)
-			meter[n]->tokens -= BEFOREHAND;
 		meter[n]->hungry++;
 	}
-	flow->paid = true;
 }
 
 /* All who have a turn are known: what is there for each? */
@@ -213,8 +215,8 @@ static void flow_share(struct circuit_flow *flow)
 	}
 }
 
-/* Give a ring its share, or have it wait for that. */
-static void flow_serve(struct circuit_flow *flow)
+/* Give a ring its share, or have it wait for that: false. */
+static bool flow_serve(struct circuit_flow *flow)
 {
 	struct circuit_meter *meter[METERS_MAX];
 	unsigned int n = flow_meters(flow, meter);
@@ -233,8 +235,32 @@ static void flow_serve(struct circuit_flow *flow)
 	for (i = 0; i < n; i++)
 		meter[i]->tokens -= share;
 	flow->saved += share;
-	if (flow->saved >= least)
-		flow_give(flow);
+	if (flow->saved < least)
+		return false;
+	flow_give(flow);
+	return true;
+}
+
+/* Remember that somebody waits for a ring's meters. */
+static void flow_waits(struct circuit_flow *flow)
+{
+	struct circuit_meter *meter[METERS_MAX];
+	unsigned int n = flow_meters(flow, meter);
+
+	while (n--)
+		meter[n]->turn = circuit_of_flow(flow)->end[0].line->ex->turns;
+}
+
+/* Does nobody else wait for a ring's meters? */
+static bool flow_alone(struct circuit_flow *flow)
+{
+	struct circuit_meter *meter[METERS_MAX];
+	unsigned int n = flow_meters(flow, meter);
+
+	while (n--)
+		if (meter[n]->turn == circuit_of_flow(flow)->end[0].line->ex->turns)
+			return false;
+	return true;
 }
 
 /* --- turns ----------------------------------------------------------------------------------- */
@@ -253,16 +279,22 @@ bool circuit_meter_turn(struct circuit_exchange *ex, u64 now)
 	LIST_HEAD(turn);
 
 	lockdep_assert_held(&ex->lock);
+	if (!++ex->turns)
+		ex->turns = 1;
 	list_for_each_entry_safe(flow, next, &ex->wanting, node) {
-		if (n++ == CIRCUIT_METER_BUDGET)
-			break;
+		/* Those who have no turn this time wait all the same. */
+		if (n++ >= CIRCUIT_METER_BUDGET) {
+			flow_waits(flow);
+			continue;
+		}
 		list_move_tail(&flow->node, &turn);
 		flow_look(flow, now);
 	}
 	list_for_each_entry(flow, &turn, node)
 		flow_share(flow);
 	list_for_each_entry_safe(flow, next, &turn, node)
-		flow_serve(flow);
+		if (!flow_serve(flow))
+			flow_waits(flow);
 	/* Who was not served is first, or last if there are more than have a turn at a time. */
 	if (n > CIRCUIT_METER_BUDGET)
 		list_splice_tail(&turn, &ex->wanting);
@@ -271,11 +303,9 @@ bool circuit_meter_turn(struct circuit_exchange *ex, u64 now)
 	return !list_empty(&ex->wanting);
 }
 
-static void take_turn(struct circuit_exchange *ex)
+static void next_turn(struct circuit_exchange *ex)
 {
-	if (!circuit_meter_turn(ex, ktime_get_ns()) || !ex->net)
-		return;
-	if (queue_delayed_work(circuit_slow_wq, &ex->turn, msecs_to_jiffies(TURN)))
+	if (ex->net && queue_delayed_work(circuit_slow_wq, &ex->turn, msecs_to_jiffies(TURN)))
 		circuit_exchange_get(ex);
 }
 
@@ -285,7 +315,8 @@ static void turn_work(struct work_struct *work)
 						   turn);
 
 	mutex_lock(&ex->lock);
-	take_turn(ex);
+	if (circuit_meter_turn(ex, ktime_get_ns()))
+		next_turn(ex);
 	mutex_unlock(&ex->lock);
 	circuit_exchange_put(ex);
 }
@@ -302,15 +333,21 @@ void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes)
 {
 	struct circuit_exchange *ex = c->end[0].line->ex;
 	struct circuit_flow *flow = &c->flow[nr];
-	bool alone = list_empty(&ex->wanting);
 
-	if (!flow->on || flow->want || !bytes)
+	if (!flow->on || flow->want)
 		return;
-	flow->want = bytes;
+	flow->want = clamp_t(u32, bytes, BEFOREHAND, SZ_1G) + flow->owed;
+	if (flow_alone(flow)) {
+		flow_look(flow, ktime_get_ns());
+		flow_share(flow);
+		if (flow_serve(flow))
+			return;
+	}
+	flow_waits(flow);
 	list_add_tail(&flow->node, &ex->wanting);
 	/* Otherwise a turn is due anyway. */
-	if (alone)
-		take_turn(ex);
+	if (list_is_singular(&ex->wanting))
+		next_turn(ex);
 }
 
 /* --- circuits -------------------------------------------------------------------------------- */
@@ -328,7 +365,7 @@ u32 circuit_meter_limits(const struct circuit_end *end)
 	if (c->leg)
 		return 0;
 	return (c->flow[end->nr].on ? CIRCUIT_SIG_LIMIT_TX : 0) |
-	       (c->flow[!end->nr].on ? CIRCUIT_SIG_LIMIT_RX : 0);
+	       (c->flow[!end->nr].on && c->flow[!end->nr].both ? CIRCUIT_SIG_LIMIT_RX : 0);
 }
 
 static bool line_knows(const struct circuit_line *line)
@@ -370,11 +407,13 @@ void circuit_meter_by(struct circuit *c, const struct circuit_rule *rule)
 	circuit_meters_put(old);
 }
 
-static void flow_start(struct circuit_flow *flow)
+static void flow_start(struct circuit_flow *flow, bool new)
 {
-	flow->on = true;
-	flow->paid = false;
+	INIT_LIST_HEAD(&flow->node);
+	flow->both = new;
+	flow->owed = BEFOREHAND;
 	atomic_set(&flow->left, BEFOREHAND);
+	smp_store_release(&flow->on, true);	/* pairs with leg_allowed() */
 }
 
 /* What it has not been given, or a leg has not used, is given back: that is known for sure. */
@@ -384,15 +423,14 @@ static void flow_stop(struct circuit_flow *flow)
 	unsigned int n = flow_meters(flow, meter);
 	s64 left = flow->saved;
 
-	if (circuit_of_flow(flow)->leg && flow->paid)
+	if (circuit_of_flow(flow)->leg && !flow->owed)
 		left += max(atomic_read(&flow->left), 0);
 	while (n--)
 		meter[n]->tokens = min(meter[n]->tokens + left, meter_depth(meter[n]));
-	if (flow->want)
-		list_del(&flow->node);
+	list_del_init(&flow->node);
 	flow->want = 0;
 	flow->saved = 0;
-	flow->on = false;
+	WRITE_ONCE(flow->on, false);
 }
 
 /**
@@ -407,28 +445,38 @@ void circuit_meter_start(struct circuit *c)
 	for (nr = 0; nr < 2; nr++) {
 		c->flow[nr].nr = nr;
 		if (ring_meters(c, nr, c->end[1].line, meter))
-			flow_start(&c->flow[nr]);
+			flow_start(&c->flow[nr], true);
 	}
 }
 
 /* What a guest has left for a leg when it hung up counts as long as there is the leg to send it. */
-static bool flow_goes_on(const struct circuit *c, unsigned int nr)
+static bool flow_goes_on(const struct circuit *c)
 {
-	return !c->end[c->leg ? circuit_leg_nr(c->leg) : nr].hungup;
+	if (c->ended)
+		return false;
+	return c->leg ? !c->end[circuit_leg_nr(c->leg)].hungup :
+			!c->end[0].hungup && !c->end[1].hungup;
 }
 
 /**
- * circuit_meter_stop - an end has hung up
- * @end: the end; its exchange is locked
+ * circuit_meter_stop - an end has hung up, or the circuit was ended
+ * @c: the circuit; its exchange is locked
+ *
+ * What waits at the other end need not wait any more: it will not get through.
  */
-void circuit_meter_stop(struct circuit_end *end)
+void circuit_meter_stop(struct circuit *c)
 {
-	struct circuit *c = circuit_of_end(end);
 	unsigned int nr;
 
-	for (nr = 0; nr < 2; nr++)
-		if (c->flow[nr].on && !flow_goes_on(c, nr))
-			flow_stop(&c->flow[nr]);
+	if (flow_goes_on(c))
+		return;
+	for (nr = 0; nr < 2; nr++) {
+		if (!c->flow[nr].on)
+			continue;
+		flow_stop(&c->flow[nr]);
+		if (!c->leg)
+			end_tell(&c->end[nr]);
+	}
 }
 
 /**
@@ -455,25 +503,21 @@ void circuit_meter_apply(struct circuit_exchange *ex)
 			continue;
 		for (nr = 0; nr < 2; nr++) {
 			flow = &c->flow[nr];
-			limit = flow_goes_on(c, nr) && ring_meters(c, nr, c->end[1].line, meter);
+			limit = flow_goes_on(c) && ring_meters(c, nr, c->end[1].line, meter);
 			if (limit == flow->on)
 				continue;
 			changed = true;
 			if (limit)
-				flow_start(flow);
+				flow_start(flow, false);
 			else
 				flow_stop(flow);
 			c->end[nr].allow[CIRCUIT_SEND] = limit ? BEFOREHAND : 0;
-			c->end[!nr].allow[CIRCUIT_RECEIVE] = limit ? BEFOREHAND : 0;
 		}
 		if (changed && c->leg)
 			circuit_leg_kick(c->leg);
 		for (nr = 0; nr < 2 && changed && !c->leg; nr++)
 			end_tell(&c->end[nr]);
 	}
-	/* Those who wait may wait for something else now. */
-	if (!list_empty(&ex->wanting))
-		take_turn(ex);
 }
 
 /**
@@ -483,6 +527,7 @@ void circuit_meter_apply(struct circuit_exchange *ex)
 void circuit_meter_init(struct circuit_exchange *ex)
 {
 	INIT_LIST_HEAD(&ex->wanting);
+	ex->turns = 1;
 	INIT_DELAYED_WORK(&ex->turn, turn_work);
 }
 

@@ -9,9 +9,13 @@
  * other end cheats as well; two who want to do that share memory. Nothing that either could
  * have written there is believed. Where one end is a leg, that counts by itself, both ways.
  *
- * Who asks is served at once if nobody waits, and otherwise in turns, a hundred times a second;
- * a meter for which several wait gives each the same. Nothing is done for circuits that are
- * idle. Each has its first CIRCUIT_SIG_ALLOWANCE bytes beforehand.
+ * Who asks is served at once if nobody waits for one of the same meters, and otherwise in turns,
+ * a hundred times a second; a meter for which several wait gives each the same. Nothing is
+ * done for circuits that are idle. Each has its first CIRCUIT_SIG_ALLOWANCE bytes beforehand, and pays
+ * for them out of what it is given first.
+ *
+ * A circuit that was there before its limit is limited by the end that writes alone: the two are
+ * not in step.
  *
  * A ring is counted by the meters of the line that writes (sending) and of its groups, of the
  * line that reads (receiving) and of its groups, and of the rule that has connected it. All of
@@ -47,10 +51,11 @@ enum circuit_way {
 /**
  * struct circuit_meter - so many bytes per second
  * @rate: how many, 0 for any number
- * @tokens: bytes that may be given now; negative by what circuits had beforehand
+ * @tokens: bytes that may be given now
  * @stamp: when that was so, in microseconds
  * @hungry: rings that it has to be divided among, while a turn begins
  * @share: what each of them gets in that turn
+ * @turn: the last in which somebody was left waiting for it
  * @waits: how often a ring got less than it wanted
  */
 struct circuit_meter {
@@ -59,6 +64,7 @@ struct circuit_meter {
 	u64	stamp;
 	u32	hungry;
 	s64	share;
+	u32	turn;
 	u64	waits;
 };
 
@@ -76,18 +82,20 @@ struct circuit_meters {
  * struct circuit_flow - what one end of a circuit writes
  * @node: in exchange->wanting while @want is not 0
  * @on: it is limited
- * @paid: what it had beforehand has been charged
+ * @both: the end that reads keeps to it, too
  * @nr: which end writes
- * @want: bytes that it waits for
+ * @want: bytes that it waits for, and has to pay
+ * @owed: those of @want that it has had beforehand, until it has paid for them
  * @saved: those of them that its meters have let through, too few as yet to be worth a message
  * @left: if one end is a leg: bytes that it may still move
  */
 struct circuit_flow {
 	struct list_head	node;
 	bool			on;
-	bool			paid;
+	bool			both;
 	u8			nr;
 	u32			want;
+	u32			owed;
 	u32			saved;
 	atomic_t		left;
 };
@@ -100,7 +108,7 @@ void circuit_meters_put(struct circuit_meters *meters);
 bool circuit_meter_knows(const struct circuit *c, struct circuit_line *called);
 void circuit_meter_by(struct circuit *c, const struct circuit_rule *rule);
 void circuit_meter_start(struct circuit *c);
-void circuit_meter_stop(struct circuit_end *end);
+void circuit_meter_stop(struct circuit *c);
 void circuit_meter_apply(struct circuit_exchange *ex);
 void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes);
 bool circuit_meter_turn(struct circuit_exchange *ex, u64 now);

@@ -425,7 +425,8 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 		end = xa_load(&line->ends, msg->want.index);
 		if (!end || !(line->features & CIRCUIT_SIG_F_RATE))
 			return -EPROTO;
-		circuit_meter_want(circuit_of_end(end), end->nr, msg->want.bytes);
+		if (!circuit_of_end(end)->leg)	/* which sees to that by itself */
+			circuit_meter_want(circuit_of_end(end), end->nr, msg->want.bytes);
 		return 0;
 	case CIRCUIT_SIG_HANGUP:
 		end = xa_load(&line->ends, msg->hangup.index);

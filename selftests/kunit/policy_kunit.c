@@ -435,7 +435,7 @@ static void want_on(struct circuit_exchange *ex, u64 *now, struct circuit **c, u
 			n[i] += given(c[i]);
 			if (c[i]->flow[0].want)
 				continue;
-			c[i]->flow[0].want = U32_MAX;
+			c[i]->flow[0].want = SZ_1G + c[i]->flow[0].owed;
 			list_add_tail(&c[i]->flow[0].node, &ex->wanting);
 		}
 		circuit_meter_turn(ex, *now += STEP);
@@ -495,7 +495,7 @@ static void meters(struct kunit *test)
 		KUNIT_EXPECT_LE(test, n[i], 345000u);
 	}
 	c[2]->end[0].hungup = true;
-	circuit_meter_stop(&c[2]->end[0]);
+	circuit_meter_stop(c[2]);
 	want_on(ex, &now, c, n, 2);
 	KUNIT_EXPECT_GE(test, n[0] + n[1], 980000u);
 	KUNIT_EXPECT_LE(test, n[0] + n[1], 1020000u);
@@ -528,7 +528,7 @@ static void meters(struct kunit *test)
 
 	for (i = 0; i < 2; i++) {
 		c[i]->end[0].hungup = true;
-		circuit_meter_stop(&c[i]->end[0]);
+		circuit_meter_stop(c[i]);
 	}
 	circuit_meters_put(rule);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));

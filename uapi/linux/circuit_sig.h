@@ -195,8 +195,8 @@ enum circuit_sig_type {
 /*
  * @limits of CONNECTED, ALERT and ALLOW: what the operator limits. An end that may not send as much as
  * it likes stops when it has sent what it was allowed to, and asks for more when it has more; an end
- * that may not receive as much takes that much, and its ring's size, out of its ring, and
- * leaves the rest there. Each begins with CIRCUIT_SIG_ALLOWANCE bytes.
+ * that may not receive as much takes that much out of its ring, and leaves the rest there.
+ * Each begins with CIRCUIT_SIG_ALLOWANCE bytes.
  */
 #define CIRCUIT_SIG_LIMIT_TX	(1u << 0)	/* what this end sends */
 #define CIRCUIT_SIG_LIMIT_RX	(1u << 1)	/* what it receives */
@@ -386,7 +386,7 @@ struct circuit_sig_want {
  * @index: the circuit's number
  * @limits: CIRCUIT_SIG_LIMIT_*, as it is from now on
  * @tx_bytes: how much more this end may send; all it may, if it was not limited so far
- * @rx_bytes: how much more it may receive, likewise
+ * @rx_bytes: how much more it may receive; that is limited from the beginning, or not at all
  */
 struct circuit_sig_allow {
 	__u32	index;
