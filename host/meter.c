@@ -157,8 +157,7 @@ static void flow_give(struct circuit_flow *flow)
 	struct circuit_end *end = &c->end[flow->nr], *far = &c->end[!flow->nr];
 	u32 bytes = flow->saved - flow->owed;
 
-	if (!list_empty(&flow->node))
-		list_del_init(&flow->node);
+	list_del_init(&flow->node);
 	flow->want = 0;
 	flow->saved = 0;
 	flow->owed = 0;
