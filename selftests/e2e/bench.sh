@@ -125,7 +125,7 @@ idle_circuits() {
 	wait_for 10 listeners 3
 	before=$(free_kib)
 	guest_bg g1 hold "mkfifo /tmp/go; peer hold g2 3200 10000 4096 /tmp/go"
-	wait_for 100 grep -q 'all work' "$(guest_bg_log g1 hold)"
+	wait_for 250 grep -q 'all work' "$(guest_bg_log g1 hold)"
 	after=$(free_kib)
 	guest_exec g1 "echo >/tmp/go"
 	guest_wait g1 hold
@@ -144,5 +144,5 @@ t_run -t 120 "without spinning" no_spinning
 # What does not depend on the processor needs no second look.
 if grep -qw erms /proc/cpuinfo; then
 	t_run -t 180 "with ten thousand rules, and without" rules
-	t_run -t 240 "10,000 idle circuits" idle_circuits
+	t_run -t 400 "10,000 idle circuits" idle_circuits
 fi
