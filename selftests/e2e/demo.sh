@@ -8,7 +8,7 @@
 . "$TOP/selftests/e2e/common.sh"
 
 FILE=/tmp/file
-MIB=${1:-256}
+MIB=${1:-128}
 
 say() { t_note "$*"; }
 
