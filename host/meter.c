@@ -44,7 +44,7 @@ static void meter_refill(struct circuit_meter *meter, u64 now)
  * @meter: the meter
  * @rate: bytes per second, CIRCUIT_RATE_MIN to CIRCUIT_RATE_MAX, or 0 for no limit
  *
- * What it has saved up, or given beforehand, counts no more if the rate is another.
+ * What it has saved up counts no more if the rate is another.
  */
 void circuit_meter_set(struct circuit_meter *meter, u64 rate)
 {
@@ -209,7 +209,7 @@ static void flow_share(struct circuit_flow *flow)
 
 	while (n--) {
 		if (meter[n]->hungry)
-			meter[n]->share = max_t(s64, meter[n]->tokens, 0) / meter[n]->hungry;
+			meter[n]->share = meter[n]->tokens / meter[n]->hungry;
 		meter[n]->hungry = 0;
 	}
 }

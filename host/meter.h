@@ -19,7 +19,7 @@
  *
  * A ring is counted by the meters of the line that writes (sending) and of its groups, of the
  * line that reads (receiving) and of its groups, and of the rule that has connected it. All of
- * it belongs to exchange->lock, but for @left, of which a leg takes what it moves.
+ * it belongs to exchange->lock, but that a leg looks at @on, and takes what it moves from @left.
  */
 #ifndef _CIRCUIT_METER_H
 #define _CIRCUIT_METER_H

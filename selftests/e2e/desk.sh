@@ -149,10 +149,10 @@ byte_rates() {
 	wait_for 20 faster_than 600
 	"$CIRCUIT" line set g1 send 256k/s
 	"$CIRCUIT" line show g1 | grep 'send 256k/s'
-	sends about 256
+	sends about 256 line_get g1 send-waits
 	[ "$("$CIRCUIT" -j stat g1 | json_of send-waits)" -gt 0 ]
 	"$CIRCUIT" line set g2 receive 64k/s
-	sends about 64
+	sends about 64 line_get g2 receive-waits
 	"$CIRCUIT" line set g2 receive none
 	"$CIRCUIT" line set g1 send none
 	wait_for 20 faster_than 600
@@ -161,7 +161,7 @@ byte_rates() {
 	guest_bg g2 drain2 "peer drain 3412"
 	guest_bg g1 flood2 "peer flood g2 3412"
 	wait_for 10 grep -q draining "$(guest_bg_log g2 drain2)"
-	sends about 256
+	sends about 256 group_get web send-waits
 	before=$("$CIRCUIT" -j show)
 	sleep 3	# what is measured
 	after=$("$CIRCUIT" -j show)
@@ -207,9 +207,9 @@ faster_than() { [ "$(sending 0.5)" -gt "$1" ]; }
 within() { # LEAST MOST A B: A is so many percent of B
 	awk -v l="$1" -v m="$2" -v a="$3" -v b="$4" 'BEGIN { print a, b; exit !(a > b * l / 100 && a < b * m / 100) }'
 }
-sends() { # about KIB/S
+sends() { # about KIB/S, once the count that CMD... prints says that somebody waits for that
 	local got
-	sending 0.5 >/dev/null	# until what was there before is through
+	wait_for 20 counts_beyond "$("${@:3}")" "${@:3}"
 	got=$(sending 3)
 	t_note "limited to $2 KiB/s: $got KiB/s"
 	case $HOST_KIND in
@@ -217,6 +217,7 @@ sends() { # about KIB/S
 	*) within 25 130 "$got" "$2" ;;
 	esac
 }
+counts_beyond() { [ "$("${@:2}")" -gt "$1" ]; }
 sent_to() { # PORT, of what is shown
 	python3 -c '
 import json, sys

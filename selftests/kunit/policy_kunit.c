@@ -480,6 +480,14 @@ static void meters(struct kunit *test)
 	want_on(ex, &now, c, n, 1);
 	KUNIT_EXPECT_GE(test, n[0], 980000u);
 	KUNIT_EXPECT_LE(test, n[0], 1020000u);
+	/* Guests have to know of it, but not where a leg does it for them. */
+	KUNIT_EXPECT_TRUE(test, circuit_meter_knows(c[0], b));
+	b->features = 0;
+	KUNIT_EXPECT_FALSE(test, circuit_meter_knows(c[0], b));
+	b->is_trunk = true;
+	KUNIT_EXPECT_TRUE(test, circuit_meter_knows(c[0], b));
+	b->is_trunk = false;
+	b->features = CIRCUIT_SIG_F_RATE;
 	/* Both ends are told the same. */
 	KUNIT_EXPECT_GE(test, c[0]->end[1].allow[CIRCUIT_RECEIVE], 1900000u);
 	KUNIT_EXPECT_FALSE(test, list_empty(&a->owed));
