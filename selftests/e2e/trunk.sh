@@ -232,7 +232,7 @@ byte_rates() {
 	took=$(lab_since "$start")
 	t_note "1 MB there and back, by a rule of 256k/s: $took s"
 	awk -v s="$took" 'BEGIN { exit !(s > 3 && s < 30) }'
-	"$CIRCUIT" -s policy | grep 'bytes 256k/s # hits 1 waits [1-9]'
+	"$CIRCUIT" -s policy | grep 'bytes 256k/s # hits [1-9][0-9]* waits [1-9]'
 	"$CIRCUIT" policy load - <<<'default connect'
 	guest_bg_kill g1 echo
 	"$CIRCUIT" expose del 192.0.2.1:81
