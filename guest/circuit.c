@@ -350,15 +350,21 @@ void circuit_want(struct circuit *c, u32 bytes)
  */
 void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg)
 {
-	u64 received = READ_ONCE(c->rx.bytes) + c->rx.size;
+	u64 sent = c->tx_upto, received = c->rx_upto;
 
 	/* Whoever is at work in the ring meanwhile is in it by one piece at most. */
-	if (!(c->limits & CIRCUIT_SIG_LIMIT_TX))
-		WRITE_ONCE(c->tx_upto, READ_ONCE(c->tx.bytes));
-	WRITE_ONCE(c->tx_upto, c->tx_upto + msg->tx_bytes);
-	/* Who asks for more has sent what it was allowed to, and at most a ring of it is not read. */
-	if (msg->rx_bytes)
-		WRITE_ONCE(c->rx_upto, min(c->rx_upto, received) + msg->rx_bytes);
+	if (msg->limits & CIRCUIT_SIG_LIMIT_TX_ANEW)
+		sent = READ_ONCE(c->tx.bytes);
+	WRITE_ONCE(c->tx_upto, sent + msg->tx_bytes);
+	/*
+	 * The far end asks for more when it has sent what it was allowed to, of which at most a ring is not
+	 * read, or when it has just been told of the limit, and then it has a little left.
+	 */
+	if (msg->limits & CIRCUIT_SIG_LIMIT_RX_ANEW)
+		received = READ_ONCE(c->rx.bytes);
+	else if (msg->rx_bytes)
+		received = min(received, READ_ONCE(c->rx.bytes) + 2ull * c->rx.size);
+	WRITE_ONCE(c->rx_upto, received + msg->rx_bytes);
 	smp_store_release(&c->limits, msg->limits);
 	spin_lock_bh(&c->line->tx_lock);
 	if (msg->tx_bytes || !(msg->limits & CIRCUIT_SIG_LIMIT_TX))

@@ -242,6 +242,7 @@ struct circuit_line_config {
  * @listeners: the guest's listeners by its own reference
  * @calls: the guest's undecided calls by its own reference
  * @owed: ends with messages that did not fit the signalling circuit
+ * @steps: struct circuit_flow, of those whose writers are being told that they are limited
  * @addrs: its IP addresses, struct circuit_addr
  * @trunks: where calls to addresses that are no line's go, the first choice first
  * @nr_trunks: how many
@@ -278,6 +279,7 @@ struct circuit_line {
 	struct xarray			listeners;
 	struct xarray			calls;
 	struct list_head		owed;
+	struct list_head		steps;
 	struct list_head		addrs;
 	struct circuit_trunk		*trunks[CIRCUIT_LINE_TRUNKS_MAX];
 	unsigned int			nr_trunks;
@@ -421,6 +423,7 @@ struct circuit_cable {
  * @error: the errno of that, 0 for the reason's own
  * @owed: in line->owed while @owe is not 0
  * @allow: bytes more that its guest may send, and receive, and has not been told of
+ * @anew: CIRCUIT_SIG_LIMIT_*_ANEW: all that it may, from now on
  */
 struct circuit_end {
 	struct circuit_line	*line;
@@ -434,6 +437,7 @@ struct circuit_end {
 	u16			error;
 	struct list_head	owed;
 	u32			allow[CIRCUIT_WAYS];
+	u32			anew;
 };
 
 /**

@@ -81,6 +81,7 @@ static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *
 	xa_init(&line->listeners);
 	xa_init(&line->calls);
 	INIT_LIST_HEAD(&line->owed);
+	INIT_LIST_HEAD(&line->steps);
 	INIT_LIST_HEAD(&line->addrs);
 	INIT_LIST_HEAD(&line->legs);
 	return line;

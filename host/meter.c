@@ -167,10 +167,8 @@ static void flow_give(struct circuit_flow *flow)
 		return;
 	}
 	/* The end that reads first: it is not to see what it does not know may have come. */
-	if (flow->both) {
-		far->allow[CIRCUIT_RECEIVE] += bytes;
-		end_tell(far);
-	}
+	far->allow[CIRCUIT_RECEIVE] += bytes;
+	end_tell(far);
 	end->allow[CIRCUIT_SEND] += bytes;
 	end_tell(end);
 }
@@ -335,6 +333,11 @@ void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes)
 
 	if (!flow->on || flow->want)
 		return;
+	/* It cannot have used up what it has not been told of: this is of an earlier limit, or early. */
+	if (flow->behind) {
+		flow->early = bytes;
+		return;
+	}
 	flow->want = clamp_t(u32, bytes, BEFOREHAND, SZ_1G) + flow->owed;
 	if (flow_alone(flow)) {
 		flow_look(flow, ktime_get_ns());
@@ -364,7 +367,7 @@ u32 circuit_meter_limits(const struct circuit_end *end)
 	if (c->leg)
 		return 0;
 	return (c->flow[end->nr].on ? CIRCUIT_SIG_LIMIT_TX : 0) |
-	       (c->flow[!end->nr].on && c->flow[!end->nr].both ? CIRCUIT_SIG_LIMIT_RX : 0);
+	       (c->flow[!end->nr].on ? CIRCUIT_SIG_LIMIT_RX : 0);
 }
 
 static bool line_knows(const struct circuit_line *line)
@@ -406,30 +409,98 @@ void circuit_meter_by(struct circuit *c, const struct circuit_rule *rule)
 	circuit_meters_put(old);
 }
 
-static void flow_start(struct circuit_flow *flow, bool new)
+static void flow_start(struct circuit_flow *flow)
 {
 	INIT_LIST_HEAD(&flow->node);
-	flow->both = new;
+	INIT_LIST_HEAD(&flow->step);
 	flow->owed = BEFOREHAND;
 	atomic_set(&flow->left, BEFOREHAND);
 	smp_store_release(&flow->on, true);	/* pairs with leg_allowed() */
 }
 
+/* Have the guests of a circuit, which write and read already, begin to count. */
+static void flow_begin(struct circuit_flow *flow)
+{
+	struct circuit *c = circuit_of_flow(flow);
+	struct circuit_end *end = &c->end[flow->nr], *far = &c->end[!flow->nr];
+
+	flow->behind = true;
+	end->allow[CIRCUIT_SEND] = BEFOREHAND;
+	end->anew |= CIRCUIT_SIG_LIMIT_TX_ANEW;
+	far->allow[CIRCUIT_RECEIVE] = c->size[flow->nr] + BEFOREHAND;
+	far->anew |= CIRCUIT_SIG_LIMIT_RX_ANEW;
+}
+
+/**
+ * circuit_meter_told - a guest is being told that it is limited from now on
+ * @end: the end that writes; its exchange is locked
+ * @tail: index in the signalling circuit after that message
+ *
+ * circuit_meter_step() is to be called when it has taken that.
+ */
+void circuit_meter_told(struct circuit_end *end, u32 tail)
+{
+	struct circuit_flow *flow = &circuit_of_end(end)->flow[end->nr];
+
+	if (!flow->on || !flow->behind)
+		return;
+	flow->told = tail;
+	list_move_tail(&flow->step, &end->line->steps);
+}
+
+/**
+ * circuit_meter_step - look who has been told that he is limited
+ * @line: the line, its signalling circuit as circuit_tx_space() has left it; its exchange is locked
+ *
+ * From then on he keeps to it, but for what he may be writing just now. All of that, and what he
+ * has written before, the far end may read.
+ */
+void circuit_meter_step(struct circuit_line *line)
+{
+	struct circuit_flow *flow;
+	struct circuit_end *far;
+	struct circuit *c;
+
+	while (!list_empty(&line->steps)) {
+		flow = list_first_entry(&line->steps, struct circuit_flow, step);
+		if ((s32)(line->tx.head - flow->told) < 0)
+			return;
+		list_del_init(&flow->step);
+		flow->behind = false;
+		c = circuit_of_flow(flow);
+		far = &c->end[!flow->nr];
+		far->allow[CIRCUIT_RECEIVE] += 2 * c->size[flow->nr] + BEFOREHAND;
+		end_tell(far);
+		if (flow->early)
+			circuit_meter_want(c, flow->nr, flow->early);
+		flow->early = 0;	/* by now it is in flow->want */
+	}
+}
+
 /* What it has not been given, or a leg has not used, is given back: that is known for sure. */
 static void flow_stop(struct circuit_flow *flow)
 {
+	struct circuit *c = circuit_of_flow(flow);
+	struct circuit_end *end = &c->end[flow->nr], *far = &c->end[!flow->nr];
 	struct circuit_meter *meter[METERS_MAX];
 	unsigned int n = flow_meters(flow, meter);
 	s64 left = flow->saved;
 
-	if (circuit_of_flow(flow)->leg && !flow->owed)
+	if (c->leg && !flow->owed)
 		left += max(atomic_read(&flow->left), 0);
 	while (n--)
 		meter[n]->tokens = min(meter[n]->tokens + left, meter_depth(meter[n]));
 	list_del_init(&flow->node);
+	list_del_init(&flow->step);
+	flow->behind = false;
+	flow->early = 0;
 	flow->want = 0;
 	flow->saved = 0;
 	WRITE_ONCE(flow->on, false);
+	end->allow[CIRCUIT_SEND] = 0;
+	end->anew &= ~CIRCUIT_SIG_LIMIT_TX_ANEW;
+	far->allow[CIRCUIT_RECEIVE] = 0;
+	far->anew &= ~CIRCUIT_SIG_LIMIT_RX_ANEW;
 }
 
 /**
@@ -444,7 +515,7 @@ void circuit_meter_start(struct circuit *c)
 	for (nr = 0; nr < 2; nr++) {
 		c->flow[nr].nr = nr;
 		if (ring_meters(c, nr, c->end[1].line, meter))
-			flow_start(&c->flow[nr], true);
+			flow_start(&c->flow[nr]);
 	}
 }
 
@@ -466,15 +537,20 @@ static bool flow_goes_on(const struct circuit *c)
 void circuit_meter_stop(struct circuit *c)
 {
 	unsigned int nr;
+	bool behind;
 
 	if (flow_goes_on(c))
 		return;
 	for (nr = 0; nr < 2; nr++) {
 		if (!c->flow[nr].on)
 			continue;
+		behind = c->flow[nr].behind;
 		flow_stop(&c->flow[nr]);
 		if (!c->leg)
 			end_tell(&c->end[nr]);
+		/* What it has written without knowing better is still to be read. */
+		if (behind)
+			end_tell(&c->end[!nr]);
 	}
 }
 
@@ -506,11 +582,12 @@ void circuit_meter_apply(struct circuit_exchange *ex)
 			if (limit == flow->on)
 				continue;
 			changed = true;
-			if (limit)
-				flow_start(flow, false);
-			else
+			if (!limit)
 				flow_stop(flow);
-			c->end[nr].allow[CIRCUIT_SEND] = limit ? BEFOREHAND : 0;
+			else
+				flow_start(flow);
+			if (limit && !c->leg)
+				flow_begin(flow);
 		}
 		if (changed && c->leg)
 			circuit_leg_kick(c->leg);

@@ -14,8 +14,10 @@
  * done for circuits that are idle. Each has its first CIRCUIT_SIG_ALLOWANCE bytes beforehand, and pays
  * for them out of what it is given first.
  *
- * A circuit that was there before its limit is limited by the end that writes alone: the two are
- * not in step.
+ * When a circuit is limited that was there before, its ends do not hear of that at the same time. So the
+ * end that reads may read a ring more to begin with, and two more once the end that writes has
+ * taken the message out of its signalling circuit: whatever that has written before it knew, it
+ * may be read.
  *
  * A ring is counted by the meters of the line that writes (sending) and of its groups, of the
  * line that reads (receiving) and of its groups, and of the rule that has connected it. All of
@@ -82,9 +84,12 @@ struct circuit_meters {
  * struct circuit_flow - what one end of a circuit writes
  * @node: in exchange->wanting while @want is not 0
  * @on: it is limited
- * @both: the end that reads keeps to it, too
+ * @behind: the end that writes may not know of that yet
  * @nr: which end writes
+ * @step: in its line's @steps once it is being told
+ * @told: index in its signalling circuit after that message
  * @want: bytes that it waits for, and has to pay
+ * @early: bytes that it has asked for while @behind
  * @owed: those of @want that it has had beforehand, until it has paid for them
  * @saved: those of them that its meters have let through, too few as yet to be worth a message
  * @left: if one end is a leg: bytes that it may still move
@@ -92,9 +97,12 @@ struct circuit_meters {
 struct circuit_flow {
 	struct list_head	node;
 	bool			on;
-	bool			both;
+	bool			behind;
 	u8			nr;
+	struct list_head	step;
+	u32			told;
 	u32			want;
+	u32			early;
 	u32			owed;
 	u32			saved;
 	atomic_t		left;
@@ -112,6 +120,8 @@ void circuit_meter_stop(struct circuit *c);
 void circuit_meter_apply(struct circuit_exchange *ex);
 void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes);
 bool circuit_meter_turn(struct circuit_exchange *ex, u64 now);
+void circuit_meter_told(struct circuit_end *end, u32 tail);
+void circuit_meter_step(struct circuit_line *line);
 u32 circuit_meter_limits(const struct circuit_end *end);
 void circuit_meter_init(struct circuit_exchange *ex);
 void circuit_meter_exit(struct circuit_exchange *ex);

@@ -200,6 +200,15 @@ static void sig_send_proceeding(struct circuit_line *line, const struct circuit 
 	sig_send(line, &msg);
 }
 
+/* Have a line's own work look after it. */
+static void sig_later(struct circuit_line *line)
+{
+	struct circuit_window *win = circuit_line_window(line);
+
+	if (win)
+		queue_work(circuit_slow_wq, &win->sig_work);
+}
+
 static void sig_send_allow(struct circuit_end *end)
 {
 	struct circuit_sig msg;
@@ -207,11 +216,16 @@ static void sig_send_allow(struct circuit_end *end)
 	memset(&msg, 0, sizeof(msg));
 	msg.type = CIRCUIT_SIG_ALLOW;
 	msg.allow.index = end->index;
-	msg.allow.limits = circuit_meter_limits(end);
+	msg.allow.limits = circuit_meter_limits(end) | end->anew;
 	msg.allow.tx_bytes = end->allow[CIRCUIT_SEND];
 	msg.allow.rx_bytes = end->allow[CIRCUIT_RECEIVE];
 	end->allow[CIRCUIT_SEND] = end->allow[CIRCUIT_RECEIVE] = 0;
 	sig_send(end->line, &msg);
+	if (end->anew & CIRCUIT_SIG_LIMIT_TX_ANEW) {
+		circuit_meter_told(end, end->line->tx.tail);
+		sig_later(end->line);	/* to hear when it is taken */
+	}
+	end->anew = 0;
 }
 
 static void sig_send_owed(struct circuit_end *end)
@@ -441,6 +455,21 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 	return -EPROTO;
 }
 
+/*
+ * If others wait until the guest has taken a message, have it ring when it has. Returns true if it has
+ * meanwhile.
+ */
+static bool sig_steps(struct circuit_line *line)
+{
+	struct circuit_flow *flow;
+
+	flow = list_first_entry_or_null(&line->steps, struct circuit_flow, step);
+	if (!flow)
+		return false;
+	circuit_tx_arm(&line->tx, line->tx.size - (line->tx.tail - flow->told));
+	return circuit_tx_space(&line->tx) >= 0 && (s32)(line->tx.head - flow->told) >= 0;
+}
+
 /* Returns true if the budget ended before the messages did. */
 static bool sig_receive(struct circuit_line *line)
 {
@@ -451,6 +480,7 @@ static bool sig_receive(struct circuit_line *line)
 	bool notify = false;
 
 	for (budget = CIRCUIT_SIG_BUDGET; budget; budget--) {
+		circuit_meter_step(line);
 		circuit_sig_flush(line);
 		if (line->fault || !list_empty(&line->owed))
 			goto out;
@@ -464,7 +494,7 @@ static bool sig_receive(struct circuit_line *line)
 			goto out;
 		if (!avail) {
 			circuit_rx_arm(&line->rx, CIRCUIT_SIG_SIZE);
-			if (!circuit_rx_avail(&line->rx))
+			if (!circuit_rx_avail(&line->rx) && !sig_steps(line))
 				goto out;
 			continue;
 		}

@@ -39,11 +39,18 @@ others_ok() {
 }
 
 attack() { # NAME
-	local before after ret seconds=3
+	attack_begin "$1"
+	attack_end "$1"
+}
+attack_begin() {
+	local seconds=3
 	[ "$HOST_KIND" = stock ] || seconds=1
-	before=$(line_get g3 violations)
+	BEFORE=$(line_get g3 violations)
 	guest_bg g3 "$1" "insmod /lib/circuit_hostile.ko attack=$1 seconds=$seconds victim=g2 port=7 \
 		world=192.0.2.2"
+}
+attack_end() {
+	local after ret
 	while :; do
 		ret=0
 		guest_wait g3 "$1" 0 || ret=$?
@@ -53,7 +60,7 @@ attack() { # NAME
 	expect 0 "$ret" "insmod"
 	guest_exec g3 "dmesg | grep 'circuit_hostile: $1:' | tail -1; rmmod circuit_hostile"
 	after=$(line_get g3 violations)
-	t_note "$1: $((after - before)) violations"
+	t_note "$1: $((after - BEFORE)) violations"
 	guest_exec g3 "dmesg | grep -q 'circuit_hostile: $1: .*result 0'"
 	others_ok
 }
@@ -78,6 +85,13 @@ sends_too_much() {
 	guest_exec g3 "dmesg | grep 'bytes taken' | tail -1"
 	# What it has to ask about is limited now, and it does.
 	attack rings
+	"$CIRCUIT" line set g3 send none
+	# A limit that comes later: of what was written when it did not know of it, all gets there.
+	attack_begin limit
+	wait_for 20 guest_exec g3 "dmesg | grep 'circuit_hostile: sends'"
+	"$CIRCUIT" line set g3 send 64k/s
+	attack_end limit
+	guest_exec g3 "dmesg | grep 'bytes taken after' | tail -1"
 	"$CIRCUIT" line set g3 send none
 }
 

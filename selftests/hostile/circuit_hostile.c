@@ -529,6 +529,50 @@ static int attack_rate(struct hostile *h, unsigned long end)
 	return head == CIRCUIT_SIG_ALLOWANCE ? 0 : -EPERM;
 }
 
+/*
+ * Learn that what we send is limited from now on, and send as before. 0 if the other guest takes no
+ * more than what may have been sent before that was known.
+ */
+static int attack_limit(struct hostile *h, unsigned long end)
+{
+	const u32 size = 64u << 10, most = 4 * size + 3 * CIRCUIT_SIG_ALLOWANCE;
+	struct circuit_ctrl *ctrl;
+	struct circuit_sig msg;
+	unsigned long wait = end + 60 * HZ;
+	u32 index, head, since = 0;
+	bool limited = false;
+	int err = hello(h);
+
+	if (err)
+		return err;
+	make_call(h, &msg);
+	msg.call.tx_size = size;
+	post(h, &msg);
+	if (!wait_for(h, CIRCUIT_SIG_CONNECTED, &msg))
+		return -EIO;
+	if (msg.circuit.limits)
+		return -EPROTO;
+	index = msg.circuit.index;
+	ctrl = (void *)(h->window + msg.circuit.offset);
+	pr_info("circuit_hostile: sends\n");
+	do {
+		head = READ_ONCE(ctrl->dir[0].cons.head);
+		virt_store_release(&ctrl->dir[0].prod.tail, head + size);
+		virt_store_release(&ctrl->dir[1].cons.head, READ_ONCE(ctrl->dir[1].prod.tail));
+		if (circuit_attn_raise(h->attn, index))
+			ring(h);
+		usleep_range(100, 200);
+		if (!limited && receive(h, &msg) && msg.type == CIRCUIT_SIG_ALLOW &&
+		    msg.allow.limits & CIRCUIT_SIG_LIMIT_TX_ANEW) {
+			limited = true;
+			since = head;
+			end = jiffies + seconds * HZ;
+		}
+	} while (limited ? more(h, end) : time_before(jiffies, wait));
+	pr_info("circuit_hostile: %u bytes taken after the limit\n", head - since);
+	return limited && since && head - since <= most ? 0 : -EPERM;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(struct hostile *h, unsigned long end);
@@ -545,6 +589,7 @@ static const struct {
 	{ "rings", attack_rings },
 	{ "trunk", attack_trunk },
 	{ "rate", attack_rate },
+	{ "limit", attack_limit },
 };
 
 static int hostile_run(struct hostile *h)

@@ -444,6 +444,62 @@ static void want_on(struct circuit_exchange *ex, u64 *now, struct circuit **c, u
 		n[i] += given(c[i]);
 }
 
+/*
+ * A limit on a circuit that writes already: the far end may read what is written before the near
+ * end has learnt of it, and nothing is given to that until then.
+ */
+static void limited_later(struct kunit *test, struct circuit_exchange *ex,
+			  struct circuit_line *a, struct circuit_line *b)
+{
+	const u32 told = CIRCUIT_SIG_SIZE, begin = SZ_64K + CIRCUIT_SIG_ALLOWANCE;
+	struct circuit_meter *meter = &a->quota.meter[CIRCUIT_SEND];
+	struct circuit_end *end;
+	struct circuit *c;
+	unsigned int i;
+
+	circuit_meter_set(meter, 0);
+	c = limited(test, a, b);
+	c->size[0] = SZ_64K;
+	end = c->end;
+	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&end[0]), 0u);
+	KUNIT_ASSERT_EQ(test, xa_err(xa_store(&ex->circuits, 1, c, GFP_KERNEL)), 0);
+	for (i = 0; i < 2; i++) {
+		/* Again, with the guests told of nothing in between. */
+		circuit_meter_set(meter, 1000000);
+		circuit_meter_apply(ex);
+		KUNIT_EXPECT_EQ(test, circuit_meter_limits(&end[0]), CIRCUIT_SIG_LIMIT_TX);
+		KUNIT_EXPECT_EQ(test, circuit_meter_limits(&end[1]), CIRCUIT_SIG_LIMIT_RX);
+		KUNIT_EXPECT_EQ(test, end[0].anew, CIRCUIT_SIG_LIMIT_TX_ANEW);
+		KUNIT_EXPECT_EQ(test, end[1].anew, CIRCUIT_SIG_LIMIT_RX_ANEW);
+		KUNIT_EXPECT_EQ(test, end[0].allow[CIRCUIT_SEND], CIRCUIT_SIG_ALLOWANCE);
+		KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_RECEIVE], begin);
+		a->tx.head = 0;
+		circuit_meter_told(&end[0], told);
+		circuit_meter_step(a);
+		circuit_meter_want(c, 0, CIRCUIT_SIG_ALLOWANCE);
+		KUNIT_EXPECT_EQ(test, end[0].allow[CIRCUIT_SEND], CIRCUIT_SIG_ALLOWANCE);
+		KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_RECEIVE], begin);
+		if (i)
+			break;
+		circuit_meter_set(meter, 0);
+		circuit_meter_apply(ex);
+		KUNIT_EXPECT_EQ(test, end[0].anew | end[1].anew, 0u);
+		a->tx.head = told;
+		circuit_meter_step(a);
+		KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_RECEIVE], 0u);
+	}
+	/* It has taken the message; what it has asked for in the meantime is not forgotten. */
+	a->tx.head = told;
+	circuit_meter_step(a);
+	KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_RECEIVE],
+			begin + 2 * SZ_64K + CIRCUIT_SIG_ALLOWANCE);
+	KUNIT_EXPECT_FALSE(test, list_empty(&ex->wanting));
+	KUNIT_EXPECT_TRUE(test, list_empty(&a->steps));
+	xa_erase(&ex->circuits, 1);
+	end[0].hungup = true;
+	circuit_meter_stop(c);
+}
+
 /* Who may write how much, if all want as much as they can get. */
 static void meters(struct kunit *test)
 {
@@ -465,6 +521,8 @@ static void meters(struct kunit *test)
 	a->features = b->features = CIRCUIT_SIG_F_RATE;
 	INIT_LIST_HEAD(&a->owed);
 	INIT_LIST_HEAD(&b->owed);
+	INIT_LIST_HEAD(&a->steps);
+	INIT_LIST_HEAD(&b->steps);
 	a->tx.prod = kunit_kzalloc(test, sizeof(*a->tx.prod), GFP_KERNEL);
 	a->tx.cons = kunit_kzalloc(test, sizeof(*a->tx.cons), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, a->tx.prod);
@@ -540,6 +598,7 @@ static void meters(struct kunit *test)
 	}
 	circuit_meters_put(rule);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
+	limited_later(test, ex, a, b);
 	exchange_destroy(test, ex);
 }
 

@@ -200,6 +200,8 @@ enum circuit_sig_type {
  */
 #define CIRCUIT_SIG_LIMIT_TX	(1u << 0)	/* what this end sends */
 #define CIRCUIT_SIG_LIMIT_RX	(1u << 1)	/* what it receives */
+#define CIRCUIT_SIG_LIMIT_TX_ANEW (1u << 2)	/* ALLOW: as of now */
+#define CIRCUIT_SIG_LIMIT_RX_ANEW (1u << 3)
 #define CIRCUIT_SIG_ALLOWANCE	4096u		/* bytes */
 
 /* @hints of CALL. */
@@ -385,8 +387,10 @@ struct circuit_sig_want {
  * struct circuit_sig_allow - body of ALLOW
  * @index: the circuit's number
  * @limits: CIRCUIT_SIG_LIMIT_*, as it is from now on
- * @tx_bytes: how much more this end may send; all it may, if it was not limited so far
- * @rx_bytes: how much more it may receive; that is limited from the beginning, or not at all
+ * @tx_bytes: how much more this end may send; all it may from now on, with
+ *	CIRCUIT_SIG_LIMIT_TX_ANEW
+ * @rx_bytes: how much more it may receive; all it may from now on, with
+ *	CIRCUIT_SIG_LIMIT_RX_ANEW
  */
 struct circuit_sig_allow {
 	__u32	index;
