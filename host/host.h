@@ -484,6 +484,9 @@ struct circuit_tuple {
  * @held: that socket has still something of a ring
  * @tap: who captures what it carries, if somebody does
  * @end: its ends
+ * @marks: how often what end i had to tell was passed on, each in a cache line that nobody
+ *	else needs: relays of both ends are at work at once. Not per CPU: an allocation of that
+ *	kind would be the dearest part of a call.
  */
 struct circuit {
 	struct rcu_head		rcu;
@@ -514,6 +517,9 @@ struct circuit {
 	bool			held;
 	struct circuit_tap	*tap;
 	struct circuit_end	end[2];
+	struct {
+		atomic64_t	nr;
+	} ____cacheline_aligned_in_smp marks[2];
 };
 
 static inline struct circuit *circuit_of_end(struct circuit_end *end)

@@ -755,6 +755,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	    nla_put_u32(skb, CIRCUIT_A_END_RING, c->ctrl ? c->size[nr] : 0) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_END_BYTES, bytes) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_QUEUED, queued) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_END_MARKS, atomic64_read(&c->marks[nr].nr)) ||
 	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP)) ||
 	    (c->leg && circuit_leg_nr(c->leg) == nr && circuit_nl_put_socket(skb, c->leg))) {
 		nla_nest_cancel(skb, nest);

@@ -64,8 +64,10 @@ static void relay_mark(void *arg, u32 index)
 	if (!end)
 		return;		/* hung up, or never was: marks cost nothing else */
 	far = circuit_far_end(end);
-	if (!READ_ONCE(far->hungup) && READ_ONCE(far->index))
-		circuit_end_notify(far);
+	if (READ_ONCE(far->hungup) || !READ_ONCE(far->index))
+		return;
+	atomic64_inc(&circuit_of_end(end)->marks[end->nr].nr);
+	circuit_end_notify(far);
 }
 
 static bool relay(struct circuit_window *win)

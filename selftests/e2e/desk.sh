@@ -235,6 +235,8 @@ ended_by_hand() {
 	guest_bg g1 flood "peer flood g2 3401"
 	wait_for 10 grep -q draining "$(guest_bg_log g2 drain)"
 	wait_for 10 sh -c "'$CIRCUIT' -j show | grep -q '\"port\":3401'"
+	# Each side tells the other of what it writes and reads.
+	wait_for 10 sh -c "'$CIRCUIT' -j show | grep -q '\"marks\":[1-9].*\"port\":3401.*\"marks\":[1-9]'"
 	id=$("$CIRCUIT" -o show | sed -n 's/^\([0-9]*\) .*g2:3401 .*/\1/p')
 	"$CIRCUIT" circuit reset "$id"
 	guest_wait g1 flood | tail -1 | grep -i 'broken pipe\|reset by peer'

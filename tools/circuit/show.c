@@ -93,6 +93,7 @@ static void print_end(const char *key, const struct nlattr *nest)
 	out_u64("ring", "", nl_u32(tb[CIRCUIT_A_END_RING]));
 	out_u64("bytes", "", nl_u64(tb[CIRCUIT_A_END_BYTES]));
 	out_u64("queued", "", nl_u32(tb[CIRCUIT_A_END_QUEUED]));
+	out_u64("marks", "", nl_u64(tb[CIRCUIT_A_END_MARKS]));
 	out_bool("hungup", "", tb[CIRCUIT_A_END_HUNGUP] != NULL);
 	if (tb[CIRCUIT_A_END_TRUNK])
 		out_str("trunk", "", nl_str(tb[CIRCUIT_A_END_TRUNK]));
@@ -107,8 +108,10 @@ static void print_traffic(const char *arrow, const struct nlattr *nest)
 	nl_parse_nested(nest, tb, CIRCUIT_A_END_MAX);
 	out_text("%s %llu bytes", arrow, (unsigned long long)nl_u64(tb[CIRCUIT_A_END_BYTES]));
 	if (opt.stats)
-		out_text("(queued %u, ring %u, index %u)", nl_u32(tb[CIRCUIT_A_END_QUEUED]),
-			 nl_u32(tb[CIRCUIT_A_END_RING]), nl_u32(tb[CIRCUIT_A_END_INDEX]));
+		out_text("(queued %u, ring %u, index %u, marks %llu)",
+			 nl_u32(tb[CIRCUIT_A_END_QUEUED]), nl_u32(tb[CIRCUIT_A_END_RING]),
+			 nl_u32(tb[CIRCUIT_A_END_INDEX]),
+			 (unsigned long long)nl_u64(tb[CIRCUIT_A_END_MARKS]));
 }
 
 static int print_circuit(const struct nlmsghdr *nlh, void *data)
