@@ -107,10 +107,17 @@ void circuit_refuse(struct circuit *c, enum circuit_reason reason)
 	circuit_sig_owe(&c->end[0], CIRCUIT_OWE_REFUSED, reason);
 }
 
+/* Would the largest rings that nobody asked for fit the first quarter of what a line may have? */
+static bool has_plenty(const struct circuit_line *line)
+{
+	return line->is_trunk || line->quota.used[CIRCUIT_MEMORY] + 8ull * line->cfg.ring_default <
+				 line->quota.limits.max[CIRCUIT_MEMORY] / 4;
+}
+
 /*
- * What a ring's size is if two sides have (or have not) a wish for it. What comes from the
- * world, or goes there, comes and goes in bursts of TCP's: more room, as long as that is
- * plenty.
+ * What a ring's size is if two sides have (or have not) a wish for it. As long as memory is
+ * plenty there is more: whoever waits for room is woken less often then. What comes from the
+ * world, or goes there, comes and goes in bursts of TCP's on top of that.
  */
 static u32 ring_size(const struct circuit *c, const struct circuit_line *b, u32 x, u32 y)
 {
@@ -124,9 +131,8 @@ static u32 ring_size(const struct circuit *c, const struct circuit_line *b, u32 
 
 	if (!size) {
 		size = line->cfg.ring_default;
-		if ((a->is_trunk || b->is_trunk) &&
-		    line->quota.used[CIRCUIT_MEMORY] < line->quota.limits.max[CIRCUIT_MEMORY] / 4)
-			size *= 4;
+		if (has_plenty(a) && has_plenty(b))
+			size *= a->is_trunk || b->is_trunk ? 4 : 2;
 	}
 	size = clamp(size, CIRCUIT_RING_MIN, limit);
 	return roundup_pow_of_two(size);
