@@ -33,9 +33,24 @@ static struct circuit_sock *circuit_sk(const struct sock *sk)
 	return (struct circuit_sock *)sk;
 }
 
-/* Ports in use, by number. Only for sockets that were bound, not for accepted ones. */
-static DEFINE_XARRAY_ALLOC(ports);
-static u32 next_port;
+/**
+ * struct port_space - ports in use, by number
+ * @ports: sockets that were bound, not those accepted
+ * @next: where the search for a free one starts
+ */
+struct port_space {
+	struct xarray	ports;
+	u32		next;
+};
+
+/* Each kind of socket has ports of its own. */
+static struct port_space stream_ports = { XARRAY_INIT(stream_ports.ports, XA_FLAGS_ALLOC) };
+static struct port_space seqpacket_ports = { XARRAY_INIT(seqpacket_ports.ports, XA_FLAGS_ALLOC) };
+
+static struct port_space *port_space(const struct circuit_sock *cs)
+{
+	return cs->sk.sk_type == SOCK_STREAM ? &stream_ports : &seqpacket_ports;
+}
 
 static struct proto circuit_proto = {
 	.name = "CIRCUIT",
@@ -43,22 +58,23 @@ static struct proto circuit_proto = {
 	.obj_size = sizeof(struct circuit_sock),
 };
 
-static const struct proto_ops circuit_stream_ops;
+static const struct proto_ops circuit_stream_ops, circuit_seqpacket_ops;
 
 static int port_bind(struct circuit_sock *cs, u32 port)
 {
+	struct port_space *space = port_space(cs);
 	int err;
 
 	if (port) {
 		if (port < CIRCUIT_PORT_RESERVED && !capable(CAP_NET_BIND_SERVICE))
 			return -EACCES;
-		err = xa_insert(&ports, port, cs, GFP_KERNEL);
+		err = xa_insert(&space->ports, port, cs, GFP_KERNEL);
 		if (err)
 			return err == -EBUSY ? -EADDRINUSE : err;
 		cs->port = port;
 	} else {
-		err = xa_alloc_cyclic(&ports, &cs->port, cs,
-				      XA_LIMIT(CIRCUIT_PORT_EPHEMERAL, U32_MAX), &next_port,
+		err = xa_alloc_cyclic(&space->ports, &cs->port, cs,
+				      XA_LIMIT(CIRCUIT_PORT_EPHEMERAL, U32_MAX), &space->next,
 				      GFP_KERNEL);
 		if (err < 0)
 			return err == -EBUSY ? -EADDRINUSE : err;
@@ -70,7 +86,7 @@ static int port_bind(struct circuit_sock *cs, u32 port)
 static void port_release(struct circuit_sock *cs)
 {
 	if (cs->owns_port)
-		xa_erase(&ports, cs->port);
+		xa_erase(&port_space(cs)->ports, cs->port);
 	cs->owns_port = false;
 	cs->port = 0;
 }
@@ -88,7 +104,8 @@ static void sock_setup(struct socket *sock, struct sock *sk)
 	sock_set_flag(sk, SOCK_RCU_FREE);
 	circuit_ep_init(&circuit_sk(sk)->ep, sk, sock_free);
 	if (sock) {
-		sock->ops = &circuit_stream_ops;
+		sock->ops = sock->type == SOCK_STREAM ? &circuit_stream_ops :
+							&circuit_seqpacket_ops;
 		compat_custom_sockopt(sock);
 	}
 }
@@ -100,7 +117,7 @@ static int circuit_create(struct net *net, struct socket *sock, int protocol, in
 	/* The line belongs to the machine, as its network cards do. */
 	if (!net_eq(net, &init_net))
 		return -EAFNOSUPPORT;
-	if (sock->type != SOCK_STREAM)
+	if (sock->type != SOCK_STREAM && sock->type != SOCK_SEQPACKET)
 		return -ESOCKTNOSUPPORT;
 	if (protocol)
 		return -EPROTONOSUPPORT;
@@ -188,7 +205,7 @@ static int connect_start(struct sock *sk, const struct sockaddr_circuit *addr)
 {
 	struct circuit_sock *cs = circuit_sk(sk);
 	struct circuit_sig_call call = {
-		.type = CIRCUIT_SIG_STREAM,
+		.type = sk->sk_type,
 		.port = addr->sc_port,
 	};
 	struct circuit_line *line;
@@ -299,7 +316,7 @@ static int circuit_listen(struct socket *sock, int backlog)
 	struct circuit_sock *cs = circuit_sk(sk);
 	struct circuit_ep *ep = &cs->ep;
 	struct circuit_sig_listen what = {
-		.type = CIRCUIT_SIG_STREAM,
+		.type = sk->sk_type,
 	};
 	struct circuit_listener *lst;
 	struct circuit_line *line;
@@ -514,6 +531,16 @@ static int circuit_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 	return circuit_stream_recvmsg(&circuit_sk(sock->sk)->ep, msg, len, flags);
 }
 
+static int circuit_sendmsg_message(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	return circuit_message_sendmsg(&circuit_sk(sock->sk)->ep, msg, len);
+}
+
+static int circuit_recvmsg_message(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	return circuit_message_recvmsg(&circuit_sk(sock->sk)->ep, msg, len, flags);
+}
+
 static __poll_t circuit_poll(struct file *file, struct socket *sock, poll_table *wait)
 {
 	sock_poll_wait(file, sock, wait);
@@ -523,14 +550,15 @@ static __poll_t circuit_poll(struct file *file, struct socket *sock, poll_table 
 static int circuit_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 {
 	struct circuit_ep *ep = &circuit_sk(sock->sk)->ep;
+	bool messages = sock->type == SOCK_SEQPACKET;
 	int val;
 
-	if (cmd == SIOCATMARK) {
+	if (cmd == SIOCATMARK && !messages) {
 		val = circuit_stream_at_mark(ep);
 	} else if (ep->state == TCP_LISTEN) {
 		return -EINVAL;
 	} else if (cmd == SIOCINQ) {
-		val = circuit_stream_inq(ep);
+		val = messages ? circuit_message_next(ep) : circuit_stream_inq(ep);
 	} else if (cmd == SIOCOUTQ) {
 		val = circuit_stream_unsent(ep);
 	} else {
@@ -654,6 +682,26 @@ static const struct proto_ops circuit_stream_ops = {
 	.mmap = sock_no_mmap,
 };
 
+static const struct proto_ops circuit_seqpacket_ops = {
+	.family = PF_CIRCUIT,
+	.owner = THIS_MODULE,
+	.release = circuit_release,
+	.bind = circuit_bind,
+	.connect = circuit_connect,
+	.socketpair = sock_no_socketpair,
+	.accept = circuit_accept,
+	.getname = circuit_getname,
+	.poll = circuit_poll,
+	.ioctl = circuit_ioctl,
+	.listen = circuit_listen,
+	.shutdown = circuit_shutdown,
+	.setsockopt = circuit_setsockopt,
+	.getsockopt = circuit_getsockopt,
+	.sendmsg = circuit_sendmsg_message,
+	.recvmsg = circuit_recvmsg_message,
+	.mmap = sock_no_mmap,
+};
+
 static const struct net_proto_family circuit_family = {
 	.family = PF_CIRCUIT,
 	.create = circuit_create,
@@ -687,7 +735,8 @@ void circuit_family_exit(void)
 	sock_unregister(PF_CIRCUIT);
 	rcu_barrier();		/* sockets are freed by RCU, to the slab */
 	proto_unregister(&circuit_proto);
-	xa_destroy(&ports);
+	xa_destroy(&stream_ports.ports);
+	xa_destroy(&seqpacket_ports.ports);
 }
 
 MODULE_ALIAS_NETPROTO(PF_CIRCUIT);

@@ -185,7 +185,9 @@ struct circuit_line {
  * @local: this end's IP address, if @ip
  * @remote: the far end's, if @ip
  * @ip: the call was to an IP address
+ * @messages: the rings hold messages
  * @tx_flags: CIRCUIT_TX_* set so far; ep->tx_mutex
+ * @tx_need: room for the message that there was none for last, or 0; ep->tx_mutex
  * @urg: urgent data; ep->rx_mutex
  * @seen_tail: last tail that woke readers; the tasklet's
  * @seen_head: last head that woke writers; the tasklet's
@@ -222,7 +224,9 @@ struct circuit {
 	struct in6_addr		local;
 	struct in6_addr		remote;
 	bool			ip;
+	bool			messages;
 	u32			tx_flags;
+	u32			tx_need;
 	struct circuit_urgent	urg;
 	u32			seen_tail;
 	u32			seen_head;
@@ -349,12 +353,22 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason);
 void circuit_want(struct circuit *c, u32 bytes);
 void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg);
 
+/* How much of a ring an allowance up to @upto is good for. It is for a message if it is for a part of it. */
+static inline u32 circuit_allowed(const struct circuit *c, u64 upto, u64 bytes)
+{
+	s64 left = upto - bytes;
+
+	if (left <= 0)
+		return 0;
+	return c->messages ? S32_MAX : min_t(s64, left, S32_MAX);
+}
+
 /* How much may be sent now, as far as the operator is concerned. */
 static inline u32 circuit_tx_allowed(const struct circuit *c)
 {
 	if (likely(!(smp_load_acquire(&c->limits) & CIRCUIT_SIG_LIMIT_TX)))
 		return U32_MAX;
-	return clamp_t(s64, READ_ONCE(c->tx_upto) - c->tx.bytes, 0, S32_MAX);
+	return circuit_allowed(c, READ_ONCE(c->tx_upto), c->tx.bytes);
 }
 
 /* The same of what may be received. */
@@ -362,7 +376,7 @@ static inline u32 circuit_rx_allowed(const struct circuit *c)
 {
 	if (likely(!(smp_load_acquire(&c->limits) & CIRCUIT_SIG_LIMIT_RX)))
 		return U32_MAX;
-	return clamp_t(s64, READ_ONCE(c->rx_upto) - c->rx.bytes, 0, S32_MAX);
+	return circuit_allowed(c, READ_ONCE(c->rx_upto), c->rx.bytes);
 }
 
 void circuit_tell_options(struct circuit *c, const struct sock *sk,
@@ -438,6 +452,11 @@ u32 circuit_stream_inq(struct circuit_ep *ep);
 bool circuit_stream_at_mark(struct circuit_ep *ep);
 u32 circuit_stream_unsent(struct circuit_ep *ep);
 bool circuit_stream_drained(struct circuit_ep *ep);
+
+/* message.c */
+int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len);
+int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len, int flags);
+u32 circuit_message_next(struct circuit_ep *ep);
 
 /* af_circuit.c */
 int circuit_family_init(void);

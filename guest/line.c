@@ -344,6 +344,7 @@ static int sig_alert(struct circuit_line *line, const struct circuit_sig *msg)
 	c = circuit_alloc(line, GFP_ATOMIC);
 	if (!c)
 		return -ENOMEM;
+	c->messages = lst->what.type == CIRCUIT_SIG_SEQPACKET;
 	err = circuit_setup(c, &msg->circuit);
 	if (err) {
 		circuit_put(c);

@@ -314,7 +314,7 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 	c = circuit_ep_rings(ep);
 	if (!c)
 		goto unlock;
-	want = clamp_t(u32, READ_ONCE(sk->sk_rcvlowat), 1, c->rx.size / 2);
+	want = c->messages ? 1 : clamp_t(u32, READ_ONCE(sk->sk_rcvlowat), 1, c->rx.size / 2);
 	ring = circuit_rx_flags(&c->rx);
 	avail = circuit_rx_avail(&c->rx);
 	if (unlikely(avail >= 0 && rx_urgent(ep, c, &off))) {

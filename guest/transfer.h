@@ -90,7 +90,7 @@ static inline int circuit_rx_may(const struct circuit *c, int avail, int *flags,
 /* How much room makes a socket writeable to poll() again. */
 static inline u32 circuit_tx_lowat(const struct circuit *c)
 {
-	return c->tx.size / 4;
+	return max(c->tx.size / 4, c->tx_need);
 }
 
 /* Can nothing be written any more? */

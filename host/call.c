@@ -305,7 +305,7 @@ void circuit_query_of(const struct circuit *c, struct circuit_query *query)
 	if (!called && c->listener)
 		called = c->listener->line;
 	memset(query, 0, sizeof(*query));
-	query->type = CIRCUIT_SIG_STREAM;
+	query->type = c->type;
 	if (caller->is_trunk) {
 		query->op = CIRCUIT_POLICY_OP_EXPOSE;
 	} else if (c->ip) {
@@ -391,7 +391,7 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 		return call_by_trunk(c, trunk);
 	if (!line->ready)
 		return CIRCUIT_REASON_LINE_DOWN;
-	*lst = circuit_directory_listener(ex, line, req->port, &dst,
+	*lst = circuit_directory_listener(ex, line, c->type, req->port, &dst,
 					  jhash2((u32 *)&c->end[0].addr, 4, (u32)c->id));
 	if (!*lst)
 		return CIRCUIT_REASON_NO_LISTENER;
@@ -417,7 +417,7 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 		return CIRCUIT_REASON_NO_LINE;
 	if (!line->ready)
 		return CIRCUIT_REASON_LINE_DOWN;
-	*lst = circuit_directory_listener(ex, line, req->port, NULL, 0);
+	*lst = circuit_directory_listener(ex, line, c->type, req->port, NULL, 0);
 	return *lst ? CIRCUIT_REASON_NONE : CIRCUIT_REASON_NO_LISTENER;
 }
 
@@ -462,6 +462,12 @@ static bool reason_is_final(enum circuit_reason reason)
 	}
 }
 
+/* Is there such a kind of socket? Over IP addresses there are streams. */
+static bool type_ok(u32 type, bool ip)
+{
+	return type == CIRCUIT_SIG_STREAM || (type == CIRCUIT_SIG_SEQPACKET && !ip);
+}
+
 /**
  * circuit_call - place a call
  * @line: the calling line, ready, its exchange locked
@@ -488,6 +494,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	if (!c)
 		return ip ? CIRCUIT_VERDICT_NATIVE : CIRCUIT_VERDICT_REFUSED;
 	c->ref = ref;
+	c->type = req->type;
 	c->size[0] = req->tx_size;
 	c->size[1] = req->rx_size;
 	c->end[0].port = req->src_port;
@@ -499,7 +506,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 
 	*reason = CIRCUIT_REASON_INVALID;
 	/* To TCP, port 0 is one where nobody listens. */
-	if (req->type != CIRCUIT_SIG_STREAM || (!req->port && !ip))
+	if (!type_ok(req->type, ip) || (!req->port && !ip))
 		goto refused;
 	if (ip && (req->port > U16_MAX || req->src_port > U16_MAX))
 		goto refused;
@@ -612,6 +619,7 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_
 	if (!c)
 		return -ENOMEM;
 	c->ref = c->id;
+	c->type = CIRCUIT_SIG_STREAM;
 	c->ip = true;
 	c->end[0].addr = *addr;
 	c->end[0].port = src_port;
@@ -635,7 +643,7 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_
 	if (!line->ready)
 		goto refused;
 	reason = CIRCUIT_REASON_NO_LISTENER;
-	lst = circuit_directory_listener(ex, line, port, &to->addr,
+	lst = circuit_directory_listener(ex, line, c->type, port, &to->addr,
 					 jhash2((const u32 *)addr, 4, src_port));
 	if (!lst)
 		goto refused;
@@ -792,7 +800,7 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 {
 	struct circuit_query query = {
 		.op = CIRCUIT_POLICY_OP_LISTEN,
-		.type = CIRCUIT_SIG_STREAM,
+		.type = req->type,
 		.src = &line->party,
 		.port = req->port,
 	};
@@ -801,14 +809,14 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 	int err;
 
 	*reason = CIRCUIT_REASON_INVALID;
-	if (req->type != CIRCUIT_SIG_STREAM || !req->port || !req->backlog)
+	if (!type_ok(req->type, req->flags & CIRCUIT_SIG_IP) || !req->port || !req->backlog)
 		return -EINVAL;
 	if (req->flags & CIRCUIT_SIG_IP && req->port > U16_MAX)
 		return -EINVAL;
 
 	lst = circuit_listener_find(line, ref);
 	if (lst) {
-		if (lst->key.port != req->port || lst->flags != req->flags ||
+		if (lst->key.type != req->type || lst->key.port != req->port || lst->flags != req->flags ||
 		    memcmp(&lst->addr, req->addr, sizeof(lst->addr)))
 			return -EPROTO;
 		lst->backlog = min_t(u32, req->backlog, CIRCUIT_BACKLOG_MAX);
@@ -829,6 +837,7 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 	if (!lst)
 		return -ENOMEM;
 	lst->key.line = line->id;
+	lst->key.type = req->type;
 	lst->key.port = req->port;
 	lst->key.ip = !!(req->flags & CIRCUIT_SIG_IP);
 	memcpy(&lst->addr, req->addr, sizeof(lst->addr));

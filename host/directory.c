@@ -213,6 +213,7 @@ static int listener_score(const struct circuit_listener *lst, const struct in6_a
  * circuit_directory_listener - find a listener
  * @ex: the exchange, locked
  * @line: the line called
+ * @type: the kind of socket that calls
  * @port: the port called
  * @addr: the IP address called, or NULL if the line was
  * @hash: of the call: who shares a port gets calls by it
@@ -220,10 +221,13 @@ static int listener_score(const struct circuit_listener *lst, const struct in6_a
  * Return: the listener, valid while the lock is held, or NULL.
  */
 struct circuit_listener *circuit_directory_listener(struct circuit_exchange *ex,
-						    const struct circuit_line *line, u32 port,
-						    const struct in6_addr *addr, u32 hash)
+						    const struct circuit_line *line, u32 type,
+						    u32 port, const struct in6_addr *addr,
+						    u32 hash)
 {
-	struct circuit_service key = { .line = line->id, .port = port, .ip = !!addr };
+	struct circuit_service key = {
+		.line = line->id, .type = type, .port = port, .ip = !!addr,
+	};
 	struct circuit_listener *lst, *best = NULL;
 	struct rhlist_head *list, *tmp;
 	u32 equals = 0;

@@ -463,6 +463,7 @@ struct circuit_tuple {
  * @ip: the call was to an IP address
  * @entered: it is in exchange->tuples
  * @ref: the caller's name for the call
+ * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_SEQPACKET
  * @start: when it was placed
  * @listener: while the call waits for it
  * @wait: in listener->waiting, then; or in exchange->unanswered
@@ -496,6 +497,7 @@ struct circuit {
 	bool			ip;
 	bool			entered;
 	u32			ref;
+	u32			type;
 	ktime_t			start;
 	struct circuit_listener	*listener;
 	struct list_head	wait;
@@ -541,11 +543,13 @@ static inline u64 circuit_end_bytes(struct circuit_end *end)
 /**
  * struct circuit_service - where a listener can be found
  * @line: number of its line
+ * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_SEQPACKET
  * @port: its port
  * @ip: 1 if it is called by IP address, 0 if by the line's name
  */
 struct circuit_service {
 	u32	line;
+	u32	type;
 	u32	port;
 	u32	ip;
 };
@@ -722,7 +726,8 @@ struct circuit_line *circuit_directory_addr(struct circuit_exchange *ex,
 int circuit_directory_add_addr(struct circuit_exchange *ex, struct circuit_addr *addr);
 void circuit_directory_del_addr(struct circuit_exchange *ex, struct circuit_addr *addr);
 struct circuit_listener *circuit_directory_listener(struct circuit_exchange *ex,
-						    const struct circuit_line *line, u32 port,
+						    const struct circuit_line *line, u32 type,
+						    u32 port,
 						    const struct in6_addr *addr, u32 hash);
 int circuit_directory_add_tuple(struct circuit_exchange *ex, struct circuit *c);
 void circuit_directory_del_tuple(struct circuit_exchange *ex, struct circuit *c);

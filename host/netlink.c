@@ -784,6 +784,7 @@ static int fill_circuit(struct sk_buff *skb, const struct circuit *c)
 	if (circuit_nl_put_u64(skb, CIRCUIT_A_CIRCUIT_ID, c->id) ||
 	    nla_put_u32(skb, CIRCUIT_A_CIRCUIT_STATE, state) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_CIRCUIT_AGE, ktime_ms_delta(ktime_get(), c->start)) ||
+	    nla_put_u32(skb, CIRCUIT_A_CIRCUIT_TYPE, c->type) ||
 	    (c->tap && nla_put_flag(skb, CIRCUIT_A_CIRCUIT_CAPTURED)) ||
 	    fill_end(skb, CIRCUIT_A_CIRCUIT_CALLER, c, 0, c->end[0].line->name) ||
 	    fill_end(skb, CIRCUIT_A_CIRCUIT_CALLED, c, 1, called_name(c)))

@@ -727,7 +727,7 @@ static enum circuit_reason explain_reason(struct circuit_exchange *ex, struct ex
 		return CIRCUIT_REASON_NOT_YOURS;
 	if (!e->called->ready)
 		return CIRCUIT_REASON_LINE_DOWN;
-	return circuit_directory_listener(ex, e->called, e->query.port,
+	return circuit_directory_listener(ex, e->called, e->query.type, e->query.port,
 					  e->ip || expose ? &e->query.daddr : NULL, 0) ?
 		CIRCUIT_REASON_NONE : CIRCUIT_REASON_NO_LISTENER;
 }

@@ -21,8 +21,10 @@
 
 #include <linux/compiler.h>
 #include <linux/errno.h>
+#include <linux/kernel.h>
 #include <linux/log2.h>
 #include <linux/minmax.h>
+#include <linux/string.h>
 #include <linux/types.h>
 #include <asm/barrier.h>
 #include <linux/circuit_ring.h>
@@ -303,6 +305,51 @@ static inline bool circuit_rx_release(struct circuit_rx *rx, u32 len)
 	virt_store_release(&rx->cons->head, rx->head);	/* R2 */
 	virt_mb();					/* R3, active side */
 	return circuit_need_notify(READ_ONCE(rx->prod->event), rx->head, old);
+}
+
+/**
+ * circuit_message_bytes - what a message takes of a ring
+ * @len: its length, at most the ring's size less that of a head
+ */
+static inline u32 circuit_message_bytes(u32 len)
+{
+	return round_up(sizeof(struct circuit_message) + len, CIRCUIT_MESSAGE_ALIGN);
+}
+
+/**
+ * circuit_message_head - write the head of the next message
+ * @tx: the ring, with room for circuit_message_bytes() of @len
+ * @len: its length
+ * @flags: CIRCUIT_MESSAGE_*
+ *
+ * circuit_tx_publish() of all of it follows.
+ */
+static inline void circuit_message_head(struct circuit_tx *tx, u32 len, u32 flags)
+{
+	struct circuit_message head = { .len = len, .flags = flags };
+
+	memcpy(tx->data + (tx->tail & (tx->size - 1)), &head, sizeof(head));
+}
+
+/**
+ * circuit_rx_message - look at the next message
+ * @rx: the ring, for which circuit_rx_avail() said that there is something
+ * @head: set to a checked copy of its head
+ *
+ * Return: 0, or -EPROTO if it is none: flags that do not exist, or more bytes than there are.
+ */
+static inline int circuit_rx_message(const struct circuit_rx *rx, struct circuit_message *head)
+{
+	u32 avail = rx->tail - rx->head;
+
+	if (unlikely((avail | rx->head) % CIRCUIT_MESSAGE_ALIGN))
+		return -EPROTO;
+	memcpy(head, rx->data + (rx->head & (rx->size - 1)), sizeof(*head));
+	barrier_data(head);	/* once; from here on it is the copy */
+	if (unlikely(head->flags & ~CIRCUIT_MESSAGE_FLAGS || head->len > avail - sizeof(*head) ||
+		     circuit_message_bytes(head->len) > avail))
+		return -EPROTO;
+	return 0;
 }
 
 /**

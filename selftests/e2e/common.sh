@@ -131,6 +131,42 @@ many() { # N
 	guest_wait g2 hold
 }
 
+# Messages, and streams beside them.
+messages() {
+	local before
+	guest_bg g2 swap "peer seq swap-listen 3500 3000000"
+	guest_exec -t 50 g1 "peer seq swap g2 3500 3000000"
+	guest_wait g2 swap
+	# Each has its own ports.
+	guest_bg g2 seq "peer seq echo 3500"
+	guest_bg g2 stream "peer echo 3500"
+	guest_exec g1 "peer seq calls g2 3500 20 2 && peer calls g2 3500 20 2"
+	"$CIRCUIT" policy load - <<<$'default connect\nreject type seqpacket to line g2'
+	fails guest_exec g1 "peer seq calls g2 3500 1 1"
+	guest_exec g1 "peer calls g2 3500 20 2"
+	"$CIRCUIT" policy load - <<<'default connect'
+	guest_bg_kill g2 seq
+	guest_bg_kill g2 stream
+	guest_bg g2 drain "peer seq drain 3501"
+	guest_bg g1 flood "peer seq flood g2 3501"
+	wait_for 20 sh -c "'$CIRCUIT' show | grep -q 'g2:3501.*seqpacket'"
+	wait_for 20 sh -c "'$CIRCUIT' -j show | grep -q '\"bytes\":[1-9].*\"type\":\"seqpacket\"'"
+	# A message goes through as a whole or not at all, however little is allowed at a time.
+	"$CIRCUIT" line set g1 send 100k/s
+	before=$(line_get g1 send-waits)
+	wait_for 20 more_than "$before" line_get g1 send-waits
+	guest_bg_kill g1 flood
+	guest_wait g2 drain | tail -1
+	guest_bg g2 swap "peer seq swap-listen 3500 300000"
+	guest_exec -t 50 g1 "peer seq swap g2 3500 300000"
+	guest_wait g2 swap
+	"$CIRCUIT" line set g1 send none
+	guest_exec -t 190 g1 "stream_test --seqpacket --quick" | tee "/out/messages.$GUEST_KIND" |
+		grep -E '^(not ok|#)' || true
+	grep -q '# passed [0-9]* failed 0 ' "/out/messages.$GUEST_KIND"
+}
+more_than() { [ "$("${@:2}")" -gt "$1" ]; }
+
 semantics() {
 	guest_exec -t 190 g1 "stream_test --quick" | tee "/out/stream_test.$GUEST_KIND" | grep -E '^(not ok|#)' || true
 	grep -q '# passed [0-9]* failed 0 ' "/out/stream_test.$GUEST_KIND"

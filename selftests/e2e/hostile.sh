@@ -22,6 +22,7 @@ setup() {
 	# Not before it is published: such a call would be left to TCP, which has no way to that address.
 	wait_for 10 published g2
 	guest_bg g2 victim "peer echo 7"
+	guest_bg g2 messages "peer seq echo 7"
 	guest_bg g2 bystander "peer echo 8"
 	# The world, which both g1 and the third may call.
 	namespace out 2
@@ -34,7 +35,7 @@ setup() {
 }
 published() { [ "$(line_get "$1" listeners)" != 0 ]; }
 others_ok() {
-	guest_exec -t 50 g1 "peer calls g2 8 20 2 && peer calls tcp:192.0.2.2 7 5 2"
+	guest_exec -t 50 g1 "peer calls g2 8 20 2 && peer seq calls g2 7 5 2 && peer calls tcp:192.0.2.2 7 5 2"
 	expect works "$(guest_exec -t 50 g1 "wget -q -O - http://10.77.0.2:7/x")"
 }
 
@@ -102,6 +103,7 @@ gone() {
 	expect 0 "$(line_get g3 memory)"
 	others_ok
 	guest_bg_kill g2 victim
+	guest_bg_kill g2 messages
 	guest_bg_kill g2 bystander
 	guest_bg_kill g2 web
 	kill "$(<"$LAB_RUN/world")"
@@ -125,7 +127,7 @@ honest_again() {
 }
 
 t_run -t 120 "two guests and an evil one" setup
-for a in garbage lies index scribble window epochs marks doorbells calls rings trunk; do
+for a in garbage lies index scribble window epochs marks doorbells calls rings records trunk; do
 	t_run "attack: $a" attack "$a"
 done
 t_run "lies to a policy that allows nothing" gains_nothing

@@ -36,7 +36,7 @@
  *
  * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
  * line (and "tcp" or "tcp6" before the command of a listening one) makes it TCP.
- * "peer as UID COMMAND..." does it as another user.
+ * "peer as UID COMMAND..." does it as another user, "peer seq COMMAND..." over sockets of messages.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -58,6 +58,7 @@
 #include <linux/circuit.h>
 
 static int use_tcp;	/* or AF_INET, AF_INET6 */
+static int type = SOCK_STREAM;
 static int early;	/* idle early */
 static char buf[1 << 18];
 
@@ -98,7 +99,7 @@ static socklen_t make_address(union address *addr, const char *name, unsigned in
 
 static int open_socket(void)
 {
-	int s = socket(use_tcp ?: AF_CIRCUIT, SOCK_STREAM, 0);
+	int s = socket(use_tcp ?: AF_CIRCUIT, type, 0);
 
 	if (s < 0)
 		die("socket");
@@ -147,7 +148,7 @@ static int call_once(const char *line, unsigned int port, int ring)
 	int s, err;
 
 	use_tcp = strncmp(line, "tcp:", 4) ? 0 : strchr(line + 4, ':') ? AF_INET6 : AF_INET;
-	s = socket(use_tcp ?: AF_CIRCUIT, SOCK_STREAM, 0);
+	s = socket(use_tcp ?: AF_CIRCUIT, type, 0);
 	if (s < 0)
 		return -errno;
 	if (early)
@@ -624,6 +625,11 @@ int main(int argc, char **argv)
 		argv++;
 		argc--;
 	}
+	if (argc > 1 && !strcmp(argv[1], "seq")) {
+		type = SOCK_SEQPACKET;
+		argv++;
+		argc--;
+	}
 	if (argc < 3) {
 		fprintf(stderr, "usage: see peer.c\n");
 		return 2;
@@ -664,9 +670,10 @@ int main(int argc, char **argv)
 		pile(argv[2], argv[3], atoi(argv[4]), argv[5]);
 	} else if (!strcmp(what, "flood") && argc > 3) {
 		int s = call(argv[2], argv[3], 0);
+		size_t len = type == SOCK_STREAM ? sizeof(buf) : 4000;
 
 		printf("flooding\n");
-		while ((n = send(s, buf, sizeof(buf), MSG_NOSIGNAL)) > 0)
+		while ((n = send(s, buf, len, MSG_NOSIGNAL)) > 0)
 			;
 		printf("%s\n", strerror(errno));
 	} else if (!strcmp(what, "drain")) {

@@ -485,6 +485,68 @@ static int bad_rings(struct hostile *h, unsigned long end,
 	return 0;
 }
 
+static u32 some_length(u32 size)
+{
+	switch (get_random_u32() % 6) {
+	case 0:
+		return get_random_u32();
+	case 1:
+		return size - sizeof(struct circuit_message) + get_random_u32() % 3 - 1;
+	case 2:
+		return U32_MAX - get_random_u32() % 16;
+	default:
+		return get_random_u32() % 64;
+	}
+}
+
+/* Messages that are none: lengths, flags and tails of all kinds. */
+static int attack_records(struct hostile *h, unsigned long end)
+{
+	struct circuit_message *m;
+	struct circuit_ctrl *ctrl;
+	struct circuit_sig msg;
+	int err = hello(h);
+	u32 n, size, index, head, len;
+
+	if (err)
+		return err;
+	do {
+		make_call(h, &msg);
+		msg.call.type = CIRCUIT_SIG_SEQPACKET;
+		post(h, &msg);
+		if (!wait_for(h, CIRCUIT_SIG_CONNECTED, &msg))
+			return -EIO;
+		index = msg.circuit.index;
+		size = msg.circuit.size[0];
+		ctrl = (void *)(h->window + msg.circuit.offset);
+		for (n = 0; n < 32; n++) {
+			head = READ_ONCE(ctrl->dir[0].cons.head);
+			m = (void *)ctrl + CIRCUIT_CTRL_SIZE + (head & (size - 1) & ~7u);
+			len = some_length(size);
+			WRITE_ONCE(m->len, len);
+			WRITE_ONCE(m->flags, get_random_u32() % 8 ? get_random_u32() % 2 :
+							 get_random_u32());
+			/* Often the length that it says, or it would not be looked at. */
+			if (get_random_u32() % 4)
+				len = (sizeof(*m) + len + 7) & ~7u;
+			virt_store_release(&ctrl->dir[0].prod.tail, head + len);
+			virt_store_release(&ctrl->dir[1].cons.head,
+					   READ_ONCE(ctrl->dir[1].prod.tail));
+			if (circuit_attn_raise(h->attn, index))
+				ring(h);
+			/* It may change while it is looked at. */
+			WRITE_ONCE(m->len, some_length(size));
+			usleep_range(20, 50);
+		}
+		memset(&msg, 0, sizeof(msg));
+		msg.type = CIRCUIT_SIG_HANGUP;
+		msg.hangup.index = index;
+		msg.hangup.reason = CIRCUIT_REASON_PEER_RESET;
+		post(h, &msg);
+	} while (more(h, end));
+	return 0;
+}
+
 static int attack_rings(struct hostile *h, unsigned long end)
 {
 	return bad_rings(h, end, make_call);
@@ -587,6 +649,7 @@ static const struct {
 	{ "doorbells", attack_doorbells },
 	{ "calls", attack_calls },
 	{ "rings", attack_rings },
+	{ "records", attack_records },
 	{ "trunk", attack_trunk },
 	{ "rate", attack_rate },
 	{ "limit", attack_limit },

@@ -295,7 +295,89 @@ static void ring_urgent(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, circuit_rx_urgent(rx, &urg, &off));
 }
 
+/* Messages of all lengths, one after the other and around the end of the ring. */
+static void ring_messages(struct kunit *test)
+{
+	struct pipe *p = pipe_create(test, SIZE, SIZE);
+	static u32 queue[SIZE / sizeof(struct circuit_message)];
+	u32 first = 0, last = 0, mask;
+	struct circuit_tx *tx = &p->tx[0];
+	struct circuit_rx *rx = &p->rx[1];
+	struct circuit_message head;
+	struct rnd_state rnd;
+	int i, space, avail;
+	u32 len, at;
+
+	mask = ARRAY_SIZE(queue) - 1;
+	prandom_seed_state(&rnd, 43);
+	pipe_seek(p, -3 * SIZE - 16);
+	for (i = 0; i < 20000; i++) {
+		space = circuit_tx_space(tx);
+		avail = circuit_rx_avail(rx);
+		KUNIT_ASSERT_EQ(test, space + avail, (int)SIZE);
+		len = prandom_u32_state(&rnd) % (i % 3 ? 40 : SIZE - sizeof(head) + 1);
+		if (i & 1 && circuit_message_bytes(len) <= space) {
+			circuit_message_head(tx, len, len & 1);
+			at = (tx->tail + sizeof(head)) & (SIZE - 1);
+			if (len)
+				tx->data[at] = len;
+			circuit_tx_publish(tx, circuit_message_bytes(len));
+			queue[last++ & mask] = len;
+		} else if (avail && prandom_u32_state(&rnd) & 1) {
+			len = queue[first++ & mask];
+			KUNIT_ASSERT_EQ(test, circuit_rx_message(rx, &head), 0);
+			KUNIT_ASSERT_EQ(test, head.len, len);
+			KUNIT_ASSERT_EQ(test, head.flags, len & 1);
+			at = (rx->head + sizeof(head)) & (SIZE - 1);
+			if (len)
+				KUNIT_ASSERT_EQ(test, rx->data[at], (u8)len);
+			circuit_rx_release(rx, circuit_message_bytes(len));
+		}
+		KUNIT_ASSERT_EQ(test, !circuit_rx_avail(rx), first == last);
+	}
+	KUNIT_EXPECT_GT(test, first, 1000u);
+}
+
+/* Whatever is there instead of a message, it is found out, and nothing beyond it is believed. */
+static void ring_no_messages(struct kunit *test)
+{
+	static const struct {
+		u32 len, flags, avail;
+		int err;
+	} want[] = {
+		{ 0, 0, 8, 0 }, { 1, 0, 16, 0 }, { 8, 1, 16, 0 }, { 8, 0, 24, 0 },
+		{ SIZE - 8, 0, SIZE, 0 },
+		{ 9, 0, 16, -EPROTO }, { 1, 0, 8, -EPROTO }, { 8, 2, 16, -EPROTO },
+		{ 0, ~0u, 8, -EPROTO }, { ~0u, 0, 16, -EPROTO }, { -8u, 0, 16, -EPROTO },
+		{ -9u, 0, SIZE, -EPROTO }, { -16u, 0, 16, -EPROTO }, { SIZE - 7, 0, SIZE, -EPROTO },
+		{ SIZE, 0, SIZE, -EPROTO }, { 0, 0, 4, -EPROTO }, { 0, 0, 9, -EPROTO },
+		{ 1, 0, 12, -EPROTO },
+	};
+	struct circuit_message head;
+	struct pipe *p;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(want); i++) {
+		p = pipe_create(test, SIZE, SIZE);
+		pipe_seek(p, SIZE - 8);
+		circuit_message_head(&p->tx[0], want[i].len, want[i].flags);
+		circuit_tx_publish(&p->tx[0], want[i].avail);
+		KUNIT_ASSERT_EQ(test, circuit_rx_avail(&p->rx[1]), (int)want[i].avail);
+		KUNIT_EXPECT_EQ_MSG(test, circuit_rx_message(&p->rx[1], &head), want[i].err,
+				    "case %u", i);
+	}
+	/* A head that is not where one can be. */
+	p = pipe_create(test, SIZE, SIZE);
+	pipe_seek(p, 4);
+	circuit_message_head(&p->tx[0], 0, 0);
+	circuit_tx_publish(&p->tx[0], 8);
+	KUNIT_ASSERT_EQ(test, circuit_rx_avail(&p->rx[1]), 8);
+	KUNIT_EXPECT_EQ(test, circuit_rx_message(&p->rx[1], &head), -EPROTO);
+}
+
 static struct kunit_case ring_cases[] = {
+	KUNIT_CASE(ring_messages),
+	KUNIT_CASE(ring_no_messages),
 	KUNIT_CASE(ring_urgent),
 	KUNIT_CASE(ring_sizes),
 	KUNIT_CASE(ring_ends_meet),
@@ -578,13 +660,13 @@ static void directory(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, circuit_directory_add_line(ex, dup), -EEXIST);
 		KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, dup_lst), -EEXIST);
 		KUNIT_EXPECT_PTR_EQ(test, circuit_directory_line(ex, lines[i].name), &lines[i]);
-		KUNIT_EXPECT_PTR_EQ(test, circuit_directory_listener(ex, &lines[i % 10],
+		KUNIT_EXPECT_PTR_EQ(test, circuit_directory_listener(ex, &lines[i % 10], 0,
 								     i / 10 + 1, NULL, i), &lst[i]);
 	}
 	memset(name, 0, sizeof(name));
 	strscpy(name, "nobody", sizeof(name));
 	KUNIT_EXPECT_NULL(test, circuit_directory_line(ex, name));
-	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, &lines[50], 1, NULL, 0));
+	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, &lines[50], 0, 1, NULL, 0));
 	for (i = 0; i < 100; i++) {
 		circuit_directory_del_line(ex, &lines[i]);
 		circuit_directory_del_listener(ex, &lst[i]);
@@ -636,12 +718,12 @@ static void services(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, circuit_directory_init(ex), 0);
 	mutex_lock(&ex->lock);
 	for (i = 0; i < ARRAY_SIZE(want); i++) {
-		lst[i].key = (struct circuit_service){ 7, want[i].port, 1 };
+		lst[i].key = (struct circuit_service){ 7, 0, want[i].port, 1 };
 		lst[i].addr = want[i].addr;
 		lst[i].flags = want[i].flags;
 		KUNIT_ASSERT_EQ(test, circuit_directory_add_listener(ex, &lst[i]), 0);
 	}
-#define FOUND(port, addr) circuit_directory_listener(ex, line, port, addr, 1)
+#define FOUND(port, addr) circuit_directory_listener(ex, line, 0, port, addr, 1)
 	KUNIT_EXPECT_PTR_EQ(test, FOUND(80, &four), &lst[2]);
 	KUNIT_EXPECT_PTR_EQ(test, FOUND(80, &other4), &lst[0]);
 	KUNIT_EXPECT_PTR_EQ(test, FOUND(80, &six), &lst[3]);
@@ -650,18 +732,20 @@ static void services(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, FOUND(81, &six), &lst[4]);
 	KUNIT_EXPECT_NULL(test, FOUND(82, &six));
 	KUNIT_EXPECT_NULL(test, FOUND(83, &four));
-	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, line, 80, NULL, 0));
+	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, line, 0, 80, NULL, 0));
+	/* Each kind of socket has ports of its own. */
+	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, line, 1, 80, &four, 0));
 #undef FOUND
 	/* V6ONLY is not for IPv4 even if nobody else is. */
 	circuit_directory_del_listener(ex, &lst[0]);
-	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, line, 80, &other4, 0));
+	KUNIT_EXPECT_NULL(test, circuit_directory_listener(ex, line, 0, 80, &other4, 0));
 	KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, &lst[0]), 0);
 	/* All who share a port must want to; those who do get about as much each. */
 	*again = lst[2];
 	again->flags = CIRCUIT_SIG_REUSEPORT;
 	KUNIT_EXPECT_EQ(test, circuit_directory_add_listener(ex, again), -EEXIST);
 	for (i = 0; i < 1000; i++)
-		first += circuit_directory_listener(ex, line, 82, &four, i * 2654435761u) == &lst[5];
+		first += circuit_directory_listener(ex, line, 0, 82, &four, i * 2654435761u) == &lst[5];
 	KUNIT_EXPECT_GT(test, first, 400u);
 	KUNIT_EXPECT_LT(test, first, 600u);
 	for (i = 0; i < ARRAY_SIZE(want); i++)

@@ -36,6 +36,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,7 +49,8 @@
  * struct test - one case
  * @name: its name
  * @fn: what to run
- * @circuits_only: why TCP cannot pass it, or NULL
+ * @circuits_only: why TCP, or AF_UNIX, cannot pass it, or NULL
+ * @messages: it is about SOCK_SEQPACKET, see --seqpacket
  * @timeout: seconds, 0 for the usual
  * @next: the one defined after it
  */
@@ -56,6 +58,7 @@ struct test {
 	const char	*name;
 	void		(*fn)(void);
 	const char	*circuits_only;
+	bool		messages;
 	unsigned int	timeout;
 	struct test	*next;
 };
@@ -71,9 +74,10 @@ struct test {
 
 void test_register(struct test *t);
 
-extern int family;	/* AF_CIRCUIT, AF_INET or AF_INET6 */
+extern int family;	/* AF_CIRCUIT, AF_INET, AF_INET6 or AF_UNIX */
+extern int type;	/* SOCK_STREAM, or SOCK_SEQPACKET */
 extern int protocol;	/* --protocol */
-extern bool use_tcp;	/* --tcp, --inet */
+extern bool use_tcp;	/* --tcp, --inet, --unix: not circuits by themselves */
 extern bool quick;	/* --quick */
 
 _Noreturn __attribute__((format(printf, 3, 4)))
@@ -123,6 +127,7 @@ union addr {
 	struct sockaddr_in	in;
 	struct sockaddr_in6	in6;
 	struct sockaddr_circuit	cc;
+	struct sockaddr_un	un;
 	char			bytes[128];
 };
 

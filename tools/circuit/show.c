@@ -3,7 +3,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
-#include "circuit.h"
+#include <sys/socket.h>
+#include "rule.h"
 
 static const char *tcp_state(uint32_t state)
 {
@@ -129,6 +130,9 @@ static int print_circuit(const struct nlmsghdr *nlh, void *data)
 	print_end("called", tb[CIRCUIT_A_CIRCUIT_CALLED]);
 	out_state("state", "", circuit_state_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_STATE])));
 	out_json_only_u64("age-ms", age);
+	out_str("type", "", type_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_TYPE])));
+	if (nl_u32(tb[CIRCUIT_A_CIRCUIT_TYPE]) != SOCK_STREAM)
+		out_text("%s", type_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_TYPE])));
 	out_bool("captured", "captured", tb[CIRCUIT_A_CIRCUIT_CAPTURED] != NULL);
 	out_text("for %llu.%llu s", (unsigned long long)age / 1000,
 		 (unsigned long long)age / 100 % 10);

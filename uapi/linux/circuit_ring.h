@@ -117,6 +117,28 @@ struct circuit_consumer {
 	__u8	pad[116];
 };
 
+/*
+ * What the bytes of a ring are is a matter of the two sockets. Those of SOCK_STREAM see them as they
+ * are. Those of SOCK_SEQPACKET write messages: each is a struct circuit_message, @len bytes, and what is
+ * missing to the next multiple of CIRCUIT_MESSAGE_ALIGN, which means nothing. Head and tail move by
+ * whole messages, so a head never wraps, and an end that finds anything else resets the circuit.
+ */
+#define CIRCUIT_MESSAGE_ALIGN	8u		/* bytes */
+
+/* @flags of struct circuit_message. */
+#define CIRCUIT_MESSAGE_EOR	(1u << 0)	/* ends a record, as MSG_EOR has it */
+#define CIRCUIT_MESSAGE_FLAGS	CIRCUIT_MESSAGE_EOR
+
+/**
+ * struct circuit_message - head of a message
+ * @len: bytes of the message
+ * @flags: CIRCUIT_MESSAGE_*
+ */
+struct circuit_message {
+	__u32	len;
+	__u32	flags;
+};
+
 /**
  * struct circuit_dir - one direction
  * @prod: owned by the writing end
@@ -159,6 +181,7 @@ struct circuit_ctrl {
 #endif
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_producer) == 128);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_consumer) == 128);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_message) == CIRCUIT_MESSAGE_ALIGN);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_ctrl) == CIRCUIT_CTRL_SIZE);
 CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_producer, bytes) == 16);
 CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_ctrl, dir) == 0x80);

@@ -186,6 +186,7 @@ enum circuit_sig_type {
 
 /* Kinds of socket in CALL and LISTEN: the SOCK_* numbers. */
 #define CIRCUIT_SIG_STREAM	1
+#define CIRCUIT_SIG_SEQPACKET	5	/* rings hold messages, see linux/circuit_ring.h; no IP */
 
 /* @flags of CALL, LISTEN, CONNECTED and ALERT; those of LISTEN only with the first. */
 #define CIRCUIT_SIG_IP		(1u << 0)	/* addresses are IP addresses */
@@ -264,7 +265,7 @@ struct circuit_sig_listen {
 
 /**
  * struct circuit_sig_call - body of CALL; @ref of the header names the call
- * @type: CIRCUIT_SIG_STREAM
+ * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_SEQPACKET; each has ports of its own
  * @port: the port called
  * @src_port: the caller's own port, told to the far end; IP: 0 to be given one
  * @tx_size: wanted size of the ring this side writes, 0: no wish

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * SOCK_SEQPACKET: messages between user memory and rings.
+ *
+ * A message is written and published as a whole, and read as a whole: it is a record of
+ * linux/circuit_ring.h. What poll() and waiting are about is otherwise as with streams, in
+ * stream.c; only that there is room when there is room for the message that did not fit.
+ */
+#include <linux/sched/signal.h>
+#include "trace.h"
+#include "transfer.h"
+
+/* Write a message behind what is published. There is room for it. */
+static int message_put(struct circuit_tx *tx, struct msghdr *msg, u32 len)
+{
+	u32 flags = msg->msg_flags & MSG_EOR ? CIRCUIT_MESSAGE_EOR : 0;
+
+	if (circuit_copy_in(tx, sizeof(struct circuit_message), len, &msg->msg_iter) != len)
+		return -EFAULT;
+	circuit_message_head(tx, len, flags);
+	return 0;
+}
+
+/**
+ * circuit_message_sendmsg - sendmsg() of a socket of messages
+ * @ep: the endpoint
+ * @msg: what to send
+ * @len: how much of it
+ *
+ * Return: @len, or a negative errno: as TCP, but -ENOTCONN if there never was a connection, and
+ * -EMSGSIZE for what will never fit.
+ */
+int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len)
+{
+	struct sock *sk = ep->sk;
+	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+	struct circuit *c;
+	int err = 0, room;
+	u32 need;
+
+	if (msg->msg_flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	if (unlikely(msg->msg_controllen)) {
+		err = circuit_check_control(msg);
+		if (err)
+			return err;
+	}
+	if (unlikely(READ_ONCE(ep->state) == TCP_SYN_SENT)) {
+		err = circuit_tx_wait_connect(ep, &timeo);
+		if (err)
+			return err;
+	}
+	mutex_lock(&ep->tx_mutex);
+	for (;;) {
+		c = circuit_ep_rings(ep);
+		/* Unlike TCP, but like AF_UNIX, where nothing ever was. */
+		err = c || READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) ? -EPIPE : -ENOTCONN;
+		if (unlikely(!c || circuit_tx_broken(ep)))
+			break;
+		err = -EMSGSIZE;
+		if (unlikely(len > c->tx.size - sizeof(struct circuit_message)))
+			break;
+		need = circuit_message_bytes(len);
+		room = circuit_tx_may(c, need, timeo ? 0 : need);
+		if (likely(room > 0)) {
+			err = message_put(&c->tx, msg, len);
+			if (unlikely(err))
+				break;
+			c->tx_need = 0;
+			if (circuit_tx_publish(&c->tx, need))
+				circuit_tell(c);
+			/* Nobody will ever read this: TCP's far end would answer with a RST. */
+			if (unlikely(circuit_tx_lost(&c->tx)))
+				circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+			break;
+		}
+		if (room < 0) {
+			circuit_ep_kill(ep, c);
+			continue;
+		}
+		err = -EAGAIN;
+		if (!timeo) {
+			set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+			c->tx_need = need;
+			circuit_tx_arm(&c->tx, circuit_tx_lowat(c));
+			if (circuit_tx_may(c, need, need))
+				continue;
+			trace_circuit_sock_stall(sk, c, true);
+			break;
+		}
+		err = sock_intr_errno(timeo);
+		if (signal_pending(current))
+			break;
+		circuit_tx_wait(ep, c, need, need, &timeo);
+	}
+	mutex_unlock(&ep->tx_mutex);
+	return err ? sk_stream_error(sk, msg->msg_flags, err) : len;
+}
+
+/* Read the next message, of which there is something. Returns what recvmsg() does. */
+static int message_take(struct circuit *c, struct msghdr *msg, size_t len, int flags)
+{
+	struct circuit_message head;
+	u32 n;
+
+	if (circuit_rx_message(&c->rx, &head))
+		return -EPROTO;
+	n = min_t(size_t, head.len, len);
+	if (circuit_copy_out(&c->rx, sizeof(head), n, &msg->msg_iter) != n)
+		return -EFAULT;
+	if (n < head.len)
+		msg->msg_flags |= MSG_TRUNC;
+	if (head.flags & CIRCUIT_MESSAGE_EOR)
+		msg->msg_flags |= MSG_EOR;
+	if (!(flags & MSG_PEEK) && circuit_rx_release(&c->rx, circuit_message_bytes(head.len)))
+		circuit_tell(c);
+	return flags & MSG_TRUNC ? head.len : n;
+}
+
+/**
+ * circuit_message_recvmsg - recvmsg() of a socket of messages
+ * @ep: the endpoint
+ * @msg: where to
+ * @len: how much at most; what does not fit of a message is lost
+ * @flags: MSG_*
+ *
+ * Return: bytes received, or the message's with MSG_TRUNC; 0 at the end; or a negative errno,
+ * as TCP.
+ */
+int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len, int flags)
+{
+	struct sock *sk = ep->sk;
+	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	int ret;
+
+	if (unlikely(flags & MSG_ERRQUEUE))
+		return -EAGAIN;
+	if (unlikely(flags & MSG_OOB))
+		return -EOPNOTSUPP;
+	if (unlikely(READ_ONCE(ep->state) == TCP_LISTEN))
+		return -ENOTCONN;
+	mutex_lock(&ep->rx_mutex);
+	for (;;) {
+		/* What was said before the rings are looked at is true of what they hold. */
+		int state = smp_load_acquire(&ep->state);
+		int shut = smp_load_acquire(&sk->sk_shutdown);
+		int failed = smp_load_acquire(&sk->sk_err);
+		struct circuit *c = circuit_ep_rings(ep);
+		int ring = 0, avail = 0;
+		bool held = false;
+
+		ret = 0;
+		if (likely(c)) {
+			/* Before the data: after FIN there is no more of it. */
+			ring = circuit_rx_flags(&c->rx);
+			avail = circuit_rx_avail(&c->rx);
+			ret = min(ring, avail);
+		}
+		if (likely(ret >= 0 && avail > 0 && circuit_rx_may(c, avail, &ring, &held))) {
+			ret = message_take(c, msg, len, flags);
+			if (likely(ret >= 0))
+				circuit_rx_rewatch(ep);
+			if (likely(ret != -EPROTO))
+				break;
+		}
+		if (unlikely(ret < 0)) {
+			circuit_ep_kill(ep, c);
+			ring = 0;
+		}
+		if (unlikely(ring & CIRCUIT_TX_RST && state != TCP_CLOSE)) {
+			circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+			continue;
+		}
+		if (failed) {
+			ret = sock_error(sk);
+			break;
+		}
+		ret = 0;
+		if (ring & CIRCUIT_TX_FIN || (shut & RCV_SHUTDOWN && !held))
+			break;
+		ret = -ENOTCONN;
+		if (state != TCP_ESTABLISHED && state != TCP_SYN_SENT)
+			break;
+		ret = -EAGAIN;
+		if (!timeo) {
+			if (c && circuit_rx_rearm(c, 0))
+				continue;
+			break;
+		}
+		ret = sock_intr_errno(timeo);
+		if (signal_pending(current))
+			break;
+		circuit_rx_wait(ep, c, 0, 1, &timeo);
+	}
+	mutex_unlock(&ep->rx_mutex);
+	return ret;
+}
+
+/**
+ * circuit_message_next - SIOCINQ: how long is the next message?
+ * @ep: the endpoint
+ *
+ * Return: bytes, 0 if there is none.
+ */
+u32 circuit_message_next(struct circuit_ep *ep)
+{
+	struct circuit_message head = {};
+	struct circuit *c;
+
+	mutex_lock(&ep->rx_mutex);
+	c = circuit_ep_rings(ep);
+	if (c && (circuit_rx_avail(&c->rx) <= 0 || circuit_rx_message(&c->rx, &head)))
+		head.len = 0;
+	mutex_unlock(&ep->rx_mutex);
+	return head.len;
+}
