@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * bench - figures of stream sockets, between two guests.
+ * bench - figures of sockets, between two guests.
  *
  *	bench serve PROTO PORT			answer the tests below, until killed
  *	bench rtt PROTO ADDRESS PORT N		round trips of 1 byte, one after the other
  *	bench stream PROTO ADDRESS PORT SIZE MS	write SIZE bytes again and again
  *	bench rate PROTO ADDRESS PORT MS	connect, 1 byte each way, close, again
  *	bench socket PROTO N			socket and close, again and again
+ *	bench messages PROTO ADDRESS PORT SIZE BATCH MS	send messages of SIZE bytes, BATCH with
+ *						each system call, which are received likewise
  *
- * PROTO is circuit (the address being a line) or tcp. Prints one line of figures:
+ * PROTO is circuit (the address being a line) or tcp; for messages, of which round trips can be
+ * measured as well, it is seqpacket or udp. Prints one line of figures:
  *
  *	rtt: every round trip in ns
  *	stream: bytes and the ns from their first to their last, as the receiver saw them
  *	rate: connections and the ns they took
  *	socket: the same of sockets
+ *	messages: how many came, and the ns from the first of them to the last
  *
  * Blocking sockets with the system's defaults, but for TCP_NODELAY where round trips are
  * measured. The port above the given one is that of the short connections.
@@ -37,10 +41,20 @@
 #include <linux/circuit.h>
 
 #define MAX_WRITE	(1u << 20)
+#define MAX_BATCH	64
+#define MAX_MESSAGE	2048
 
 enum { ECHO, SINK };
 
+/* Messages shorter than any that is counted. */
+enum { PING = 1, CONTROL };
+struct control {
+	uint8_t end;
+	uint8_t batch;
+};
+
 static bool tcp;
+static int type = SOCK_STREAM;
 static char buf[MAX_WRITE];
 
 static void die(const char *what)
@@ -59,7 +73,7 @@ static uint64_t now(void)
 
 static int make_socket(void)
 {
-	int s = socket(tcp ? AF_INET : AF_CIRCUIT, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int s = socket(tcp ? AF_INET : AF_CIRCUIT, type | SOCK_CLOEXEC, 0);
 
 	if (s < 0)
 		die("socket");
@@ -70,7 +84,7 @@ static void nodelay(int s)
 {
 	int one = 1;
 
-	if (tcp && setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
+	if (tcp && type == SOCK_STREAM && setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
 		die("TCP_NODELAY");
 }
 
@@ -82,7 +96,7 @@ static int listen_on(unsigned int port)
 
 	if (setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
 	    bind(s, tcp ? (void *)&in : (void *)&addr, tcp ? sizeof(in) : sizeof(addr)) ||
-	    listen(s, 128))
+	    (type != SOCK_DGRAM && listen(s, 128)))
 		die("listen");
 	return s;
 }
@@ -151,6 +165,110 @@ static void serve_one(int s)
 	put(s, sum, sizeof(sum));
 }
 
+/* Answer PING and CONTROL, and count what else there is, until the end if there is one. */
+static void serve_messages(int s)
+{
+	static char data[MAX_BATCH][MAX_MESSAGE];
+	struct sockaddr_storage from[MAX_BATCH];
+	uint64_t sum[2] = {}, start = 0;
+	struct mmsghdr m[MAX_BATCH];
+	struct iovec iov[MAX_BATCH];
+	unsigned int batch = 1;
+	int i, n;
+
+	for (;;) {
+		for (i = 0; i < (int)batch; i++) {
+			iov[i] = (struct iovec){ data[i], MAX_MESSAGE };
+			m[i].msg_hdr = (struct msghdr){ .msg_name = &from[i],
+				.msg_namelen = sizeof(from[i]), .msg_iov = &iov[i], .msg_iovlen = 1 };
+		}
+		n = recvmmsg(s, m, batch, MSG_WAITFORONE, NULL);
+		if (n < 0)
+			die("recvmmsg");
+		for (i = 0; i < n; i++) {
+			const struct control *c = (void *)data[i];
+
+			if (!m[i].msg_len)
+				return;
+			if (m[i].msg_len > CONTROL) {
+				sum[0]++;
+				continue;
+			}
+			iov[i].iov_len = m[i].msg_len;
+			if (m[i].msg_len == CONTROL) {
+				batch = c->batch;
+				if (!c->end)
+					start = sum[0] = sum[1] = 0;
+				iov[i] = (struct iovec){ sum, sizeof(sum) };
+			}
+			if (type != SOCK_DGRAM)
+				m[i].msg_hdr.msg_namelen = 0;
+			if (sendmsg(s, &m[i].msg_hdr, MSG_NOSIGNAL) < 0)
+				die("sendmsg");
+		}
+		if (m[0].msg_len > CONTROL) {
+			sum[1] = now();
+			if (!start)
+				start = sum[1];
+			sum[1] -= start;
+		}
+	}
+}
+
+static void serve_all_messages(unsigned int port)
+{
+	int l = listen_on(port), s;
+
+	if (type == SOCK_DGRAM)
+		serve_messages(l);
+	for (;;) {
+		s = accept(l, NULL, NULL);
+		if (s < 0)
+			die("accept");
+		serve_messages(s);
+		close(s);
+	}
+}
+
+/* Say where we are until it is confirmed: a datagram may be lost. */
+static void control(int s, bool end, unsigned int batch, uint64_t sum[2])
+{
+	struct control c = { end, batch };
+	struct timeval tv = { .tv_usec = 200000 };
+	int tries;
+
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	for (tries = 0; tries < 50; tries++) {
+		put(s, &c, sizeof(c));
+		if (recv(s, sum, 2 * sizeof(*sum), 0) == 2 * sizeof(*sum))
+			return;
+	}
+	die("no answer from the far end");
+}
+
+static void messages(const char *where, unsigned int port, size_t size, unsigned int batch,
+		     unsigned int ms)
+{
+	struct mmsghdr m[MAX_BATCH] = {};
+	struct iovec iov = { buf, size };
+	int s = call(where, port);
+	uint64_t end, sum[2];
+	unsigned int i;
+
+	for (i = 0; i < batch; i++)
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
+	control(s, false, batch, sum);
+	end = now() + ms * 1000000ull;
+	do {
+		if (batch == 1)
+			put(s, buf, size);
+		else if (sendmmsg(s, m, batch, MSG_NOSIGNAL) <= 0)
+			die("sendmmsg");
+	} while (now() < end);
+	control(s, true, 1, sum);
+	printf("%" PRIu64 " %" PRIu64 "\n", sum[0], sum[1]);
+}
+
 static void serve(unsigned int port)
 {
 	int l = listen_on(port), quick = listen_on(port + 1), s;
@@ -186,7 +304,8 @@ static void rtt(const char *where, unsigned int port, unsigned int n)
 	char c = 0;
 
 	nodelay(s);
-	put(s, &mode, 1);
+	if (type == SOCK_STREAM)
+		put(s, &mode, 1);
 	for (i = 0; i < 20; i++) {	/* warm up */
 		put(s, &c, 1);
 		get(s, &c, 1);
@@ -254,9 +373,19 @@ int main(int argc, char **argv)
 {
 	if (argc < 4)
 		return 2;
-	tcp = !strcmp(argv[2], "tcp");
-	if (!strcmp(argv[1], "serve"))
+	tcp = !strcmp(argv[2], "tcp") || !strcmp(argv[2], "udp");
+	if (!strcmp(argv[2], "udp"))
+		type = SOCK_DGRAM;
+	else if (!strcmp(argv[2], "seqpacket"))
+		type = SOCK_SEQPACKET;
+	if (!strcmp(argv[1], "serve") && type == SOCK_STREAM)
 		serve(atoi(argv[3]));
+	else if (!strcmp(argv[1], "serve"))
+		serve_all_messages(atoi(argv[3]));
+	else if (!strcmp(argv[1], "messages") && argc == 8 && type != SOCK_STREAM &&
+		 atoi(argv[5]) > CONTROL && atoi(argv[5]) <= MAX_MESSAGE &&
+		 atoi(argv[6]) > 0 && atoi(argv[6]) <= MAX_BATCH)
+		messages(argv[3], atoi(argv[4]), atoi(argv[5]), atoi(argv[6]), atoi(argv[7]));
 	else if (!strcmp(argv[1], "socket"))
 		sockets(atoi(argv[3]));
 	else if (!strcmp(argv[1], "rtt") && argc == 6)

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC1091
 # SPDX-License-Identifier: GPL-2.0
 #
-# bench - circuits against TCP over virtio-net, vhost-net and a bridge, between the same two
-# guests, in turns. Raw figures go to /out/raw, one line for each measurement:
+# bench - circuits against TCP, and for messages UDP, over virtio-net, vhost-net and a bridge, between
+# the same two guests, in turns. Raw figures go to /out/raw, one line for each measurement:
 #
 #	TEST PROTO REPEAT EXITS-1 EXITS-2 IRQS-1 IRQS-2 FIGURES...
 #
@@ -43,7 +43,10 @@ boot() {
 	guest_bg g2 serve-circuit "bench serve circuit 7000"
 	guest_bg g2 serve-tcp "bench serve tcp 7000"
 	wait_for 10 guest_exec g2 "grep -q ':1B59 .* 0A ' /proc/net/tcp"
-	wait_for 10 listeners 2
+	guest_bg g2 serve-seqpacket "bench serve seqpacket 7000"
+	guest_bg g2 serve-udp "bench serve udp 7000"
+	wait_for 10 guest_exec g2 "grep -q ':1B58 ' /proc/net/udp"
+	wait_for 10 listeners 3
 }
 listeners() { [ "$(line_get g2 listeners)" = "$1" ]; }
 # What the kernel and processes hold: free memory, and what can be had back at once.
@@ -66,7 +69,7 @@ counters() {
 measure() { # TEST PROTO REPEAT COMMAND ARG...
 	local test=$1 proto=$2 rep=$3 run=$4 where=g2 before after out
 	shift 4
-	[ "$proto" = circuit ] || where=$(guest_ip g2)
+	case $proto in tcp | udp) where=$(guest_ip g2) ;; esac
 	read -ra before < <(counters)
 	out=$(guest_exec -t 60 g1 "bench $run $proto $where 7000 $*")
 	read -ra after < <(counters)
@@ -86,6 +89,19 @@ once() { # REPEAT
 	done
 	for proto in circuit tcp; do
 		measure rate $proto "$1" rate 2000
+	done
+}
+
+messages() { # REPEAT
+	local proto test
+	for proto in seqpacket udp; do
+		measure message-rtt $proto "$1" rtt 500
+	done
+	for test in "64 1" "64 64" "1400 1"; do
+		for proto in seqpacket udp; do
+			# shellcheck disable=SC2086
+			measure "messages-${test/ /x}" $proto "$1" messages $test 1500
+		done
 	done
 }
 
@@ -122,7 +138,7 @@ rules() {
 idle_circuits() {
 	local before after
 	guest_bg g2 hold "peer hold-listen 3200 10000 4096"
-	wait_for 10 listeners 3
+	wait_for 10 listeners 4
 	before=$(free_kib)
 	guest_bg g1 hold "mkfifo /tmp/go; peer hold g2 3200 10000 4096 /tmp/go"
 	wait_for 250 grep -q 'all work' "$(guest_bg_log g1 hold)"
@@ -139,6 +155,9 @@ mount -t debugfs none /sys/kernel/debug 2>/dev/null || true
 t_run -t 120 "two guests, with circuits and with virtio-net" boot
 for r in $(seq "$REPEATS"); do
 	t_run -t 120 "repeat $r of $REPEATS" once "$r"
+done
+for r in $(seq "$REPEATS"); do
+	t_run -t 120 "messages, $r of $REPEATS" messages "$r"
 done
 t_run -t 120 "without spinning" no_spinning
 # What does not depend on the processor needs no second look.
