@@ -64,8 +64,14 @@ void circuit_ep_init(struct circuit_ep *ep, struct sock *sk, void (*free)(struct
 /* The connection has ended, by an error unless that is 0. slock is held. */
 static void ep_end(struct circuit_ep *ep, int err, u32 reason)
 {
+	struct circuit *c = ep->c;
+
 	ep->reason = reason;
 	trace_circuit_sock_ended(ep->sk, err, reason);
+	if (c) {
+		c->rx_final = READ_ONCE(c->rx.prod->tail);
+		smp_store_release(&c->ended, true);	/* pairs with circuit_rx_may() */
+	}
 	WRITE_ONCE(ep->sk->sk_err, err);
 	WRITE_ONCE(ep->sk->sk_shutdown, SHUTDOWN_MASK);
 	/* As in tcp_reset(): the error is there before the state says so. */
@@ -356,7 +362,7 @@ void circuit_ep_attention(struct circuit *c)
 	tail = READ_ONCE(c->rx.prod->tail);
 	head = READ_ONCE(c->tx.cons->head);
 	/* Before the data, which a reader would otherwise have read when he hears of it. */
-	if (flags & CIRCUIT_TX_URG &&
+	if (flags & CIRCUIT_TX_URG && !c->messages &&
 	    circuit_ep_urgent(ep, c, READ_ONCE(c->rx.prod->urgent)) && tail == c->seen_tail)
 		ep->sk->sk_data_ready(ep->sk);
 	if (tail != c->seen_tail) {

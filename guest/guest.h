@@ -188,6 +188,8 @@ struct circuit_line {
  * @messages: the rings hold messages
  * @tx_flags: CIRCUIT_TX_* set so far; ep->tx_mutex
  * @tx_need: room for the message that there was none for last, or 0; ep->tx_mutex
+ * @ended: the connection has ended, and nothing behind @rx_final counts any more
+ * @rx_final: index after the last byte that had come by then
  * @urg: urgent data; ep->rx_mutex
  * @seen_tail: last tail that woke readers; the tasklet's
  * @seen_head: last head that woke writers; the tasklet's
@@ -227,6 +229,8 @@ struct circuit {
 	bool			messages;
 	u32			tx_flags;
 	u32			tx_need;
+	bool			ended;
+	u32			rx_final;
 	struct circuit_urgent	urg;
 	u32			seen_tail;
 	u32			seen_head;
@@ -353,22 +357,12 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason);
 void circuit_want(struct circuit *c, u32 bytes);
 void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg);
 
-/* How much of a ring an allowance up to @upto is good for. It is for a message if it is for a part of it. */
-static inline u32 circuit_allowed(const struct circuit *c, u64 upto, u64 bytes)
-{
-	s64 left = upto - bytes;
-
-	if (left <= 0)
-		return 0;
-	return c->messages ? S32_MAX : min_t(s64, left, S32_MAX);
-}
-
 /* How much may be sent now, as far as the operator is concerned. */
 static inline u32 circuit_tx_allowed(const struct circuit *c)
 {
 	if (likely(!(smp_load_acquire(&c->limits) & CIRCUIT_SIG_LIMIT_TX)))
 		return U32_MAX;
-	return circuit_allowed(c, READ_ONCE(c->tx_upto), c->tx.bytes);
+	return clamp_t(s64, READ_ONCE(c->tx_upto) - c->tx.bytes, 0, S32_MAX);
 }
 
 /* The same of what may be received. */
@@ -376,7 +370,7 @@ static inline u32 circuit_rx_allowed(const struct circuit *c)
 {
 	if (likely(!(smp_load_acquire(&c->limits) & CIRCUIT_SIG_LIMIT_RX)))
 		return U32_MAX;
-	return circuit_allowed(c, READ_ONCE(c->rx_upto), c->rx.bytes);
+	return clamp_t(s64, READ_ONCE(c->rx_upto) - c->rx.bytes, 0, S32_MAX);
 }
 
 void circuit_tell_options(struct circuit *c, const struct sock *sk,
@@ -455,6 +449,7 @@ bool circuit_stream_drained(struct circuit_ep *ep);
 
 /* message.c */
 int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len);
+u32 circuit_message_want(struct circuit *c);
 int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len, int flags);
 u32 circuit_message_next(struct circuit_ep *ep);
 

@@ -61,7 +61,7 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 		if (unlikely(len > c->tx.size - sizeof(struct circuit_message)))
 			break;
 		need = circuit_message_bytes(len);
-		room = circuit_tx_may(c, need, timeo ? 0 : need);
+		room = circuit_tx_may(c, need, need, timeo ? 0 : need);
 		if (likely(room > 0)) {
 			err = message_put(&c->tx, msg, len);
 			if (unlikely(err))
@@ -83,7 +83,7 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 			set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 			c->tx_need = need;
 			circuit_tx_arm(&c->tx, circuit_tx_lowat(c));
-			if (circuit_tx_may(c, need, need))
+			if (circuit_tx_may(c, need, need, need))
 				continue;
 			trace_circuit_sock_stall(sk, c, true);
 			break;
@@ -97,14 +97,34 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 	return err ? sk_stream_error(sk, msg->msg_flags, err) : len;
 }
 
-/* Read the next message, of which there is something. Returns what recvmsg() does. */
-static int message_take(struct circuit *c, struct msghdr *msg, size_t len, int flags)
+/**
+ * circuit_message_want - how much has to come, or to be allowed, before something can be received?
+ * @c: the circuit; its ep->rx_mutex is held, and circuit_rx_avail() was called
+ *
+ * Return: what the next message takes of the ring; 1 if there is none, or none that makes sense.
+ */
+u32 circuit_message_want(struct circuit *c)
+{
+	struct circuit_message head;
+
+	if (c->rx.tail == c->rx.head || circuit_rx_message(&c->rx, &head))
+		return 1;
+	return circuit_message_bytes(head.len);
+}
+
+/*
+ * Read the next message, of which there is something. Returns what recvmsg() does, or -EBUSY if the operator
+ * allows only the first @may bytes.
+ */
+static int message_take(struct circuit *c, struct msghdr *msg, size_t len, int flags, u32 may)
 {
 	struct circuit_message head;
 	u32 n;
 
 	if (circuit_rx_message(&c->rx, &head))
 		return -EPROTO;
+	if (unlikely(circuit_message_bytes(head.len) > may))
+		return -EBUSY;
 	n = min_t(size_t, head.len, len);
 	if (circuit_copy_out(&c->rx, sizeof(head), n, &msg->msg_iter) != n)
 		return -EFAULT;
@@ -148,6 +168,7 @@ int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 		struct circuit *c = circuit_ep_rings(ep);
 		int ring = 0, avail = 0;
 		bool held = false;
+		u32 want = 1;
 
 		ret = 0;
 		if (likely(c)) {
@@ -156,14 +177,18 @@ int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 			avail = circuit_rx_avail(&c->rx);
 			ret = min(ring, avail);
 		}
-		if (likely(ret >= 0 && avail > 0 && circuit_rx_may(c, avail, &ring, &held))) {
-			ret = message_take(c, msg, len, flags);
+		if (likely(ret >= 0 && avail > 0)) {
+			avail = circuit_rx_may(c, avail, &ring, &held);
+			ret = message_take(c, msg, len, flags, avail);
 			if (likely(ret >= 0))
 				circuit_rx_rewatch(ep);
-			if (likely(ret != -EPROTO))
+			if (likely(ret != -EPROTO && ret != -EBUSY))
 				break;
+			/* No more than that is there yet, as far as we are concerned. */
+			if (ret == -EBUSY)
+				want = circuit_message_want(c);
 		}
-		if (unlikely(ret < 0)) {
+		if (unlikely(ret < 0 && ret != -EBUSY)) {
 			circuit_ep_kill(ep, c);
 			ring = 0;
 		}
@@ -183,14 +208,14 @@ int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 			break;
 		ret = -EAGAIN;
 		if (!timeo) {
-			if (c && circuit_rx_rearm(c, 0))
+			if (c && want == 1 && circuit_rx_rearm(c, 0))
 				continue;
 			break;
 		}
 		ret = sock_intr_errno(timeo);
 		if (signal_pending(current))
 			break;
-		circuit_rx_wait(ep, c, 0, 1, &timeo);
+		circuit_rx_wait(ep, c, 0, want, &timeo);
 	}
 	mutex_unlock(&ep->rx_mutex);
 	return ret;

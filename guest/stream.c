@@ -59,7 +59,7 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 		err = 0;
 		if (done == len)
 			break;
-		space = circuit_tx_may(c, 1, 0);
+		space = circuit_tx_may(c, 1, 1, 0);
 		if (unlikely(space <= 0)) {
 			if (space < 0) {
 				circuit_ep_kill(ep, c);
@@ -69,7 +69,7 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 			if (!timeo) {
 				set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 				circuit_tx_arm(&c->tx, circuit_tx_lowat(c));
-				if (circuit_tx_may(c, 1, min_t(size_t, len - done, SZ_1G)))
+				if (circuit_tx_may(c, 1, 1, min_t(size_t, len - done, SZ_1G)))
 					continue;
 				trace_circuit_sock_stall(sk, c, true);
 				break;
@@ -314,10 +314,11 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 	c = circuit_ep_rings(ep);
 	if (!c)
 		goto unlock;
-	want = c->messages ? 1 : clamp_t(u32, READ_ONCE(sk->sk_rcvlowat), 1, c->rx.size / 2);
 	ring = circuit_rx_flags(&c->rx);
 	avail = circuit_rx_avail(&c->rx);
-	if (unlikely(avail >= 0 && rx_urgent(ep, c, &off))) {
+	want = c->messages ? circuit_message_want(c) :
+			     clamp_t(u32, READ_ONCE(sk->sk_rcvlowat), 1, c->rx.size / 2);
+	if (unlikely(avail >= 0 && !c->messages && rx_urgent(ep, c, &off))) {
 		avail = c->rx.tail - c->rx.head;
 		if ((int)off < avail && !c->urg.taken)
 			mask |= EPOLLPRI;
@@ -364,7 +365,7 @@ static __poll_t tx_poll(struct circuit_ep *ep)
 	space = circuit_tx_space(&c->tx);
 	if (space >= 0 && space < want)
 		circuit_tx_arm(&c->tx, want);
-	space = circuit_tx_may(c, want, want);
+	space = circuit_tx_may(c, want, max(c->tx_need, 1u), want);
 	if (space < 0)
 		circuit_ep_kill(ep, c);
 	else if (space)

@@ -87,35 +87,36 @@ int circuit_check_control(struct msghdr *msg)
 /**
  * circuit_tx_may - how much may be written
  * @c: the circuit; its ep->tx_mutex is held
- * @need: how much room there has to be, 1 to the ring's size
+ * @room: how much room there has to be, 1 to the ring's size
+ * @least: how much of it the operator has to allow, at most @room
  * @len: how much there is to write, 0 if the caller is not about to wait
  *
- * If there is room, but the operator does not allow anything, it is asked for @len bytes.
+ * If there is room, but the operator does not allow that, it is asked for @len bytes in all.
  *
  * Return: bytes, 0 if the caller has to wait, or -EPROTO as circuit_tx_space().
  */
-int circuit_tx_may(struct circuit *c, u32 need, u32 len)
+int circuit_tx_may(struct circuit *c, u32 room, u32 least, u32 len)
 {
 	int space = circuit_tx_space(&c->tx);
 	u32 allowed;
 
 	if (space < 0)
 		return space;
-	if (space < need)
+	if (space < room)
 		return 0;
 	allowed = circuit_tx_allowed(c);
-	if (unlikely(!allowed && len)) {
-		circuit_want(c, len);
+	if (unlikely(allowed < least && len)) {
+		circuit_want(c, len - min(allowed, len));
 		allowed = circuit_tx_allowed(c);
 	}
-	return min_t(u32, space, allowed);
+	return unlikely(allowed < least) ? 0 : min_t(u32, space, allowed);
 }
 
 /**
  * circuit_tx_wait - wait until something can be written
  * @ep: the endpoint; its tx_mutex is held, and let go of meanwhile
  * @c: its circuit
- * @need: how much room there has to be, 1 to the ring's size
+ * @need: how much has to go at once, 1 to the ring's size
  * @len: how much there is to write
  * @timeo: how long, in jiffies; what is left of it
  *
@@ -130,12 +131,13 @@ void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len
 
 	/* The operator does not answer as fast as the far end reads. */
 	if (space >= 0 && space < need &&
-	    spin(sk, &c->tx.cons->head, c->tx.head + max(c->tx.size / 4, need - space), max,
+	    spin(sk, &c->tx.cons->head,
+		 c->tx.head + min(max(c->tx.size / 4, need - space), c->tx.size - space), max,
 		 &c->tx_backoff))
 		return;
 	add_wait_queue(sk_sleep(sk), &wait);
 	circuit_tx_arm(&c->tx, max(c->tx.size / 2, need));
-	if (!circuit_tx_may(c, need, len) && !circuit_tx_broken(ep)) {
+	if (!circuit_tx_may(c, need, need, len) && !circuit_tx_broken(ep)) {
 		trace_circuit_sock_stall(sk, c, true);
 		mutex_unlock(&ep->tx_mutex);
 		start = local_clock();
@@ -254,7 +256,8 @@ bool circuit_rx_rearm(struct circuit *c, u32 seen)
 	flags = circuit_rx_flags(&c->rx);
 	avail = circuit_rx_avail(&c->rx);
 	if (unlikely(avail > 0 && avail > circuit_rx_allowed(c)))
-		return flags < 0 || flags & CIRCUIT_TX_RST;	/* circuit_ep_allowed() will tell */
+		return circuit_rx_allowed(c) > seen || flags < 0 ||
+		       flags & CIRCUIT_TX_RST;	/* circuit_ep_allowed() will tell of the rest */
 	return avail != seen || flags;
 }
 

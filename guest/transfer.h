@@ -80,6 +80,9 @@ static inline int circuit_rx_may(const struct circuit *c, int avail, int *flags,
 {
 	u32 allowed = circuit_rx_allowed(c);
 
+	/* Who was cut off does not go on writing. */
+	if (unlikely(smp_load_acquire(&c->ended)))
+		avail = clamp_t(s32, c->rx_final - c->rx.head, 0, avail);
 	*held = avail > 0 && avail > allowed;
 	if (likely(!*held))
 		return avail;
@@ -90,7 +93,7 @@ static inline int circuit_rx_may(const struct circuit *c, int avail, int *flags,
 /* How much room makes a socket writeable to poll() again. */
 static inline u32 circuit_tx_lowat(const struct circuit *c)
 {
-	return max(c->tx.size / 4, c->tx_need);
+	return max(c->tx.size / 4, c->tx_need);	/* which is 0 for streams */
 }
 
 /* Can nothing be written any more? */
@@ -103,7 +106,7 @@ static inline bool circuit_tx_broken(const struct circuit_ep *ep)
 }
 
 int circuit_check_control(struct msghdr *msg);
-int circuit_tx_may(struct circuit *c, u32 need, u32 len);
+int circuit_tx_may(struct circuit *c, u32 room, u32 least, u32 len);
 void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len, long *timeo);
 int circuit_tx_wait_connect(struct circuit_ep *ep, long *timeo);
 void circuit_rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want, long *timeo);

@@ -210,7 +210,7 @@ static inline bool circuit_tx_publish(struct circuit_tx *tx, u32 len)
 	u32 old = tx->tail;
 
 	WRITE_ONCE(tx->tail, old + len);
-	tx->bytes += len;
+	WRITE_ONCE(tx->bytes, tx->bytes + len);
 	WRITE_ONCE(tx->prod->bytes, tx->bytes);
 	virt_store_release(&tx->prod->tail, tx->tail);	/* R1 */
 	virt_mb();					/* R3, active side */
@@ -301,7 +301,7 @@ static inline bool circuit_rx_release(struct circuit_rx *rx, u32 len)
 	u32 old = rx->head;
 
 	rx->head = old + len;
-	rx->bytes += len;
+	WRITE_ONCE(rx->bytes, rx->bytes + len);
 	virt_store_release(&rx->cons->head, rx->head);	/* R2 */
 	virt_mb();					/* R3, active side */
 	return circuit_need_notify(READ_ONCE(rx->prod->event), rx->head, old);
