@@ -462,8 +462,12 @@ static bool reason_is_final(enum circuit_reason reason)
 	}
 }
 
-/* Is there such a kind of socket? Over IP addresses there are streams. */
-static bool type_ok(u32 type, bool ip)
+/**
+ * circuit_type_ok - is there such a kind of socket?
+ * @type: the number of the kind
+ * @ip: it is called by IP address, or calls one: there are streams only
+ */
+bool circuit_type_ok(u32 type, bool ip)
 {
 	return type == CIRCUIT_SIG_STREAM || (type == CIRCUIT_SIG_SEQPACKET && !ip);
 }
@@ -506,7 +510,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 
 	*reason = CIRCUIT_REASON_INVALID;
 	/* To TCP, port 0 is one where nobody listens. */
-	if (!type_ok(req->type, ip) || (!req->port && !ip))
+	if (!circuit_type_ok(req->type, ip) || (!req->port && !ip))
 		goto refused;
 	if (ip && (req->port > U16_MAX || req->src_port > U16_MAX))
 		goto refused;
@@ -693,6 +697,19 @@ void circuit_cancel(struct circuit_line *line, u32 ref)
 }
 
 /**
+ * circuit_cut_off - tell an end that its circuit was cut off
+ * @end: the end, not hung up; its exchange is locked
+ * @reason: why
+ */
+void circuit_cut_off(struct circuit_end *end, enum circuit_reason reason)
+{
+	circuit_line_count(end->line, resets);
+	trace_circuit_reset(circuit_of_end(end), end->nr, reason);
+	circuit_event_call(circuit_of_end(end), CIRCUIT_EVENT_RESET, reason);
+	circuit_sig_owe(end, CIRCUIT_OWE_RESET, reason);
+}
+
+/**
  * circuit_hangup - one end is through with its circuit
  * @end: the end; its exchange is locked
  * @reason: not CIRCUIT_REASON_NONE if the far end must be told that it was cut off
@@ -716,12 +733,8 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 	circuit_sig_forget(end);
 	trace_circuit_hangup(c, end->nr, reason);
 	if (!far->hungup) {
-		if (reason) {
-			circuit_line_count(far->line, resets);
-			trace_circuit_reset(c, far->nr, reason);
-			circuit_event_call(c, CIRCUIT_EVENT_RESET, reason);
-			circuit_sig_owe(far, CIRCUIT_OWE_RESET, reason);
-		}
+		if (reason)
+			circuit_cut_off(far, reason);
 		/*
 		 * With its number, a mark of this end that has not been passed on is lost. A
 		 * leg has no other way to learn of it.
@@ -809,7 +822,7 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 	int err;
 
 	*reason = CIRCUIT_REASON_INVALID;
-	if (!type_ok(req->type, req->flags & CIRCUIT_SIG_IP) || !req->port || !req->backlog)
+	if (!circuit_type_ok(req->type, req->flags & CIRCUIT_SIG_IP) || !req->port || !req->backlog)
 		return -EINVAL;
 	if (req->flags & CIRCUIT_SIG_IP && req->port > U16_MAX)
 		return -EINVAL;

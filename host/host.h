@@ -800,6 +800,8 @@ enum circuit_verdict {
 int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_call *req,
 		 enum circuit_reason *reason, u16 *error);
 void circuit_cancel(struct circuit_line *line, u32 ref);
+void circuit_cut_off(struct circuit_end *end, enum circuit_reason reason);
+bool circuit_type_ok(u32 type, bool ip);
 void circuit_hangup(struct circuit_end *end, enum circuit_reason reason);
 void circuit_unhold(struct circuit *c);
 void circuit_drop(struct circuit *c);

@@ -17,6 +17,9 @@
 #define LEAST		100
 #define LEAST_MIN	256
 
+/* So often somebody whose far end has hung up is given something: he may have asked before. */
+#define LAST		2
+
 /* The line that writes and that which reads, their groups, the rule. */
 #define METERS_MAX	(2 * (1 + CIRCUIT_GROUPS_MAX) + 1)
 
@@ -170,6 +173,16 @@ static void flow_give(struct circuit_flow *flow)
 	far->allow[CIRCUIT_RECEIVE] += bytes;
 	end_tell(far);
 	end->allow[CIRCUIT_SEND] += bytes;
+	end_tell(end);
+}
+
+/* Give an end what it needs to find out that the other has gone. */
+static void flow_give_last(struct circuit_flow *flow)
+{
+	struct circuit *c = circuit_of_flow(flow);
+	struct circuit_end *end = &c->end[flow->nr];
+
+	end->allow[CIRCUIT_SEND] += c->size[flow->nr] + BEFOREHAND;
 	end_tell(end);
 }
 
@@ -333,6 +346,15 @@ void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes)
 
 	if (!flow->on || flow->want)
 		return;
+	if (flow->last > 1) {
+		flow->last--;
+		flow_give_last(flow);
+		return;
+	}
+	if (flow->last) {
+		circuit_cut_off(&c->end[nr], CIRCUIT_REASON_PEER_RESET);
+		return;
+	}
 	/* It cannot have used up what it has not been told of: this is of an earlier limit, or early. */
 	if (flow->behind) {
 		flow->early = bytes;
@@ -431,6 +453,13 @@ static void flow_begin(struct circuit_flow *flow)
 	far->anew |= CIRCUIT_SIG_LIMIT_RX_ANEW;
 }
 
+/* The end that writes knows, and at most two rings of what it wrote before that are not read. */
+static void flow_caught_up(struct circuit_end *far, u32 size)
+{
+	far->allow[CIRCUIT_RECEIVE] += 2 * size + BEFOREHAND;
+	end_tell(far);
+}
+
 /**
  * circuit_meter_told - a guest is being told that it is limited from now on
  * @end: the end that writes; its exchange is locked
@@ -469,8 +498,7 @@ void circuit_meter_step(struct circuit_line *line)
 		flow->behind = false;
 		c = circuit_of_flow(flow);
 		far = &c->end[!flow->nr];
-		far->allow[CIRCUIT_RECEIVE] += 2 * c->size[flow->nr] + BEFOREHAND;
-		end_tell(far);
+		flow_caught_up(far, c->size[flow->nr]);
 		if (flow->early)
 			circuit_meter_want(c, flow->nr, flow->early);
 		flow->early = 0;	/* by now it is in flow->want */
@@ -478,15 +506,13 @@ void circuit_meter_step(struct circuit_line *line)
 }
 
 /* What it has not been given, or a leg has not used, is given back: that is known for sure. */
-static void flow_stop(struct circuit_flow *flow)
+static void flow_drop(struct circuit_flow *flow)
 {
-	struct circuit *c = circuit_of_flow(flow);
-	struct circuit_end *end = &c->end[flow->nr], *far = &c->end[!flow->nr];
 	struct circuit_meter *meter[METERS_MAX];
 	unsigned int n = flow_meters(flow, meter);
 	s64 left = flow->saved;
 
-	if (c->leg && !flow->owed)
+	if (circuit_of_flow(flow)->leg && !flow->owed)
 		left += max(atomic_read(&flow->left), 0);
 	while (n--)
 		meter[n]->tokens = min(meter[n]->tokens + left, meter_depth(meter[n]));
@@ -496,11 +522,34 @@ static void flow_stop(struct circuit_flow *flow)
 	flow->early = 0;
 	flow->want = 0;
 	flow->saved = 0;
+}
+
+static void flow_stop(struct circuit_flow *flow)
+{
+	struct circuit *c = circuit_of_flow(flow);
+	struct circuit_end *end = &c->end[flow->nr], *far = &c->end[!flow->nr];
+
+	flow_drop(flow);
 	WRITE_ONCE(flow->on, false);
 	end->allow[CIRCUIT_SEND] = 0;
 	end->anew &= ~CIRCUIT_SIG_LIMIT_TX_ANEW;
 	far->allow[CIRCUIT_RECEIVE] = 0;
 	far->anew &= ~CIRCUIT_SIG_LIMIT_RX_ANEW;
+}
+
+/* Nothing counts any more, and nothing is given but that. */
+static void flow_last(struct circuit_flow *flow)
+{
+	struct circuit *c = circuit_of_flow(flow);
+	struct circuit_end *far = &c->end[!flow->nr];
+	bool behind = flow->behind;
+
+	flow_drop(flow);
+	flow->last = LAST;
+	flow_give_last(flow);
+	/* What was written without knowing better is still to be read. */
+	if (behind)
+		flow_caught_up(far, c->size[flow->nr]);
 }
 
 /**
@@ -532,25 +581,21 @@ static bool flow_goes_on(const struct circuit *c)
  * circuit_meter_stop - an end has hung up, or the circuit was ended
  * @c: the circuit; its exchange is locked
  *
- * What waits at the other end need not wait any more: it will not get through.
+ * What waits at the other end is let go: it will not get through.
  */
 void circuit_meter_stop(struct circuit *c)
 {
 	unsigned int nr;
-	bool behind;
 
 	if (flow_goes_on(c))
 		return;
 	for (nr = 0; nr < 2; nr++) {
-		if (!c->flow[nr].on)
+		if (!c->flow[nr].on || c->flow[nr].last)
 			continue;
-		behind = c->flow[nr].behind;
-		flow_stop(&c->flow[nr]);
-		if (!c->leg)
-			end_tell(&c->end[nr]);
-		/* What it has written without knowing better is still to be read. */
-		if (behind)
-			end_tell(&c->end[!nr]);
+		if (c->leg)
+			flow_stop(&c->flow[nr]);
+		else
+			flow_last(&c->flow[nr]);
 	}
 }
 
@@ -578,8 +623,9 @@ void circuit_meter_apply(struct circuit_exchange *ex)
 			continue;
 		for (nr = 0; nr < 2; nr++) {
 			flow = &c->flow[nr];
-			limit = flow_goes_on(c) && ring_meters(c, nr, c->end[1].line, meter);
-			if (limit == flow->on)
+			limit = ring_meters(c, nr, c->end[1].line, meter) &&
+				(flow_goes_on(c) || !c->leg);
+			if (limit == flow->on || flow->last)
 				continue;
 			changed = true;
 			if (!limit)
@@ -588,6 +634,8 @@ void circuit_meter_apply(struct circuit_exchange *ex)
 				flow_start(flow);
 			if (limit && !c->leg)
 				flow_begin(flow);
+			if (limit && !flow_goes_on(c))
+				flow_last(flow);
 		}
 		if (changed && c->leg)
 			circuit_leg_kick(c->leg);

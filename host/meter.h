@@ -19,6 +19,9 @@
  * taken the message out of its signalling circuit: whatever that has written before it knew, it
  * may be read.
  *
+ * When one end has hung up the other is given a ring's worth, to find out: limits are not lifted,
+ * for who has hung up may still look at the ring. Who goes on asking after that is told by RESET.
+ *
  * A ring is counted by the meters of the line that writes (sending) and of its groups, of the
  * line that reads (receiving) and of its groups, and of the rule that has connected it. All of
  * it belongs to exchange->lock, but that a leg looks at @on, and takes what it moves from @left.
@@ -85,6 +88,8 @@ struct circuit_meters {
  * @node: in exchange->wanting while @want is not 0
  * @on: it is limited
  * @behind: the end that writes may not know of that yet
+ * @last: an end has hung up or the circuit was ended: how often it is still given something, and then
+ *	once more
  * @nr: which end writes
  * @step: in its line's @steps once it is being told
  * @told: index in its signalling circuit after that message
@@ -98,6 +103,7 @@ struct circuit_flow {
 	struct list_head	node;
 	bool			on;
 	bool			behind;
+	u8			last;
 	u8			nr;
 	struct list_head	step;
 	u32			told;

@@ -296,6 +296,9 @@ void circuit_sig_owe(struct circuit_end *end, u8 what, enum circuit_reason reaso
 	end->owe |= what;
 	while (!list_empty(&line->owed) && sig_room(line) > 0)
 		sig_send_owed(list_first_entry(&line->owed, struct circuit_end, owed));
+	/* Having asked for room, we may not hear of what was taken; the work asks again. */
+	if (!list_empty(&line->steps))
+		sig_later(line);
 }
 
 /**

@@ -495,9 +495,30 @@ static void limited_later(struct kunit *test, struct circuit_exchange *ex,
 			begin + 2 * SZ_64K + CIRCUIT_SIG_ALLOWANCE);
 	KUNIT_EXPECT_FALSE(test, list_empty(&ex->wanting));
 	KUNIT_EXPECT_TRUE(test, list_empty(&a->steps));
-	xa_erase(&ex->circuits, 1);
-	end[0].hungup = true;
+	/*
+	 * The far end has gone: it is limited all the same, by new rates as well, and given a ring's worth
+	 * to find out; once more if it asks; and then it is told.
+	 */
+	end[0].allow[CIRCUIT_SEND] = 0;
+	end[1].hungup = true;
 	circuit_meter_stop(c);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
+	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&end[0]), CIRCUIT_SIG_LIMIT_TX);
+	KUNIT_EXPECT_EQ(test, given(c), begin);
+	circuit_meter_set(meter, 2000000);
+	circuit_meter_apply(ex);
+	circuit_meter_set(meter, 0);
+	circuit_meter_apply(ex);
+	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&end[0]), CIRCUIT_SIG_LIMIT_TX);
+	KUNIT_EXPECT_EQ(test, given(c), 0u);
+	circuit_meter_want(c, 0, SZ_1M);
+	KUNIT_EXPECT_EQ(test, given(c), begin);
+	KUNIT_EXPECT_FALSE(test, end[0].owe & CIRCUIT_OWE_RESET);
+	circuit_meter_want(c, 0, SZ_1M);
+	KUNIT_EXPECT_EQ(test, given(c), 0u);
+	KUNIT_EXPECT_TRUE(test, end[0].owe & CIRCUIT_OWE_RESET);
+	KUNIT_EXPECT_EQ(test, end[0].reason, CIRCUIT_REASON_PEER_RESET);
+	xa_erase(&ex->circuits, 1);
 }
 
 /* Who may write how much, if all want as much as they can get. */
@@ -519,6 +540,8 @@ static void meters(struct kunit *test)
 	xa_init(&ex->circuits);
 	a->ex = b->ex = ex;
 	a->features = b->features = CIRCUIT_SIG_F_RATE;
+	a->stats = alloc_percpu(struct circuit_line_stats);
+	KUNIT_ASSERT_NOT_NULL(test, a->stats);
 	INIT_LIST_HEAD(&a->owed);
 	INIT_LIST_HEAD(&b->owed);
 	INIT_LIST_HEAD(&a->steps);
@@ -599,6 +622,7 @@ static void meters(struct kunit *test)
 	circuit_meters_put(rule);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
 	limited_later(test, ex, a, b);
+	free_percpu(a->stats);
 	exchange_destroy(test, ex);
 }
 
