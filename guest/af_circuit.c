@@ -58,7 +58,7 @@ static struct proto circuit_proto = {
 	.obj_size = sizeof(struct circuit_sock),
 };
 
-static const struct proto_ops circuit_stream_ops, circuit_seqpacket_ops;
+static const struct proto_ops circuit_ops;
 
 static int port_bind(struct circuit_sock *cs, u32 port)
 {
@@ -104,8 +104,7 @@ static void sock_setup(struct socket *sock, struct sock *sk)
 	sock_set_flag(sk, SOCK_RCU_FREE);
 	circuit_ep_init(&circuit_sk(sk)->ep, sk, sock_free);
 	if (sock) {
-		sock->ops = sock->type == SOCK_STREAM ? &circuit_stream_ops :
-							&circuit_seqpacket_ops;
+		sock->ops = &circuit_ops;
 		compat_custom_sockopt(sock);
 	}
 }
@@ -523,22 +522,18 @@ static int circuit_shutdown(struct socket *sock, int how)
 
 static int circuit_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
-	return circuit_stream_sendmsg(&circuit_sk(sock->sk)->ep, msg, len);
+	struct circuit_ep *ep = &circuit_sk(sock->sk)->ep;
+
+	return sock->type == SOCK_STREAM ? circuit_stream_sendmsg(ep, msg, len) :
+					   circuit_message_sendmsg(ep, msg, len);
 }
 
 static int circuit_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
-	return circuit_stream_recvmsg(&circuit_sk(sock->sk)->ep, msg, len, flags);
-}
+	struct circuit_ep *ep = &circuit_sk(sock->sk)->ep;
 
-static int circuit_sendmsg_message(struct socket *sock, struct msghdr *msg, size_t len)
-{
-	return circuit_message_sendmsg(&circuit_sk(sock->sk)->ep, msg, len);
-}
-
-static int circuit_recvmsg_message(struct socket *sock, struct msghdr *msg, size_t len, int flags)
-{
-	return circuit_message_recvmsg(&circuit_sk(sock->sk)->ep, msg, len, flags);
+	return sock->type == SOCK_STREAM ? circuit_stream_recvmsg(ep, msg, len, flags) :
+					   circuit_message_recvmsg(ep, msg, len, flags);
 }
 
 static __poll_t circuit_poll(struct file *file, struct socket *sock, poll_table *wait)
@@ -662,7 +657,7 @@ static int circuit_getsockopt(struct socket *sock, int level, int optname, char 
 	return 0;
 }
 
-static const struct proto_ops circuit_stream_ops = {
+static const struct proto_ops circuit_ops = {
 	.family = PF_CIRCUIT,
 	.owner = THIS_MODULE,
 	.release = circuit_release,
@@ -679,26 +674,6 @@ static const struct proto_ops circuit_stream_ops = {
 	.getsockopt = circuit_getsockopt,
 	.sendmsg = circuit_sendmsg,
 	.recvmsg = circuit_recvmsg,
-	.mmap = sock_no_mmap,
-};
-
-static const struct proto_ops circuit_seqpacket_ops = {
-	.family = PF_CIRCUIT,
-	.owner = THIS_MODULE,
-	.release = circuit_release,
-	.bind = circuit_bind,
-	.connect = circuit_connect,
-	.socketpair = sock_no_socketpair,
-	.accept = circuit_accept,
-	.getname = circuit_getname,
-	.poll = circuit_poll,
-	.ioctl = circuit_ioctl,
-	.listen = circuit_listen,
-	.shutdown = circuit_shutdown,
-	.setsockopt = circuit_setsockopt,
-	.getsockopt = circuit_getsockopt,
-	.sendmsg = circuit_sendmsg_message,
-	.recvmsg = circuit_recvmsg_message,
 	.mmap = sock_no_mmap,
 };
 

@@ -35,21 +35,14 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 	struct sock *sk = ep->sk;
 	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	struct circuit *c;
-	int err = 0, room;
+	int err, room;
 	u32 need;
 
 	if (msg->msg_flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	if (unlikely(msg->msg_controllen)) {
-		err = circuit_check_control(msg);
-		if (err)
-			return err;
-	}
-	if (unlikely(READ_ONCE(ep->state) == TCP_SYN_SENT)) {
-		err = circuit_tx_wait_connect(ep, &timeo);
-		if (err)
-			return err;
-	}
+	err = circuit_tx_begin(ep, msg, &timeo);
+	if (unlikely(err))
+		return err;
 	mutex_lock(&ep->tx_mutex);
 	for (;;) {
 		c = circuit_ep_rings(ep);

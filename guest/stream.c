@@ -35,18 +35,11 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	size_t done = 0;
 	bool oob = msg->msg_flags & MSG_OOB, full = false, last;
-	int err = 0;
+	int err;
 
-	if (unlikely(msg->msg_controllen)) {
-		err = circuit_check_control(msg);
-		if (err)
-			return err;
-	}
-	if (unlikely(READ_ONCE(ep->state) == TCP_SYN_SENT)) {
-		err = circuit_tx_wait_connect(ep, &timeo);
-		if (err)
-			return err;
-	}
+	err = circuit_tx_begin(ep, msg, &timeo);
+	if (unlikely(err))
+		return err;
 	mutex_lock(&ep->tx_mutex);
 	for (;;) {
 		struct circuit *c = circuit_ep_rings(ep);

@@ -62,15 +62,8 @@ static void spin_learn(u64 ns, u64 max, u8 *backoff)
 		*backoff = 0;
 }
 
-/**
- * circuit_check_control - look at the ancillary data of a message
- * @msg: the message
- *
- * None means anything here; what TCP would ignore is ignored.
- *
- * Return: 0 or -EINVAL.
- */
-int circuit_check_control(struct msghdr *msg)
+/* None of the ancillary data means anything here; what TCP would ignore is ignored. */
+static int check_control(struct msghdr *msg)
 {
 	struct cmsghdr *cmsg;
 
@@ -82,6 +75,50 @@ int circuit_check_control(struct msghdr *msg)
 			return -EINVAL;
 	}
 	return 0;
+}
+
+/* Wait until a call in progress is decided, as sk_stream_wait_connect(). */
+static int wait_connect(struct circuit_ep *ep, long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct sock *sk = ep->sk;
+	int err = 0;
+
+	add_wait_queue(sk_sleep(sk), &wait);
+	while (READ_ONCE(ep->state) == TCP_SYN_SENT) {
+		err = -EAGAIN;
+		if (!*timeo)
+			break;
+		err = sock_intr_errno(*timeo);
+		if (signal_pending(current))
+			break;
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+		err = 0;
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	return err;
+}
+
+/**
+ * circuit_tx_begin - what sendmsg() begins with
+ * @ep: the endpoint
+ * @msg: what is to be sent
+ * @timeo: how long it may take, in jiffies; what is left of that
+ *
+ * Looks at the ancillary data, and waits until a call in progress is decided.
+ *
+ * Return: 0, -EINVAL, -EAGAIN, or what a signal leads to.
+ */
+int circuit_tx_begin(struct circuit_ep *ep, struct msghdr *msg, long *timeo)
+{
+	int err;
+
+	if (unlikely(msg->msg_controllen)) {
+		err = check_control(msg);
+		if (err)
+			return err;
+	}
+	return unlikely(READ_ONCE(ep->state) == TCP_SYN_SENT) ? wait_connect(ep, timeo) : 0;
 }
 
 /**
@@ -148,34 +185,6 @@ void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len
 			spin_learn(start, max, &c->tx_backoff);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
-}
-
-/**
- * circuit_tx_wait_connect - wait until a call in progress is decided
- * @ep: the endpoint
- * @timeo: how long, in jiffies; what is left of it
- *
- * Return: 0, -EAGAIN, or what a signal leads to, as sk_stream_wait_connect().
- */
-int circuit_tx_wait_connect(struct circuit_ep *ep, long *timeo)
-{
-	DEFINE_WAIT_FUNC(wait, woken_wake_function);
-	struct sock *sk = ep->sk;
-	int err = 0;
-
-	add_wait_queue(sk_sleep(sk), &wait);
-	while (READ_ONCE(ep->state) == TCP_SYN_SENT) {
-		err = -EAGAIN;
-		if (!*timeo)
-			break;
-		err = sock_intr_errno(*timeo);
-		if (signal_pending(current))
-			break;
-		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
-		err = 0;
-	}
-	remove_wait_queue(sk_sleep(sk), &wait);
-	return err;
 }
 
 /**

@@ -105,10 +105,9 @@ static inline bool circuit_tx_broken(const struct circuit_ep *ep)
 	       READ_ONCE(ep->state) != TCP_ESTABLISHED;
 }
 
-int circuit_check_control(struct msghdr *msg);
+int circuit_tx_begin(struct circuit_ep *ep, struct msghdr *msg, long *timeo);
 int circuit_tx_may(struct circuit *c, u32 room, u32 least, u32 len);
 void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len, long *timeo);
-int circuit_tx_wait_connect(struct circuit_ep *ep, long *timeo);
 void circuit_rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want, long *timeo);
 bool circuit_rx_rearm(struct circuit *c, u32 seen);
 void circuit_rx_rewatch(struct circuit_ep *ep);
