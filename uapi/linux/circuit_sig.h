@@ -245,7 +245,7 @@ struct circuit_sig_welcome {
 
 /**
  * struct circuit_sig_listen - body of LISTEN; @ref of the header names the listener
- * @type: CIRCUIT_SIG_STREAM
+ * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_SEQPACKET
  * @port: the port, not 0
  * @backlog: calls that may wait to be answered, at least 1
  * @tx_size: wanted size of the rings this side writes, 0: no wish
