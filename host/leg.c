@@ -37,6 +37,8 @@
 
 /* Bytes each way before others get their turn. */
 #define QUANTUM		(256u << 10)
+/* Bytes from a socket before its guest is told. */
+#define PIECE		(64u << 10)
 #define LINGER		60
 
 enum leg_state {
@@ -626,7 +628,8 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 			if (!allowed)
 				break;
 		}
-		space = min3((u32)space, quantum, max(allowed, 1u));
+		/* In pieces: the guest works on one while the next is copied. */
+		space = min3(min((u32)space, PIECE), quantum, max(allowed, 1u));
 		s = circuit_tx_span(&leg->tx, space);
 		vec[0].iov_base = leg->tx.data + s.off[0];
 		vec[0].iov_len = s.len[0];
