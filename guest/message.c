@@ -107,17 +107,20 @@ u32 circuit_message_want(struct circuit *c)
 
 /*
  * Read the next message, of which there is something. Returns what recvmsg() does, or -EBUSY if the operator
- * allows only the first @may bytes.
+ * allows only the first @may bytes, and not the @want that it takes.
  */
-static int message_take(struct circuit *c, struct msghdr *msg, size_t len, int flags, u32 may)
+static int message_take(struct circuit *c, struct msghdr *msg, size_t len, int flags, u32 may,
+			u32 *want)
 {
 	struct circuit_message head;
 	u32 n;
 
 	if (circuit_rx_message(&c->rx, &head))
 		return -EPROTO;
-	if (unlikely(circuit_message_bytes(head.len) > may))
+	if (unlikely(circuit_message_bytes(head.len) > may)) {
+		*want = circuit_message_bytes(head.len);
 		return -EBUSY;
+	}
 	n = min_t(size_t, head.len, len);
 	if (circuit_copy_out(&c->rx, sizeof(head), n, &msg->msg_iter) != n)
 		return -EFAULT;
@@ -172,14 +175,11 @@ int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 		}
 		if (likely(ret >= 0 && avail > 0)) {
 			avail = circuit_rx_may(c, avail, &ring, &held);
-			ret = message_take(c, msg, len, flags, avail);
+			ret = message_take(c, msg, len, flags, avail, &want);
 			if (likely(ret >= 0))
 				circuit_rx_rewatch(ep);
 			if (likely(ret != -EPROTO && ret != -EBUSY))
 				break;
-			/* No more than that is there yet, as far as we are concerned. */
-			if (ret == -EBUSY)
-				want = circuit_message_want(c);
 		}
 		if (unlikely(ret < 0 && ret != -EBUSY)) {
 			circuit_ep_kill(ep, c);

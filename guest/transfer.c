@@ -192,7 +192,7 @@ void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len
  * @ep: the endpoint; its rx_mutex is held, and let go of meanwhile
  * @c: its circuit, or NULL if its call is not decided yet
  * @skip: bytes that the caller has seen, and left where they are
- * @want: how many there have to be, 1 to half of the ring's size
+ * @want: how many there have to be, 1 to the ring's size
  * @timeo: how long, in jiffies; what is left of it
  *
  * It may return early. The circuit may have ended meanwhile.
@@ -228,7 +228,8 @@ void circuit_rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 wan
 		idle = avail < (int)want && !flags;
 		/* Nobody reads past the mark, so nobody waits for what is behind it. */
 		urg = c->urg;
-		if (circuit_rx_urgent(&c->rx, &urg, &off) && off >= skip && (int)off < avail)
+		if (!c->messages && circuit_rx_urgent(&c->rx, &urg, &off) && off >= skip &&
+		    (int)off < avail)
 			idle = false;
 	} else {
 		idle = true;

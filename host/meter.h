@@ -88,8 +88,8 @@ struct circuit_meters {
  * @node: in exchange->wanting while @want is not 0
  * @on: it is limited
  * @behind: the end that writes may not know of that yet
- * @last: an end has hung up or the circuit was ended: how often it is still given something, and then
- *	once more
+ * @last: not 0 once an end has hung up or the circuit was ended; 1 if it has been given
+ *	something since, for asking: who asks again is reset
  * @nr: which end writes
  * @step: in its line's @steps once it is being told
  * @told: index in its signalling circuit after that message
