@@ -16,8 +16,8 @@
  *
  * All of it is done by the leg's work, one at a time: it owns the socket, the rings
  * and the state, and hangs up for the leg. Others only leave a note (a call that came
- * to nothing, a reset, a mark) and queue it. A queued work holds a reference, the
- * circuit another.
+ * to nothing, a reset, a mark) and kick it. A work that is queued or runs holds a reference, the
+ * circuit another. Kicks while it runs do not queue it once more, but have it go on.
  *
  * As far as the socket is concerned a guest is a program: FIN, RST and errors are
  * passed on both ways; a guest that has hung up has closed the socket, one whose VM
@@ -39,6 +39,8 @@
 #define QUANTUM		(256u << 10)
 /* Bytes from a socket before its guest is told. */
 #define PIECE		(64u << 10)
+/* Turns in a row, if there is something to do in each. */
+#define TURNS		4
 #define LINGER		60
 
 enum leg_state {
@@ -49,11 +51,19 @@ enum leg_state {
 	LEG_GONE,
 };
 
+/* Whether its work is queued or runs, and whether it has to look (again). */
+enum leg_kicked {
+	LEG_IDLE,
+	LEG_LOOKS,
+	LEG_KICKED,
+};
+
 /**
  * struct circuit_leg - one leg
  * @ref: see above
  * @rcu: for marks
  * @work: see above
+ * @kicked: enum leg_kicked
  * @ex: the exchange, referenced
  * @c: the circuit; set until it is freed, under the exchange's lock
  * @line: the guest's line, referenced, from when there is a circuit
@@ -74,6 +84,7 @@ enum leg_state {
  * @urg_out: urgent data of the guest's
  * @urg_in: tcp_sock->urg_seq of the last urgent data that was passed on
  * @tx_flags: CIRCUIT_TX_* set so far
+ * @full: the ring is, so that it does not matter what the socket receives
  * @fin_out: the guest's FIN was passed on
  * @fin_in: the socket's FIN was passed on
  * @lingers: the guest has hung up
@@ -87,6 +98,7 @@ struct circuit_leg {
 	struct kref		ref;
 	struct rcu_head		rcu;
 	struct work_struct	work;
+	atomic_t		kicked;
 	struct circuit_exchange	*ex;
 	struct circuit		*c;
 	struct circuit_line	*line;
@@ -106,6 +118,7 @@ struct circuit_leg {
 	struct circuit_urgent	urg_out;
 	u32			urg_in;
 	u32			tx_flags;
+	bool			full;
 	bool			fin_out;
 	bool			fin_in;
 	bool			lingers;
@@ -160,7 +173,11 @@ void circuit_leg_put(struct circuit_leg *leg)
  */
 void circuit_leg_kick(struct circuit_leg *leg)
 {
-	if (kref_get_unless_zero(&leg->ref) && !queue_work(circuit_trunk_wq, &leg->work))
+	if (!kref_get_unless_zero(&leg->ref))
+		return;
+	/* Fully ordered: what the kick is about is seen by who takes it. */
+	if (atomic_xchg(&leg->kicked, LEG_KICKED) != LEG_IDLE ||
+	    !queue_work(circuit_trunk_wq, &leg->work))
 		circuit_leg_put(leg);
 }
 
@@ -173,6 +190,17 @@ static void leg_event(struct sock *sk)
 	read_lock_bh(&sk->sk_callback_lock);
 	leg = sk->sk_user_data;
 	if (leg)
+		circuit_leg_kick(leg);
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
+static void leg_data_ready(struct sock *sk)
+{
+	struct circuit_leg *leg;
+
+	read_lock_bh(&sk->sk_callback_lock);
+	leg = sk->sk_user_data;
+	if (leg && !READ_ONCE(leg->full))
 		circuit_leg_kick(leg);
 	read_unlock_bh(&sk->sk_callback_lock);
 }
@@ -202,7 +230,7 @@ static int leg_hook(struct circuit_leg *leg, struct socket *sock)
 	leg->native.write_space = sk->sk_write_space;
 	sk->sk_user_data = leg;
 	sk->sk_state_change = leg_event;
-	sk->sk_data_ready = leg_event;
+	sk->sk_data_ready = leg_data_ready;
 	sk->sk_error_report = leg_event;
 	sk->sk_write_space = leg_write_space;
 	write_unlock_bh(&sk->sk_callback_lock);
@@ -597,10 +625,11 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 /* From the socket to the ring. */
 static enum leg_turn leg_receive(struct circuit_leg *leg)
 {
-	struct msghdr msg = {};
+	struct circuit_end *far = circuit_far_end(&leg->c->end[leg->nr]);
 	u32 quantum = QUANTUM, seq, allowed;
-	bool notify = false;
+	struct msghdr msg = {};
 	struct kvec vec[2];
+	bool notify;
 	int space, n;
 
 	while (!leg->fin_in) {
@@ -612,9 +641,12 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 			return LEG_FAILED;
 		}
 		if (!space) {
+			WRITE_ONCE(leg->full, true);
 			circuit_tx_arm(&leg->tx, leg->tx.size / 2);
-			if (circuit_tx_space(&leg->tx))
+			if (circuit_tx_space(&leg->tx)) {
+				WRITE_ONCE(leg->full, false);
 				continue;
+			}
 			trace_circuit_stall(leg->c, false);
 			break;
 		}
@@ -639,8 +671,9 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 		n = kernel_recvmsg(leg->sock, &msg, vec, s.len[1] ? 2 : 1, space, MSG_DONTWAIT);
 		if (n > 0) {
 			quantum -= n;
-			notify |= leg_urgent_in(leg, seq, n);
-			notify |= circuit_tx_publish(&leg->tx, n);
+			notify = leg_urgent_in(leg, seq, n);
+			if (circuit_tx_publish(&leg->tx, n) || notify)
+				circuit_end_notify(far);
 			leg_used(leg, leg->nr, n, allowed);
 			continue;
 		}
@@ -655,10 +688,8 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 		leg->fin_in = true;
 		circuit_tx_flag(&leg->tx, CIRCUIT_TX_FIN, leg->tx_flags);
 		leg->tx_flags |= CIRCUIT_TX_FIN;
-		notify = true;
+		circuit_end_notify(far);
 	}
-	if (notify)
-		circuit_end_notify(circuit_far_end(&leg->c->end[leg->nr]));
 	return quantum ? LEG_WAITING : LEG_MORE;
 }
 
@@ -747,6 +778,8 @@ static void leg_talks(struct circuit_leg *leg)
 	bool hungup;
 	u8 reset;
 
+	/* The socket is locked before it is looked at, and after it has received something. */
+	WRITE_ONCE(leg->full, false);
 	/* Both are said after the last that was written to the ring. */
 	reset = smp_load_acquire(&leg->reset);
 	hungup = smp_load_acquire(&far->hungup);
@@ -781,11 +814,10 @@ static void leg_talks(struct circuit_leg *leg)
 		circuit_leg_kick(leg);
 }
 
-static void leg_work(struct work_struct *work)
+static void leg_look(struct circuit_leg *leg)
 {
-	struct circuit_leg *leg = container_of(work, struct circuit_leg, work);
-	struct circuit_line *line = NULL;
-	u64 start = local_clock();
+	struct circuit_line *line;
+	u64 start;
 
 	/* Pairs with circuit_leg_owe(): the rings are there. */
 	switch (smp_load_acquire(&leg->state)) {
@@ -799,17 +831,33 @@ static void leg_work(struct work_struct *work)
 		leg_alone(leg);
 		break;
 	case LEG_TALKS:
+		start = local_clock();
 		line = circuit_line_get(leg->line);
 		leg_talks(leg);
+		circuit_line_add(line, cpu_ns, local_clock() - start);
+		circuit_line_put(line);
 		break;
 	case LEG_GONE:
 		leg_gone(leg);
 		break;
 	}
-	if (line) {
-		circuit_line_add(line, cpu_ns, local_clock() - start);
-		circuit_line_put(line);
-	}
+}
+
+static void leg_work(struct work_struct *work)
+{
+	struct circuit_leg *leg = container_of(work, struct circuit_leg, work);
+	unsigned int turns = TURNS;
+
+	do {
+		/* Others may use the processor, and others the worker. */
+		if (!turns--) {
+			queue_work(circuit_trunk_wq, &leg->work);
+			return;
+		}
+		cond_resched();
+		atomic_xchg(&leg->kicked, LEG_LOOKS);
+		leg_look(leg);
+	} while (atomic_cmpxchg(&leg->kicked, LEG_LOOKS, LEG_IDLE) != LEG_LOOKS);
 	circuit_leg_put(leg);
 }
 
