@@ -37,6 +37,14 @@ static void circuit_init_ctrl(struct circuit *c)
 	ctrl->data[1] = CIRCUIT_CTRL_SIZE + c->size[0];
 }
 
+static void circuit_free_rcu(struct rcu_head *rcu)
+{
+	struct circuit *c = container_of(rcu, struct circuit, rcu);
+
+	free_percpu(c->stats);
+	kfree(c);
+}
+
 /* Both ends have hung up, or the call came to nothing. */
 static void circuit_free(struct circuit *c)
 {
@@ -57,7 +65,7 @@ static void circuit_free(struct circuit *c)
 	for (i = 0; i < 2; i++)
 		if (c->end[i].line)
 			circuit_line_put(c->end[i].line);
-	kfree_rcu(c, rcu);
+	call_rcu(&c->rcu, circuit_free_rcu);
 }
 
 /**
@@ -79,7 +87,7 @@ static void call_refused(struct circuit *c, enum circuit_reason reason)
 {
 	struct circuit_line *line = c->end[0].line;
 
-	circuit_line_count(line, calls_refused);
+	circuit_line_count(line, CIRCUIT_COUNT_CALLS_REFUSED);
 	trace_circuit_refused(c, reason);
 	circuit_event_call(c, CIRCUIT_EVENT_REFUSED, reason);
 }
@@ -87,7 +95,7 @@ static void call_refused(struct circuit *c, enum circuit_reason reason)
 /* A call that the exchange has nothing to do with, or no room for. */
 static void call_native(struct circuit *c, enum circuit_reason reason)
 {
-	circuit_line_count(c->end[0].line, calls_native);
+	circuit_line_count(c->end[0].line, CIRCUIT_COUNT_CALLS_NATIVE);
 	trace_circuit_native(c, reason);
 	circuit_event_call(c, CIRCUIT_EVENT_NATIVE, reason);
 }
@@ -197,8 +205,8 @@ static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_lin
 	if (lst)
 		lst->queued++;
 	circuit_meter_start(c);
-	circuit_line_count(a, calls_out);
-	circuit_line_count(b, calls_in);
+	circuit_line_count(a, CIRCUIT_COUNT_CALLS_OUT);
+	circuit_line_count(b, CIRCUIT_COUNT_CALLS_IN);
 	ns = ktime_to_ns(ktime_sub(ktime_get(), c->start));
 	circuit_line_setup(a->is_trunk ? b : a, ns);
 	trace_circuit_connected(c, ns);
@@ -425,9 +433,17 @@ static struct circuit *call_alloc(struct circuit_line *line)
 {
 	struct circuit_exchange *ex = line->ex;
 	struct circuit *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+	int cpu;
 
 	if (!c)
 		return NULL;
+	c->stats = alloc_percpu_gfp(struct circuit_stats, GFP_KERNEL_ACCOUNT);
+	if (!c->stats) {
+		kfree(c);
+		return NULL;
+	}
+	for_each_possible_cpu(cpu)
+		u64_stats_init(&per_cpu_ptr(c->stats, cpu)->syncp);
 	c->id = ++ex->next_circuit;
 	c->start = ktime_get();
 	c->end[0].line = circuit_line_get(line);
@@ -703,10 +719,33 @@ void circuit_cancel(struct circuit_line *line, u32 ref)
  */
 void circuit_cut_off(struct circuit_end *end, enum circuit_reason reason)
 {
-	circuit_line_count(end->line, resets);
+	circuit_line_count(end->line, CIRCUIT_COUNT_RESETS);
 	trace_circuit_reset(circuit_of_end(end), end->nr, reason);
 	circuit_event_call(circuit_of_end(end), CIRCUIT_EVENT_RESET, reason);
 	circuit_sig_owe(end, CIRCUIT_OWE_RESET, reason);
+}
+
+/**
+ * circuit_marks - how often something that an end had to tell was passed on
+ * @c: the circuit
+ * @nr: the end
+ */
+u64 circuit_marks(const struct circuit *c, unsigned int nr)
+{
+	unsigned int start;
+	u64 sum = 0, n;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		const struct circuit_stats *stats = per_cpu_ptr(c->stats, cpu);
+
+		do {
+			start = u64_stats_fetch_begin(&stats->syncp);
+			n = u64_stats_read(&stats->marks[nr]);
+		} while (u64_stats_fetch_retry(&stats->syncp, start));
+		sum += n;
+	}
+	return sum;
 }
 
 /**
@@ -726,8 +765,8 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 	if (!reason && !(READ_ONCE(c->ctrl->dir[end->nr].prod.flags) &
 			 (CIRCUIT_TX_FIN | CIRCUIT_TX_RST)))
 		reason = CIRCUIT_REASON_PEER_RESET;
-	circuit_line_add(end->line, bytes_out, circuit_end_bytes(end));
-	circuit_line_add(end->line, bytes_in, circuit_end_bytes(far));
+	circuit_line_add(end->line, CIRCUIT_COUNT_BYTES_OUT, circuit_end_bytes(end));
+	circuit_line_add(end->line, CIRCUIT_COUNT_BYTES_IN, circuit_end_bytes(far));
 	end_unpublish(end);
 	circuit_meter_stop(c);
 	circuit_sig_forget(end);

@@ -190,7 +190,7 @@ static void evict(struct circuit *c, enum circuit_reason reason, int error)
 	for (i = 0; i < 2; i++) {
 		if (c->end[i].hungup)
 			continue;
-		circuit_line_count(c->end[i].line, resets);
+		circuit_line_count(c->end[i].line, CIRCUIT_COUNT_RESETS);
 		trace_circuit_reset(c, i, reason);
 		c->end[i].error = ECONNRESET;
 		circuit_sig_owe(&c->end[i], CIRCUIT_OWE_RESET, reason);

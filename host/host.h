@@ -73,6 +73,7 @@
 #include <linux/ratelimit.h>
 #include <linux/rhashtable.h>
 #include <linux/types.h>
+#include <linux/u64_stats_sync.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -189,22 +190,38 @@ struct circuit_exchange {
 };
 
 /*
- * Counted where it happens, in any context; summed by circuit_line_stats(). Bytes are counted
- * when the line hangs up, and looked up in the rings before.
+ * What is counted of a line: where it happens, in any context, per processor; see circuit_line_add().
+ * Bytes are counted when the line hangs up, and looked up in the rings before.
  */
+enum circuit_line_counter {
+	CIRCUIT_COUNT_CALLS_OUT,
+	CIRCUIT_COUNT_CALLS_IN,
+	CIRCUIT_COUNT_CALLS_REFUSED,
+	CIRCUIT_COUNT_CALLS_NATIVE,
+	CIRCUIT_COUNT_RESETS,
+	CIRCUIT_COUNT_VIOLATIONS,
+	CIRCUIT_COUNT_DOORBELLS,
+	CIRCUIT_COUNT_INTERRUPTS,
+	CIRCUIT_COUNT_MESSAGES,
+	CIRCUIT_COUNT_CPU_NS,
+	CIRCUIT_COUNT_BYTES_OUT,
+	CIRCUIT_COUNT_BYTES_IN,
+	CIRCUIT_NR_COUNTERS,
+};
+
 struct circuit_line_stats {
-	u64	calls_out;
-	u64	calls_in;
-	u64	calls_refused;
-	u64	calls_native;
-	u64	resets;
-	u64	violations;
-	u64	doorbells;
-	u64	interrupts;
-	u64	messages;
-	u64	cpu_ns;
-	u64	bytes_out;
-	u64	bytes_in;
+	u64_stats_t		n[CIRCUIT_NR_COUNTERS];
+	struct u64_stats_sync	syncp;
+};
+
+/**
+ * struct circuit_stats - what is counted of a circuit, per processor
+ * @marks: how often what end i had to tell was passed on
+ * @syncp: for them
+ */
+struct circuit_stats {
+	u64_stats_t		marks[2];
+	struct u64_stats_sync	syncp;
 };
 
 /**
@@ -294,8 +311,35 @@ struct circuit_line {
 	struct circuit_line_stats __percpu *stats;
 };
 
-#define circuit_line_count(line, field)		this_cpu_inc((line)->stats->field)
-#define circuit_line_add(line, field, n)	this_cpu_add((line)->stats->field, n)
+/**
+ * circuit_line_add - add to a line's counter
+ * @line: the line, referenced or under RCU
+ * @what: which
+ * @n: how much
+ *
+ * Context: any.
+ */
+static inline void circuit_line_add(struct circuit_line *line, enum circuit_line_counter what, u64 n)
+{
+	struct circuit_line_stats *stats = get_cpu_ptr(line->stats);
+	unsigned long flags = u64_stats_update_begin_irqsave(&stats->syncp);
+
+	u64_stats_add(&stats->n[what], n);
+	u64_stats_update_end_irqrestore(&stats->syncp, flags);
+	put_cpu_ptr(line->stats);
+}
+
+/**
+ * circuit_line_count - count one for a line
+ * @line: the line, referenced or under RCU
+ * @what: what
+ *
+ * Context: any.
+ */
+static inline void circuit_line_count(struct circuit_line *line, enum circuit_line_counter what)
+{
+	circuit_line_add(line, what, 1);
+}
 
 /**
  * struct circuit_addr - an IP address of a line
@@ -485,9 +529,7 @@ struct circuit_tuple {
  * @held: that socket has still something of a ring
  * @tap: who captures what it carries, if somebody does
  * @end: its ends
- * @marks: how often what end i had to tell was passed on, each in a cache line that nobody
- *	else needs: relays of both ends are at work at once. Not per CPU: an allocation of that
- *	kind would be the dearest part of a call.
+ * @stats: what is counted, per processor
  */
 struct circuit {
 	struct rcu_head		rcu;
@@ -519,9 +561,7 @@ struct circuit {
 	bool			held;
 	struct circuit_tap	*tap;
 	struct circuit_end	end[2];
-	struct {
-		atomic64_t	nr;
-	} ____cacheline_aligned_in_smp marks[2];
+	struct circuit_stats __percpu *stats;
 };
 
 static inline struct circuit *circuit_of_end(struct circuit_end *end)
@@ -753,7 +793,7 @@ struct circuit_line *circuit_line_get(struct circuit_line *line);
 void circuit_line_put(struct circuit_line *line);
 struct circuit_window *circuit_line_window(struct circuit_line *line);
 enum circuit_line_state circuit_line_state(const struct circuit_line *line);
-void circuit_line_stats(struct circuit_line *line, struct circuit_line_stats *sum);
+void circuit_line_stats(struct circuit_line *line, u64 sum[CIRCUIT_NR_COUNTERS]);
 void circuit_line_setup(struct circuit_line *line, u64 ns);
 void circuit_line_reset(struct circuit_line *line, enum circuit_reason reason);
 void circuit_line_fault(struct circuit_line *line, const char *what);
@@ -802,6 +842,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 void circuit_cancel(struct circuit_line *line, u32 ref);
 void circuit_cut_off(struct circuit_end *end, enum circuit_reason reason);
 bool circuit_type_ok(u32 type, bool ip);
+u64 circuit_marks(const struct circuit *c, unsigned int nr);
 void circuit_hangup(struct circuit_end *end, enum circuit_reason reason);
 void circuit_unhold(struct circuit *c);
 void circuit_drop(struct circuit *c);

@@ -364,7 +364,7 @@ static void leg_violation(struct circuit_leg *leg)
 {
 	struct circuit_end *far = circuit_far_end(&leg->c->end[leg->nr]);
 
-	circuit_line_count(far->line, violations);
+	circuit_line_count(far->line, CIRCUIT_COUNT_VIOLATIONS);
 	leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_VIOLATION, 0, true);
 }
 
@@ -834,7 +834,7 @@ static void leg_look(struct circuit_leg *leg)
 		start = local_clock();
 		line = circuit_line_get(leg->line);
 		leg_talks(leg);
-		circuit_line_add(line, cpu_ns, local_clock() - start);
+		circuit_line_add(line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
 		circuit_line_put(line);
 		break;
 	case LEG_GONE:

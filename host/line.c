@@ -65,6 +65,7 @@ static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *
 				       const struct circuit_line_config *cfg)
 {
 	struct circuit_line *line = kzalloc(sizeof(*line), GFP_KERNEL_ACCOUNT);
+	int cpu;
 
 	if (!line)
 		return NULL;
@@ -73,6 +74,8 @@ static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *
 		kfree(line);
 		return NULL;
 	}
+	for_each_possible_cpu(cpu)
+		u64_stats_init(&per_cpu_ptr(line->stats, cpu)->syncp);
 	kref_init(&line->ref);
 	strscpy_pad(line->name, name, CIRCUIT_NAME_SIZE);
 	line->cfg = *cfg;
@@ -342,32 +345,29 @@ enum circuit_line_state circuit_line_state(const struct circuit_line *line)
  * @line: the line, its exchange locked
  * @sum: filled in; not a snapshot of one moment
  */
-void circuit_line_stats(struct circuit_line *line, struct circuit_line_stats *sum)
+void circuit_line_stats(struct circuit_line *line, u64 sum[CIRCUIT_NR_COUNTERS])
 {
 	struct circuit_end *end;
 	unsigned long i;
 	int cpu;
 
-	memset(sum, 0, sizeof(*sum));
+	memset(sum, 0, CIRCUIT_NR_COUNTERS * sizeof(*sum));
 	for_each_possible_cpu(cpu) {
-		const struct circuit_line_stats *s = per_cpu_ptr(line->stats, cpu);
+		const struct circuit_line_stats *stats = per_cpu_ptr(line->stats, cpu);
+		u64 n[CIRCUIT_NR_COUNTERS];
+		unsigned int start;
 
-		sum->calls_out += READ_ONCE(s->calls_out);
-		sum->calls_in += READ_ONCE(s->calls_in);
-		sum->calls_refused += READ_ONCE(s->calls_refused);
-		sum->calls_native += READ_ONCE(s->calls_native);
-		sum->resets += READ_ONCE(s->resets);
-		sum->violations += READ_ONCE(s->violations);
-		sum->doorbells += READ_ONCE(s->doorbells);
-		sum->interrupts += READ_ONCE(s->interrupts);
-		sum->messages += READ_ONCE(s->messages);
-		sum->cpu_ns += READ_ONCE(s->cpu_ns);
-		sum->bytes_out += READ_ONCE(s->bytes_out);
-		sum->bytes_in += READ_ONCE(s->bytes_in);
+		do {
+			start = u64_stats_fetch_begin(&stats->syncp);
+			for (i = 0; i < CIRCUIT_NR_COUNTERS; i++)
+				n[i] = u64_stats_read(&stats->n[i]);
+		} while (u64_stats_fetch_retry(&stats->syncp, start));
+		for (i = 0; i < CIRCUIT_NR_COUNTERS; i++)
+			sum[i] += n[i];
 	}
 	xa_for_each(&line->ends, i, end) {
-		sum->bytes_out += circuit_end_bytes(end);
-		sum->bytes_in += circuit_end_bytes(circuit_far_end(end));
+		sum[CIRCUIT_COUNT_BYTES_OUT] += circuit_end_bytes(end);
+		sum[CIRCUIT_COUNT_BYTES_IN] += circuit_end_bytes(circuit_far_end(end));
 	}
 }
 
@@ -430,7 +430,7 @@ void circuit_line_fault(struct circuit_line *line, const char *what)
 	struct circuit_window *win = circuit_line_window(line);
 	u32 epoch = line->epoch;
 
-	circuit_line_count(line, violations);
+	circuit_line_count(line, CIRCUIT_COUNT_VIOLATIONS);
 	trace_circuit_violation(line, what);
 	pr_warn_ratelimited("circuit: line %s: %s, out of service until it restarts\n",
 			    line->name, what);

@@ -585,11 +585,11 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	const struct circuit_meter *send = &quota->meter[CIRCUIT_SEND];
 	const struct circuit_meter *receive = &quota->meter[CIRCUIT_RECEIVE];
 	const u64 *max = quota->limits.max;
-	struct circuit_line_stats sum;
+	u64 sum[CIRCUIT_NR_COUNTERS];
 	struct circuit_addr *addr;
 	unsigned int i;
 
-	circuit_line_stats(line, &sum);
+	circuit_line_stats(line, sum);
 	if (nla_put_string(skb, CIRCUIT_A_LINE_NAME, line->name) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_ID, line->id) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_STATE, circuit_line_state(line)) ||
@@ -611,18 +611,18 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_SEND_WAITS, send->waits) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RECEIVE_MAX, receive->rate) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RECEIVE_WAITS, receive->waits) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_OUT, sum.calls_out) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_IN, sum.calls_in) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_REFUSED, sum.calls_refused) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_NATIVE, sum.calls_native) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RESETS, sum.resets) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_VIOLATIONS, sum.violations) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_DOORBELLS, sum.doorbells) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_INTERRUPTS, sum.interrupts) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_MESSAGES, sum.messages) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_OUT, sum.bytes_out) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_IN, sum.bytes_in) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CPU_TIME, sum.cpu_ns) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_OUT, sum[CIRCUIT_COUNT_CALLS_OUT]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_IN, sum[CIRCUIT_COUNT_CALLS_IN]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_REFUSED, sum[CIRCUIT_COUNT_CALLS_REFUSED]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_NATIVE, sum[CIRCUIT_COUNT_CALLS_NATIVE]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RESETS, sum[CIRCUIT_COUNT_RESETS]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_VIOLATIONS, sum[CIRCUIT_COUNT_VIOLATIONS]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_DOORBELLS, sum[CIRCUIT_COUNT_DOORBELLS]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_INTERRUPTS, sum[CIRCUIT_COUNT_INTERRUPTS]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_MESSAGES, sum[CIRCUIT_COUNT_MESSAGES]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_OUT, sum[CIRCUIT_COUNT_BYTES_OUT]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_IN, sum[CIRCUIT_COUNT_BYTES_IN]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CPU_TIME, sum[CIRCUIT_COUNT_CPU_NS]) ||
 	    nla_put(skb, CIRCUIT_A_LINE_SETUPS, sizeof(line->setups), line->setups))
 		return -EMSGSIZE;
 	list_for_each_entry(addr, &line->addrs, list)
@@ -755,7 +755,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	    nla_put_u32(skb, CIRCUIT_A_END_RING, c->ctrl ? c->size[nr] : 0) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_END_BYTES, bytes) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_QUEUED, queued) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_END_MARKS, atomic64_read(&c->marks[nr].nr)) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_END_MARKS, circuit_marks(c, nr)) ||
 	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP)) ||
 	    (c->leg && circuit_leg_nr(c->leg) == nr && circuit_nl_put_socket(skb, c->leg))) {
 		nla_nest_cancel(skb, nest);

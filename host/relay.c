@@ -28,7 +28,7 @@
  */
 void circuit_interrupt(struct circuit_line *line, struct circuit_window *win)
 {
-	circuit_line_count(line, interrupts);
+	circuit_line_count(line, CIRCUIT_COUNT_INTERRUPTS);
 	trace_circuit_interrupt(line);
 	compat_eventfd_signal(win->call);
 }
@@ -51,6 +51,16 @@ void circuit_notify(struct circuit_line *line, u32 index)
 	rcu_read_unlock();
 }
 
+static void count_mark(const struct circuit *c, unsigned int nr)
+{
+	struct circuit_stats *stats = get_cpu_ptr(c->stats);
+	unsigned long flags = u64_stats_update_begin_irqsave(&stats->syncp);
+
+	u64_stats_inc(&stats->marks[nr]);
+	u64_stats_update_end_irqrestore(&stats->syncp, flags);
+	put_cpu_ptr(c->stats);
+}
+
 static void relay_mark(void *arg, u32 index)
 {
 	struct circuit_window *win = arg;
@@ -66,7 +76,7 @@ static void relay_mark(void *arg, u32 index)
 	far = circuit_far_end(end);
 	if (READ_ONCE(far->hungup) || !READ_ONCE(far->index))
 		return;
-	atomic64_inc(&circuit_of_end(end)->marks[end->nr].nr);
+	count_mark(circuit_of_end(end), end->nr);
 	circuit_end_notify(far);
 }
 
@@ -86,7 +96,7 @@ static bool relay(struct circuit_window *win)
 	rcu_read_unlock();
 	smp_mb__before_atomic();	/* passed on before it is through */
 	atomic_dec(&win->relaying);
-	circuit_line_add(win->line, cpu_ns, local_clock() - start);
+	circuit_line_add(win->line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
 	return more;
 }
 
@@ -123,7 +133,7 @@ void circuit_relay(struct irq_work *work)
 {
 	struct circuit_window *win = container_of(work, struct circuit_window, relay);
 
-	circuit_line_count(win->line, doorbells);
+	circuit_line_count(win->line, CIRCUIT_COUNT_DOORBELLS);
 	trace_circuit_doorbell(win->line);
 	if (relay(win))
 		queue_work(circuit_slow_wq, &win->relay_work);

@@ -505,7 +505,7 @@ static bool sig_receive(struct circuit_line *line)
 		memcpy(&msg, line->rx.data + s.off[0], sizeof(msg));
 		barrier_data(&msg);
 		notify |= circuit_rx_release(&line->rx, CIRCUIT_SIG_SIZE);
-		circuit_line_count(line, messages);
+		circuit_line_count(line, CIRCUIT_COUNT_MESSAGES);
 		trace_circuit_sig_receive(line, &msg);
 		if (sig_handle(line, &msg)) {
 			circuit_line_fault(line, "malformed or impossible signalling message");
@@ -560,7 +560,7 @@ void circuit_sig_work(struct work_struct *work)
 		if (line->epoch && !line->fault)
 			more = sig_receive(line);
 	}
-	circuit_line_add(line, cpu_ns, local_clock() - start);
+	circuit_line_add(line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
 	mutex_unlock(&ex->lock);
 	if (more)
 		queue_work(circuit_slow_wq, &win->sig_work);
