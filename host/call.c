@@ -60,8 +60,8 @@ static void circuit_free(struct circuit *c)
 		circuit_directory_del_tuple(ex, c);
 	xa_erase(&ex->circuits, c->id);
 	circuit_meters_put(c->meters);
-	if (c->leg)
-		circuit_leg_leave(c->leg);
+	if (c->local)
+		circuit_local_leave(c->local);
 	for (i = 0; i < 2; i++)
 		if (c->end[i].line)
 			circuit_line_put(c->end[i].line);
@@ -167,7 +167,7 @@ static void end_unpublish(struct circuit_end *end)
 	xa_erase(&end->line->ends, end->index);
 	circuit_uncharge(end->line, CIRCUIT_CIRCUITS, 1);
 	circuit_cable_count(circuit_of_end(end)->cable, end->line, -1);
-	/* A leg looks at the ring afterwards. */
+	/* A local end looks at the ring afterwards. */
 	smp_store_release(&end->hungup, true);
 }
 
@@ -279,7 +279,7 @@ static enum circuit_reason call_legs(const struct circuit_line *line)
 {
 	const u64 *max = line->quota.limits.max;
 
-	return line->nr_legs < max[CIRCUIT_CIRCUITS] + max[CIRCUIT_PENDING] ?
+	return line->nr_locals < max[CIRCUIT_CIRCUITS] + max[CIRCUIT_PENDING] ?
 		CIRCUIT_REASON_NONE : CIRCUIT_REASON_QUOTA_CIRCUITS;
 }
 
@@ -612,13 +612,13 @@ void circuit_call_failed(struct circuit *c, enum circuit_reason reason, int erro
  * circuit_call_from_trunk - the world calls a line
  * @line: the line, its exchange locked
  * @port: the port called
- * @leg: the caller
+ * @from: the caller
  * @addr: its address
  * @src_port: its port
  *
  * Return: 0, or a negative errno if there is nobody to answer.
  */
-int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_leg *leg,
+int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_local *from,
 			    const struct in6_addr *addr, u16 src_port)
 {
 	struct circuit_query query = {
@@ -673,7 +673,7 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_
 	reason = call_tuple(c);
 	if (reason)
 		goto refused;
-	circuit_leg_join(leg, c, 0, line);
+	circuit_local_join(from, c, 0, line);
 	if (lst->queued < lst->backlog && list_empty(&lst->waiting)) {
 		reason = circuit_connect(c, line, lst);
 		if (reason)
@@ -776,7 +776,7 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 			circuit_cut_off(far, reason);
 		/*
 		 * With its number, a mark of this end that has not been passed on is lost. A
-		 * leg has no other way to learn of it.
+		 * local end has no other way to learn of it.
 		 */
 		if (!relayed || far->line->is_trunk)
 			circuit_end_notify(far);

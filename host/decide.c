@@ -201,12 +201,14 @@ static void evict(struct circuit *c, enum circuit_reason reason, int error)
 /* Would a call that has been connected like this be connected by this decision? */
 static bool still_allowed(const struct circuit *c, const struct circuit_decision *decision)
 {
+	struct circuit_leg *leg;
 	const char *trunk;
 
 	if (decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK) {
-		if (!c->leg || circuit_leg_nr(c->leg) != 1)
+		leg = circuit_leg_of(c);
+		if (!leg || c->local->nr != 1)
 			return false;
-		trunk = circuit_leg_trunk(c->leg);
+		trunk = circuit_leg_trunk(leg);
 		/* Or its socket is closed: there is nothing left to allow. */
 		return !trunk || !strcmp(trunk, decision->rule->cfg.trunk->name);
 	}

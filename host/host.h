@@ -9,8 +9,8 @@
  *		legs and exposures.
  *  line	Configuration, usage and counters of one VM's attachment. Outlives
  *		its VMs. Referenced by the directory until it is deleted, by its
- *		window while a VM is attached, by the ends of its circuits and by its
- *		legs.
+ *		window while a VM is attached, by the ends of its circuits and by the
+ *		operator's ends of those.
  *  window	One attachment of a VM to a line: the file the VMM maps, the
  *		eventfds, the signalling circuit. Owned by that file: its release
  *		is the only thing that frees a window.
@@ -22,7 +22,8 @@
  *		number until then.
  *  listener	A port that a guest has published.
  *  trunk	A way to a stack of the host's, immutable.
- *  leg		The end of a circuit that is a socket of such a stack.
+ *  local end	The end of a circuit that is the operator's own.
+ *  leg		A local end that is a socket of such a stack.
  *  loan	A piece of a ring that such a socket sends without a copy. Keeps its leg,
  *		and the circuit from being freed.
  *  tap		Somebody who looks at what a circuit carries.
@@ -41,10 +42,10 @@
  *  page lock	Of the pages of cables, inside exchange->lock: see window.c.
  *  RCU		The relay runs in hard interrupt context and takes no lock. It
  *		reads line->win, line->ends and the ends of a circuit; hence
- *		windows, circuits, legs and lines are freed after a grace period.
+ *		windows, circuits, local ends and lines are freed after a grace period.
  *
- *  leg's work	Owns the socket and the rings of its leg, and is the only one that hangs
- *		up for it; takes exchange->lock, outside of socket locks.
+ *  local work	Of a local end. Owns its rings, and the socket of a leg, and is the only one that
+ *		hangs up for it; takes exchange->lock, outside of socket locks.
  *
  * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
  * queue an irq_work (relay.c), which queues a work for signalling (signalling.c)
@@ -263,8 +264,8 @@ struct circuit_line_config {
  * @addrs: its IP addresses, struct circuit_addr
  * @trunks: where calls to addresses that are no line's go, the first choice first
  * @nr_trunks: how many
- * @legs: of its circuits, until they have closed their sockets
- * @nr_legs: how many
+ * @locals: the operator's ends of its circuits, legs until they have closed their sockets
+ * @nr_locals: how many
  * @next_port: where the search for a port to give starts
  * @tx: signalling, operator to guest
  * @rx: signalling, guest to operator
@@ -300,8 +301,8 @@ struct circuit_line {
 	struct list_head		addrs;
 	struct circuit_trunk		*trunks[CIRCUIT_LINE_TRUNKS_MAX];
 	unsigned int			nr_trunks;
-	struct list_head		legs;
-	u32				nr_legs;
+	struct list_head		locals;
+	u32				nr_locals;
 	u32				next_port;
 
 	struct circuit_tx		tx;
@@ -523,7 +524,7 @@ struct circuit_tuple {
  * @cable: where it was carved from, NULL before the set-up
  * @first: its first page there
  * @ctrl: its control page
- * @leg: the end that is a socket of the host's, if one is; referenced
+ * @local: the end that is the operator's own, if one is; referenced
  * @meters: those of the rule that decided, referenced, if it has any
  * @flow: @flow[i] is what end i writes, as meters see it
  * @held: that socket has still something of a ring
@@ -555,7 +556,7 @@ struct circuit {
 	struct circuit_cable	*cable;
 	u32			first;
 	struct circuit_ctrl	*ctrl;
-	struct circuit_leg	*leg;
+	struct circuit_local	*local;
 	struct circuit_meters	*meters;
 	struct circuit_flow	flow[2];
 	bool			held;
@@ -715,6 +716,48 @@ struct circuit_exposure {
 };
 
 /**
+ * struct circuit_local_ops - what is done with a circuit's local end
+ * @look: there may be something to do; the end's work, one at a time
+ * @setup: the circuit has its rings; its exchange is locked
+ */
+struct circuit_local_ops {
+	void (*look)(struct circuit_local *local);
+	void (*setup)(struct circuit_local *local);
+};
+
+/**
+ * struct circuit_local - the end of a circuit that is the operator's own, see local.c
+ * @ref: see there
+ * @rcu: for marks
+ * @ops: what is done with it
+ * @work: see there
+ * @kicked: enum local_kicked
+ * @ex: the exchange, referenced
+ * @c: the circuit; set until it is freed, under the exchange's lock
+ * @line: the guest's line, referenced, from when there is a circuit
+ * @siblings: in line->locals
+ * @nr: which end of it
+ * @reset: enum circuit_reason, when the far end is gone; under the exchange's lock
+ * @tx: to the guest
+ * @rx: from the guest
+ */
+struct circuit_local {
+	struct kref		ref;
+	struct rcu_head		rcu;
+	const struct circuit_local_ops *ops;
+	struct work_struct	work;
+	atomic_t		kicked;
+	struct circuit_exchange	*ex;
+	struct circuit		*c;
+	struct circuit_line	*line;
+	struct list_head	siblings;
+	u8			nr;
+	u8			reset;
+	struct circuit_tx	tx;
+	struct circuit_rx	rx;
+};
+
+/**
  * struct circuit_socket_info - what can be told of a leg's socket
  * @local: its address
  * @remote: the far end's
@@ -848,7 +891,7 @@ void circuit_unhold(struct circuit *c);
 void circuit_drop(struct circuit *c);
 void circuit_call_answered(struct circuit *c);
 void circuit_call_failed(struct circuit *c, enum circuit_reason reason, int error);
-int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_leg *leg,
+int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_local *from,
 			    const struct in6_addr *addr, u16 src_port);
 
 /* signalling.c */
@@ -878,26 +921,34 @@ int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock);
 
 /* lend.c */
 void circuit_lender_init(struct circuit_lender *lender);
-int circuit_lend(struct circuit_lender *lender, struct circuit_leg *leg, struct socket *sock,
+int circuit_lend(struct circuit_lender *lender, struct circuit_local *leg, struct socket *sock,
 		 struct circuit_rx *rx, u32 len, int flags);
 void circuit_lend_reap(struct circuit_lender *lender, struct circuit_rx *rx);
 void circuit_lend_starved(struct circuit_lender *lender, const struct circuit_rx *rx,
 			  const struct sock *sk);
 
+/* local.c */
+void circuit_local_get(struct circuit_local *local);
+void circuit_local_put(struct circuit_local *local);
+void circuit_local_kick(struct circuit_local *local);
+struct circuit_local *circuit_local_alloc(struct circuit_exchange *ex, size_t size,
+					  const struct circuit_local_ops *ops);
+void circuit_local_join(struct circuit_local *local, struct circuit *c, unsigned int nr,
+			struct circuit_line *line);
+void circuit_local_part(struct circuit_local *local);
+void circuit_local_leave(struct circuit_local *local);
+void circuit_locals_reset(struct circuit_line *line, enum circuit_reason reason);
+void circuit_local_owe(struct circuit_local *local, u8 what, enum circuit_reason reason);
+u32 circuit_local_allowed(struct circuit_local *local, unsigned int nr);
+void circuit_local_used(struct circuit_local *local, unsigned int nr, u32 bytes, u32 allowed);
+u32 circuit_local_want(struct circuit_local *local, unsigned int nr, u32 bytes);
+
 /* leg.c */
-struct circuit_leg *circuit_leg_get(struct circuit_leg *leg);
-void circuit_leg_put(struct circuit_leg *leg);
 int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk);
 int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock);
-void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr,
-		      struct circuit_line *line);
-void circuit_legs_reset(struct circuit_line *line, enum circuit_reason reason);
-void circuit_leg_leave(struct circuit_leg *leg);
-void circuit_leg_owe(struct circuit_leg *leg, u8 what, enum circuit_reason reason);
-void circuit_leg_kick(struct circuit_leg *leg);
+struct circuit_leg *circuit_leg_of(const struct circuit *c);
 void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_options *options);
 const char *circuit_leg_trunk(const struct circuit_leg *leg);
-unsigned int circuit_leg_nr(const struct circuit_leg *leg);
 bool circuit_leg_info(struct circuit_leg *leg, struct circuit_socket_info *info);
 
 /* expose.c */
@@ -929,7 +980,7 @@ void circuit_interrupt(struct circuit_line *line, struct circuit_window *win);
 static inline void circuit_end_notify(struct circuit_end *end)
 {
 	if (end->line->is_trunk)
-		circuit_leg_kick(circuit_of_end(end)->leg);
+		circuit_local_kick(circuit_of_end(end)->local);
 	else
 		circuit_notify(end->line, end->index);
 }

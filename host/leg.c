@@ -14,10 +14,8 @@
  *
  * Pieces that are large enough go without a copy: see lend.c.
  *
- * All of it is done by the leg's work, one at a time: it owns the socket, the rings
- * and the state, and hangs up for the leg. Others only leave a note (a call that came
- * to nothing, a reset, a mark) and kick it. A work that is queued or runs holds a reference, the
- * circuit another. Kicks while it runs do not queue it once more, but have it go on.
+ * All of it is done by the leg's work, see local.c: it owns the socket and the state as well. The
+ * socket's callbacks kick it.
  *
  * As far as the socket is concerned a guest is a program: FIN, RST and errors are
  * passed on both ways; a guest that has hung up has closed the socket, one whose VM
@@ -39,8 +37,6 @@
 #define QUANTUM		(256u << 10)
 /* Bytes from a socket before its guest is told. */
 #define PIECE		(64u << 10)
-/* Turns in a row, if there is something to do in each. */
-#define TURNS		4
 #define LINGER		60
 
 enum leg_state {
@@ -51,35 +47,17 @@ enum leg_state {
 	LEG_GONE,
 };
 
-/* Whether its work is queued or runs, and whether it has to look (again). */
-enum leg_kicked {
-	LEG_IDLE,
-	LEG_LOOKS,
-	LEG_KICKED,
-};
-
 /**
  * struct circuit_leg - one leg
- * @ref: see above
- * @rcu: for marks
- * @work: see above
- * @kicked: enum leg_kicked
- * @ex: the exchange, referenced
- * @c: the circuit; set until it is freed, under the exchange's lock
- * @line: the guest's line, referenced, from when there is a circuit
- * @siblings: in line->legs
- * @nr: which end of it
+ * @local: must be first
  * @state: of the work's, but for the step from RINGS or WAITS to TALKS, which is made
  *	under the exchange's lock
- * @reset: enum circuit_reason, when the far end is gone; under the exchange's lock
  * @trunk: the trunk, referenced, or NULL; given up under the exchange's lock
  * @exp: the exposure that it came from, referenced, while it waits
  * @net: where to call, referenced, until then
  * @dst: whom
  * @port: at which port
  * @sock: the socket; changes under the exchange's lock
- * @tx: to the guest
- * @rx: from the guest
  * @lender: what of it the socket has
  * @urg_out: urgent data of the guest's
  * @urg_in: tcp_sock->urg_seq of the last urgent data that was passed on
@@ -95,25 +73,14 @@ enum leg_kicked {
  * @native: the callbacks of the socket as they were
  */
 struct circuit_leg {
-	struct kref		ref;
-	struct rcu_head		rcu;
-	struct work_struct	work;
-	atomic_t		kicked;
-	struct circuit_exchange	*ex;
-	struct circuit		*c;
-	struct circuit_line	*line;
-	struct list_head	siblings;
-	u8			nr;
+	struct circuit_local	local;
 	enum leg_state		state;
-	u8			reset;
 	struct circuit_trunk	*trunk;
 	struct circuit_exposure	*exp;
 	struct net		*net;
 	struct in6_addr		dst;
 	u16			port;
 	struct socket		*sock;
-	struct circuit_tx	tx;
-	struct circuit_rx	rx;
 	struct circuit_lender	lender;
 	struct circuit_urgent	urg_out;
 	u32			urg_in;
@@ -134,51 +101,14 @@ struct circuit_leg {
 	} native;
 };
 
-static void leg_release(struct kref *ref)
+static struct circuit_leg *leg_of(struct circuit_local *local)
 {
-	struct circuit_leg *leg = container_of(ref, struct circuit_leg, ref);
-
-	kfree_rcu(leg, rcu);
-	module_put(THIS_MODULE);
+	return container_of(local, struct circuit_leg, local);
 }
 
-/**
- * circuit_leg_get - take a reference
- * @leg: the leg
- *
- * Return: @leg.
- */
-struct circuit_leg *circuit_leg_get(struct circuit_leg *leg)
+static void leg_kick(struct circuit_leg *leg)
 {
-	kref_get(&leg->ref);
-	return leg;
-}
-
-/**
- * circuit_leg_put - drop a reference
- * @leg: the leg
- *
- * Context: any.
- */
-void circuit_leg_put(struct circuit_leg *leg)
-{
-	kref_put(&leg->ref, leg_release);
-}
-
-/**
- * circuit_leg_kick - have a leg's work done
- * @leg: the leg, protected by RCU or by a reference
- *
- * Context: any but the wake-up of an eventfd.
- */
-void circuit_leg_kick(struct circuit_leg *leg)
-{
-	if (!kref_get_unless_zero(&leg->ref))
-		return;
-	/* Fully ordered: what the kick is about is seen by who takes it. */
-	if (atomic_xchg(&leg->kicked, LEG_KICKED) != LEG_IDLE ||
-	    !queue_work(circuit_trunk_wq, &leg->work))
-		circuit_leg_put(leg);
+	circuit_local_kick(&leg->local);
 }
 
 /* --- the socket ------------------------------------------------------------------------ */
@@ -190,7 +120,7 @@ static void leg_event(struct sock *sk)
 	read_lock_bh(&sk->sk_callback_lock);
 	leg = sk->sk_user_data;
 	if (leg)
-		circuit_leg_kick(leg);
+		leg_kick(leg);
 	read_unlock_bh(&sk->sk_callback_lock);
 }
 
@@ -201,7 +131,7 @@ static void leg_data_ready(struct sock *sk)
 	read_lock_bh(&sk->sk_callback_lock);
 	leg = sk->sk_user_data;
 	if (leg && !READ_ONCE(leg->full))
-		circuit_leg_kick(leg);
+		leg_kick(leg);
 	read_unlock_bh(&sk->sk_callback_lock);
 }
 
@@ -289,17 +219,17 @@ static void leg_address(const struct sockaddr_storage *ss, struct in6_addr *addr
 /* The socket is closed. Nothing is left to do once nobody has anything of the ring. */
 static void leg_gone(struct circuit_leg *leg)
 {
-	struct circuit_exchange *ex = leg->ex;
+	struct circuit_exchange *ex = leg->local.ex;
 
 	circuit_lend_reap(&leg->lender, NULL);
 	if (!ex || !list_empty(&leg->lender.loans))
 		return;
 	mutex_lock(&ex->lock);
-	if (leg->c && leg->c->held)
-		circuit_unhold(leg->c);
+	if (leg->local.c && leg->local.c->held)
+		circuit_unhold(leg->local.c);
 	mutex_unlock(&ex->lock);
 	/* Not by whoever drops the last reference, which may be an interrupt. */
-	leg->ex = NULL;
+	leg->local.ex = NULL;
 	circuit_exchange_put(ex);
 }
 
@@ -307,23 +237,17 @@ static void leg_gone(struct circuit_leg *leg)
 static void leg_close(struct circuit_leg *leg, bool abort)
 {
 	struct circuit_trunk *trunk = leg->trunk;
-	struct circuit_line *line = leg->line;
 	struct socket *sock = leg->sock;
 
 	leg->state = LEG_GONE;
 	if (leg->net)
 		put_net(leg->net);
 	leg->net = NULL;
-	mutex_lock(&leg->ex->lock);
+	mutex_lock(&leg->local.ex->lock);
 	leg->sock = NULL;
 	leg->trunk = NULL;
-	if (line) {
-		list_del(&leg->siblings);
-		line->nr_legs--;
-		circuit_line_put(line);
-	}
-	leg->line = NULL;
-	mutex_unlock(&leg->ex->lock);
+	circuit_local_part(&leg->local);
+	mutex_unlock(&leg->local.ex->lock);
 	if (sock) {
 		leg_unhook(leg, sock);
 		if (abort)
@@ -346,23 +270,23 @@ static void leg_close(struct circuit_leg *leg, bool abort)
 static void leg_hangup(struct circuit_leg *leg, u32 flags, enum circuit_reason reason, int error,
 		       bool abort)
 {
-	struct circuit_end *end = &leg->c->end[leg->nr];
+	struct circuit_end *end = &leg->local.c->end[leg->local.nr];
 
-	circuit_rx_close(&leg->rx);
-	circuit_tx_flag(&leg->tx, flags, leg->tx_flags);
-	mutex_lock(&leg->ex->lock);
+	circuit_rx_close(&leg->local.rx);
+	circuit_tx_flag(&leg->local.tx, flags, leg->tx_flags);
+	mutex_lock(&leg->local.ex->lock);
 	if (error)
 		circuit_far_end(end)->error = error;
-	leg->c->held = !list_empty(&leg->lender.loans);
+	leg->local.c->held = !list_empty(&leg->lender.loans);
 	circuit_hangup(end, reason);
-	mutex_unlock(&leg->ex->lock);
+	mutex_unlock(&leg->local.ex->lock);
 	leg_close(leg, abort);
 }
 
 /* A guest does what it may not do with a ring. */
 static void leg_violation(struct circuit_leg *leg)
 {
-	struct circuit_end *far = circuit_far_end(&leg->c->end[leg->nr]);
+	struct circuit_end *far = circuit_far_end(&leg->local.c->end[leg->local.nr]);
 
 	circuit_line_count(far->line, CIRCUIT_COUNT_VIOLATIONS);
 	leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_VIOLATION, 0, true);
@@ -375,9 +299,9 @@ static bool leg_alone(struct circuit_leg *leg)
 {
 	bool alone;
 
-	mutex_lock(&leg->ex->lock);
-	alone = !leg->c;
-	mutex_unlock(&leg->ex->lock);
+	mutex_lock(&leg->local.ex->lock);
+	alone = !leg->local.c;
+	mutex_unlock(&leg->local.ex->lock);
 	if (alone)
 		leg_close(leg, true);
 	return alone;
@@ -386,10 +310,10 @@ static bool leg_alone(struct circuit_leg *leg)
 static void leg_failed(struct circuit_leg *leg, enum circuit_reason reason, int err)
 {
 	atomic64_inc(&leg->trunk->refused);
-	mutex_lock(&leg->ex->lock);
-	if (leg->c)
-		circuit_call_failed(leg->c, reason, -err);
-	mutex_unlock(&leg->ex->lock);
+	mutex_lock(&leg->local.ex->lock);
+	if (leg->local.c)
+		circuit_call_failed(leg->local.c, reason, -err);
+	mutex_unlock(&leg->local.ex->lock);
 	leg_close(leg, true);
 }
 
@@ -407,9 +331,9 @@ static int leg_connect(struct circuit_leg *leg)
 		err = -ENOMEM;	/* what it is; connect() does not know that one */
 	if (err)
 		return err;
-	mutex_lock(&leg->ex->lock);
+	mutex_lock(&leg->local.ex->lock);
 	leg->sock = sock;
-	mutex_unlock(&leg->ex->lock);
+	mutex_unlock(&leg->local.ex->lock);
 	put_net(leg->net);
 	leg->net = NULL;
 	err = circuit_trunk_setup(leg->trunk, sock);
@@ -453,7 +377,7 @@ static void leg_dial(struct circuit_leg *leg)
 		return;
 	}
 	leg->state = LEG_RINGS;
-	circuit_leg_kick(leg);		/* what has happened before may have been missed */
+	leg_kick(leg);		/* what has happened before may have been missed */
 }
 
 static void leg_rings(struct circuit_leg *leg)
@@ -471,15 +395,15 @@ static void leg_rings(struct circuit_leg *leg)
 		return;
 	}
 	leg->sock->state = SS_CONNECTED;
-	mutex_lock(&leg->ex->lock);
-	if (leg->c)
-		circuit_call_answered(leg->c);
-	mutex_unlock(&leg->ex->lock);
+	mutex_lock(&leg->local.ex->lock);
+	if (leg->local.c)
+		circuit_call_answered(leg->local.c);
+	mutex_unlock(&leg->local.ex->lock);
 	/* It talks now, or there was no room for it. */
 	if (smp_load_acquire(&leg->state) != LEG_TALKS)
 		leg_close(leg, true);
 	else
-		circuit_leg_kick(leg);
+		leg_kick(leg);
 }
 
 /* --- data ----------------------------------------------------------------------------------- */
@@ -499,7 +423,7 @@ static u32 leg_urgent_out(struct circuit_leg *leg, u32 avail, int *flags)
 	u32 off;
 
 	*flags = 0;
-	if (likely(!circuit_rx_urgent(&leg->rx, &leg->urg_out, &off)))
+	if (likely(!circuit_rx_urgent(&leg->local.rx, &leg->urg_out, &off)))
 		return avail;
 	off -= leg->lender.bytes;
 	if (off >= avail)		/* not yet, or sent */
@@ -521,42 +445,9 @@ static bool leg_urgent_in(struct circuit_leg *leg, u32 seq, u32 n)
 	if (likely(urg == leg->urg_in || urg - seq >= n))
 		return false;
 	leg->urg_in = urg;
-	circuit_tx_urgent(&leg->tx, urg - seq + 1, leg->tx_flags);
+	circuit_tx_urgent(&leg->local.tx, urg - seq + 1, leg->tx_flags);
 	leg->tx_flags |= CIRCUIT_TX_URG;
 	return true;
-}
-
-/* What end @nr writes may be limited, and it is the leg that has to keep to that, either way. */
-static u32 leg_allowed(struct circuit_leg *leg, unsigned int nr)
-{
-	struct circuit_flow *flow = &leg->c->flow[nr];
-
-	if (likely(!smp_load_acquire(&flow->on)))
-		return U32_MAX;
-	return max(atomic_read(&flow->left), 0);
-}
-
-/* @allowed is what leg_allowed() had said. */
-static void leg_used(struct circuit_leg *leg, unsigned int nr, u32 bytes, u32 allowed)
-{
-	if (unlikely(allowed != U32_MAX))
-		atomic_sub(bytes, &leg->c->flow[nr].left);
-}
-
-/* Returns what leg_allowed() says after asking; if that is nothing, there is a kick when it is more. */
-static u32 leg_want(struct circuit_leg *leg, unsigned int nr, u32 bytes)
-{
-	u32 allowed;
-
-	trace_circuit_stall(leg->c, nr != leg->nr);
-	mutex_lock(&leg->ex->lock);
-	allowed = leg_allowed(leg, nr);
-	if (!allowed) {
-		circuit_meter_want(leg->c, nr, bytes);
-		allowed = leg_allowed(leg, nr);
-	}
-	mutex_unlock(&leg->ex->lock);
-	return allowed;
 }
 
 /* From the ring to the socket. */
@@ -567,11 +458,11 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 	int flags, avail, n;
 
 	lender->notify = false;
-	circuit_lend_reap(lender, &leg->rx);
+	circuit_lend_reap(lender, &leg->local.rx);
 	while (!leg->fin_out) {
 		/* Before the data: after FIN there is no more of it. */
-		flags = leg->lingers ? CIRCUIT_TX_FIN : circuit_rx_flags(&leg->rx);
-		avail = leg->lingers ? leg->last - leg->rx.head : circuit_rx_avail(&leg->rx);
+		flags = leg->lingers ? CIRCUIT_TX_FIN : circuit_rx_flags(&leg->local.rx);
+		avail = leg->lingers ? leg->last - leg->local.rx.head : circuit_rx_avail(&leg->local.rx);
 		if (unlikely(flags < 0 || avail < 0)) {
 			leg_violation(leg);
 			return LEG_FAILED;
@@ -581,9 +472,9 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 			return LEG_FAILED;
 		}
 		avail -= lender->bytes;
-		allowed = leg_allowed(leg, !leg->nr);
+		allowed = circuit_local_allowed(&leg->local, !leg->local.nr);
 		if (unlikely(avail && !allowed)) {
-			allowed = leg_want(leg, !leg->nr, avail);
+			allowed = circuit_local_want(&leg->local, !leg->local.nr, avail);
 			if (!allowed)
 				break;
 		}
@@ -593,19 +484,19 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 				kernel_sock_shutdown(leg->sock, SHUT_WR);
 				break;
 			}
-			circuit_lend_starved(lender, &leg->rx, leg->sock->sk);
-			circuit_rx_arm(&leg->rx, lender->bytes + 1);
-			if (circuit_rx_avail(&leg->rx) == lender->bytes &&
-			    !circuit_rx_flags(&leg->rx))
+			circuit_lend_starved(lender, &leg->local.rx, leg->sock->sk);
+			circuit_rx_arm(&leg->local.rx, lender->bytes + 1);
+			if (circuit_rx_avail(&leg->local.rx) == lender->bytes &&
+			    !circuit_rx_flags(&leg->local.rx))
 				break;
 			continue;
 		}
 		if (!quantum)
 			break;
 		len = leg_urgent_out(leg, min3((u32)avail, quantum, allowed), &flags);
-		n = circuit_lend(lender, leg, leg->sock, &leg->rx, len, flags);
+		n = circuit_lend(lender, &leg->local, leg->sock, &leg->local.rx, len, flags);
 		if (n == -EAGAIN) {
-			trace_circuit_stall(leg->c, true);
+			trace_circuit_stall(leg->local.c, true);
 			break;
 		}
 		if (unlikely(n <= 0)) {
@@ -615,17 +506,17 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 			break;
 		}
 		quantum -= n;
-		leg_used(leg, !leg->nr, n, allowed);
+		circuit_local_used(&leg->local, !leg->local.nr, n, allowed);
 	}
 	if (lender->notify)
-		circuit_end_notify(circuit_far_end(&leg->c->end[leg->nr]));
+		circuit_end_notify(circuit_far_end(&leg->local.c->end[leg->local.nr]));
 	return quantum ? LEG_WAITING : LEG_MORE;
 }
 
 /* From the socket to the ring. */
 static enum leg_turn leg_receive(struct circuit_leg *leg)
 {
-	struct circuit_end *far = circuit_far_end(&leg->c->end[leg->nr]);
+	struct circuit_end *far = circuit_far_end(&leg->local.c->end[leg->local.nr]);
 	u32 quantum = QUANTUM, seq, allowed;
 	struct msghdr msg = {};
 	struct kvec vec[2];
@@ -635,46 +526,46 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 	while (!leg->fin_in) {
 		struct circuit_span s;
 
-		space = circuit_tx_space(&leg->tx);
+		space = circuit_tx_space(&leg->local.tx);
 		if (unlikely(space < 0)) {
 			leg_violation(leg);
 			return LEG_FAILED;
 		}
 		if (!space) {
 			WRITE_ONCE(leg->full, true);
-			circuit_tx_arm(&leg->tx, leg->tx.size / 2);
-			if (circuit_tx_space(&leg->tx)) {
+			circuit_tx_arm(&leg->local.tx, leg->local.tx.size / 2);
+			if (circuit_tx_space(&leg->local.tx)) {
 				WRITE_ONCE(leg->full, false);
 				continue;
 			}
-			trace_circuit_stall(leg->c, false);
+			trace_circuit_stall(leg->local.c, false);
 			break;
 		}
 		if (!quantum)
 			break;
 		/* The end of the stream, or an error, may come in any case. */
-		allowed = leg_allowed(leg, leg->nr);
+		allowed = circuit_local_allowed(&leg->local, leg->local.nr);
 		n = allowed ? 0 : tcp_inq(leg->sock->sk);
 		if (unlikely(n > 0)) {
-			allowed = leg_want(leg, leg->nr, max_t(u32, n, SZ_64K));
+			allowed = circuit_local_want(&leg->local, leg->local.nr, max_t(u32, n, SZ_64K));
 			if (!allowed)
 				break;
 		}
 		/* In pieces: the guest works on one while the next is copied. */
 		space = min3(min((u32)space, PIECE), quantum, max(allowed, 1u));
-		s = circuit_tx_span(&leg->tx, space);
-		vec[0].iov_base = leg->tx.data + s.off[0];
+		s = circuit_tx_span(&leg->local.tx, space);
+		vec[0].iov_base = leg->local.tx.data + s.off[0];
 		vec[0].iov_len = s.len[0];
-		vec[1].iov_base = leg->tx.data;
+		vec[1].iov_base = leg->local.tx.data;
 		vec[1].iov_len = s.len[1];
 		seq = READ_ONCE(tcp_sk(leg->sock->sk)->copied_seq);
 		n = kernel_recvmsg(leg->sock, &msg, vec, s.len[1] ? 2 : 1, space, MSG_DONTWAIT);
 		if (n > 0) {
 			quantum -= n;
 			notify = leg_urgent_in(leg, seq, n);
-			if (circuit_tx_publish(&leg->tx, n) || notify)
+			if (circuit_tx_publish(&leg->local.tx, n) || notify)
 				circuit_end_notify(far);
-			leg_used(leg, leg->nr, n, allowed);
+			circuit_local_used(&leg->local, leg->local.nr, n, allowed);
 			continue;
 		}
 		if (n == -EAGAIN)
@@ -686,7 +577,7 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 			return LEG_FAILED;
 		}
 		leg->fin_in = true;
-		circuit_tx_flag(&leg->tx, CIRCUIT_TX_FIN, leg->tx_flags);
+		circuit_tx_flag(&leg->local.tx, CIRCUIT_TX_FIN, leg->tx_flags);
 		leg->tx_flags |= CIRCUIT_TX_FIN;
 		circuit_end_notify(far);
 	}
@@ -703,8 +594,8 @@ static enum leg_turn leg_last_words(struct circuit_leg *leg)
 	int flags, avail;
 	u32 timeout;
 
-	flags = circuit_rx_flags(&leg->rx);
-	avail = circuit_rx_avail(&leg->rx);
+	flags = circuit_rx_flags(&leg->local.rx);
+	avail = circuit_rx_avail(&leg->local.rx);
 	if (flags < 0 || avail < 0) {
 		leg_violation(leg);
 		return LEG_FAILED;
@@ -713,7 +604,7 @@ static enum leg_turn leg_last_words(struct circuit_leg *leg)
 		leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET, 0, true);
 		return LEG_FAILED;
 	}
-	leg->last = leg->rx.head + avail;
+	leg->last = leg->local.rx.head + avail;
 	leg->lingers = true;
 	timeout = READ_ONCE(inet_csk(sk)->icsk_user_timeout);
 	if (!timeout || timeout > LINGER * MSEC_PER_SEC)
@@ -734,7 +625,7 @@ static void leg_linger(struct circuit_leg *leg)
 	unread = tcp_inq(sk) > 0;
 	acked = tcp_sk(sk)->snd_una == tcp_sk(sk)->write_seq;
 	release_sock(sk);
-	if (unread || circuit_tx_lost(&leg->tx) || leg->error || READ_ONCE(sk->sk_err))
+	if (unread || circuit_tx_lost(&leg->local.tx) || leg->error || READ_ONCE(sk->sk_err))
 		leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET, 0, true);
 	else if (leg->fin_out && (list_empty(&leg->lender.loans) || acked))
 		leg_hangup(leg, CIRCUIT_TX_FIN, CIRCUIT_REASON_NONE, 0, false);
@@ -749,10 +640,10 @@ static void leg_options(struct circuit_leg *leg)
 	u32 timeout, limit = trunk ? trunk->cfg.user_timeout : 0;
 	int keep;
 
-	mutex_lock(&leg->ex->lock);
+	mutex_lock(&leg->local.ex->lock);
 	options = leg->options;
 	leg->set_options = false;
-	mutex_unlock(&leg->ex->lock);
+	mutex_unlock(&leg->local.ex->lock);
 
 	/* Each refuses by itself what is out of its range. */
 	if (options.keep_idle)
@@ -773,7 +664,7 @@ static void leg_options(struct circuit_leg *leg)
 
 static void leg_talks(struct circuit_leg *leg)
 {
-	struct circuit_end *far = circuit_far_end(&leg->c->end[leg->nr]);
+	struct circuit_end *far = circuit_far_end(&leg->local.c->end[leg->local.nr]);
 	enum leg_turn out, in = LEG_WAITING;
 	bool hungup;
 	u8 reset;
@@ -781,7 +672,7 @@ static void leg_talks(struct circuit_leg *leg)
 	/* The socket is locked before it is looked at, and after it has received something. */
 	WRITE_ONCE(leg->full, false);
 	/* Both are said after the last that was written to the ring. */
-	reset = smp_load_acquire(&leg->reset);
+	reset = smp_load_acquire(&leg->local.reset);
 	hungup = smp_load_acquire(&far->hungup);
 	if (reset) {
 		leg_hangup(leg, CIRCUIT_TX_RST, reset, 0, true);
@@ -805,17 +696,18 @@ static void leg_talks(struct circuit_leg *leg)
 		if (leg->fin_in && !leg->error)
 			leg->error = -sock_error(leg->sock->sk);
 		/* Whoever writes must learn of it, even if he does not read. */
-		if (leg->error && (leg->fin_in || !circuit_tx_space(&leg->tx))) {
+		if (leg->error && (leg->fin_in || !circuit_tx_space(&leg->local.tx))) {
 			leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_TRUNK, leg->error, true);
 			return;
 		}
 	}
 	if (out == LEG_MORE || in == LEG_MORE)
-		circuit_leg_kick(leg);
+		leg_kick(leg);
 }
 
-static void leg_look(struct circuit_leg *leg)
+static void leg_look(struct circuit_local *local)
 {
+	struct circuit_leg *leg = leg_of(local);
 	struct circuit_line *line;
 	u64 start;
 
@@ -832,7 +724,7 @@ static void leg_look(struct circuit_leg *leg)
 		break;
 	case LEG_TALKS:
 		start = local_clock();
-		line = circuit_line_get(leg->line);
+		line = circuit_line_get(leg->local.line);
 		leg_talks(leg);
 		circuit_line_add(line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
 		circuit_line_put(line);
@@ -843,42 +735,34 @@ static void leg_look(struct circuit_leg *leg)
 	}
 }
 
-static void leg_work(struct work_struct *work)
-{
-	struct circuit_leg *leg = container_of(work, struct circuit_leg, work);
-	unsigned int turns = TURNS;
+/* --- what others see ------------------------------------------------------------------------- */
 
-	do {
-		/* Others may use the processor, and others the worker. */
-		if (!turns--) {
-			queue_work(circuit_trunk_wq, &leg->work);
-			return;
-		}
-		cond_resched();
-		atomic_xchg(&leg->kicked, LEG_LOOKS);
-		leg_look(leg);
-	} while (atomic_cmpxchg(&leg->kicked, LEG_LOOKS, LEG_IDLE) != LEG_LOOKS);
-	circuit_leg_put(leg);
+/* The circuit has its rings. */
+static void leg_setup(struct circuit_local *local)
+{
+	struct circuit_leg *leg = leg_of(local);
+
+	if (leg->exp)
+		circuit_exposure_done(leg->exp, false);
+	leg->exp = NULL;
+	smp_store_release(&leg->state, LEG_TALKS);
 }
 
-/* --- what others see ------------------------------------------------------------------------- */
+static const struct circuit_local_ops leg_ops = {
+	.look = leg_look,
+	.setup = leg_setup,
+};
 
 static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit_trunk *trunk)
 {
+	struct circuit_local *local = circuit_local_alloc(ex, sizeof(struct circuit_leg), &leg_ops);
 	struct circuit_leg *leg;
 
-	/* An exposure may be served when its line is gone already, and the module going. */
-	if (!try_module_get(THIS_MODULE))
+	BUILD_BUG_ON(offsetof(struct circuit_leg, local));
+	if (!local)
 		return NULL;
-	leg = kzalloc(sizeof(*leg), GFP_KERNEL_ACCOUNT);
-	if (!leg) {
-		module_put(THIS_MODULE);
-		return NULL;
-	}
-	kref_init(&leg->ref);
-	INIT_WORK(&leg->work, leg_work);
+	leg = leg_of(local);
 	circuit_lender_init(&leg->lender);
-	leg->ex = circuit_exchange_get(ex);
 	if (trunk) {
 		leg->trunk = circuit_trunk_get(trunk);
 		atomic64_inc(&trunk->calls);
@@ -888,38 +772,14 @@ static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit
 }
 
 /**
- * circuit_leg_join - a leg becomes an end of a circuit
- * @leg: the leg
+ * circuit_leg_of - the leg that is an end of a circuit
  * @c: the circuit; its exchange is locked
- * @nr: which end
- * @line: the line of the other end
+ *
+ * Return: the leg, or NULL if neither end is one.
  */
-void circuit_leg_join(struct circuit_leg *leg, struct circuit *c, unsigned int nr,
-		      struct circuit_line *line)
+struct circuit_leg *circuit_leg_of(const struct circuit *c)
 {
-	circuit_leg_get(leg);
-	leg->c = c;
-	leg->nr = nr;
-	leg->line = circuit_line_get(line);
-	list_add(&leg->siblings, &line->legs);
-	line->nr_legs++;
-	c->leg = leg;
-}
-
-/**
- * circuit_legs_reset - a guest is gone, and with it what it had still to say
- * @line: its line, which has hung up everywhere; its exchange is locked
- * @reason: why
- */
-void circuit_legs_reset(struct circuit_line *line, enum circuit_reason reason)
-{
-	struct circuit_leg *leg;
-
-	list_for_each_entry(leg, &line->legs, siblings) {
-		if (!leg->reset)
-			smp_store_release(&leg->reset, reason);
-		circuit_leg_kick(leg);
-	}
+	return c->local && c->local->ops == &leg_ops ? leg_of(c->local) : NULL;
 }
 
 /**
@@ -942,9 +802,9 @@ int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk)
 	leg->net = circuit_trunk_net(trunk, ex);
 	leg->dst = c->end[1].addr;
 	leg->port = c->end[1].port;
-	circuit_leg_join(leg, c, 1, c->end[0].line);
-	circuit_leg_kick(leg);
-	circuit_leg_put(leg);
+	circuit_local_join(&leg->local, c, 1, c->end[0].line);
+	leg_kick(leg);
+	circuit_local_put(&leg->local);
 	return 0;
 }
 
@@ -989,61 +849,18 @@ int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock)
 	mutex_lock(&ex->lock);
 	err = leg_hook(leg, sock);
 	if (!err)
-		err = exp->line ? circuit_call_from_trunk(exp->line, exp->port, leg, &addr, port) :
+		err = exp->line ? circuit_call_from_trunk(exp->line, exp->port, &leg->local, &addr,
+							      port) :
 				  -ECONNREFUSED;
 	mutex_unlock(&ex->lock);
 	/* Connected, or waiting, or nothing came of it. */
-	circuit_leg_kick(leg);
-	circuit_leg_put(leg);
+	leg_kick(leg);
+	circuit_local_put(&leg->local);
 	return err;
 abort:
 	sock_no_linger(sock->sk);
 	sock_release(sock);
 	return err;
-}
-
-/**
- * circuit_leg_leave - a leg's circuit is about to be freed
- * @leg: the leg; its exchange is locked
- *
- * If the leg has not hung up by itself, it closes its socket.
- */
-void circuit_leg_leave(struct circuit_leg *leg)
-{
-	leg->c = NULL;
-	circuit_leg_kick(leg);
-	circuit_leg_put(leg);
-}
-
-/**
- * circuit_leg_owe - tell a leg what a guest would be told
- * @leg: the leg; its exchange is locked
- * @what: one of CIRCUIT_OWE_*
- * @reason: for REFUSED and RESET
- */
-void circuit_leg_owe(struct circuit_leg *leg, u8 what, enum circuit_reason reason)
-{
-	struct circuit *c = leg->c;
-	void *data;
-
-	switch (what) {
-	case CIRCUIT_OWE_REFUSED:
-		circuit_drop(c);
-		return;
-	case CIRCUIT_OWE_SETUP:
-		data = c->ctrl + 1;
-		circuit_ring_init(&leg->tx, &leg->rx, c->ctrl, data, c->size[0],
-				  data + c->size[0], c->size[1], leg->nr);
-		if (leg->exp)
-			circuit_exposure_done(leg->exp, false);
-		leg->exp = NULL;
-		smp_store_release(&leg->state, LEG_TALKS);
-		break;
-	case CIRCUIT_OWE_RESET:
-		smp_store_release(&leg->reset, reason);
-		break;
-	}
-	circuit_leg_kick(leg);
 }
 
 /**
@@ -1055,7 +872,7 @@ void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_optio
 {
 	leg->options = *options;
 	WRITE_ONCE(leg->set_options, true);
-	circuit_leg_kick(leg);
+	leg_kick(leg);
 }
 
 /**
@@ -1067,15 +884,6 @@ void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_optio
 const char *circuit_leg_trunk(const struct circuit_leg *leg)
 {
 	return leg->trunk ? leg->trunk->name : NULL;
-}
-
-/**
- * circuit_leg_nr - which end of its circuit a leg is
- * @leg: a leg that has a circuit
- */
-unsigned int circuit_leg_nr(const struct circuit_leg *leg)
-{
-	return leg->nr;
 }
 
 /**

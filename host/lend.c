@@ -40,7 +40,7 @@ MODULE_PARM_DESC(lend_min, "bytes from which on a piece is sent without a copy; 
 /**
  * struct loan - one piece that TCP has
  * @ubuf: TCP's handle
- * @leg: referenced
+ * @local: the leg, referenced
  * @list: in lender->loans
  * @len: bytes
  * @after: bytes that were copied after them
@@ -49,7 +49,7 @@ MODULE_PARM_DESC(lend_min, "bytes from which on a piece is sent without a copy; 
  */
 struct loan {
 	struct ubuf_info	ubuf;
-	struct circuit_leg	*leg;
+	struct circuit_local	*local;
 	struct list_head	list;
 	u32			len;
 	u32			after;
@@ -61,7 +61,7 @@ struct loan {
 static void loan_put(struct sk_buff *skb, struct ubuf_info *ubuf, bool zerocopy_success)
 {
 	struct loan *loan = container_of(ubuf, struct loan, ubuf);
-	struct circuit_leg *leg = loan->leg;
+	struct circuit_local *local = loan->local;
 
 	if (!zerocopy_success)
 		WRITE_ONCE(loan->copied, true);
@@ -70,7 +70,7 @@ static void loan_put(struct sk_buff *skb, struct ubuf_info *ubuf, bool zerocopy_
 	/* The loan is the leg's work's from here on, and its reference to the leg as well. */
 	rcu_read_lock();
 	smp_store_release(&loan->back, true);
-	circuit_leg_kick(leg);
+	circuit_local_kick(local);
 	rcu_read_unlock();
 }
 
@@ -136,7 +136,7 @@ static int send_loan(struct circuit_lender *lender, struct loan *loan, struct so
 	n = sock_sendmsg(sock, &msg);
 	if (n <= 0 && refcount_dec_and_test(&loan->ubuf.refcnt)) {
 		/* Nothing has come of it, and it would not do to be told so. */
-		circuit_leg_put(loan->leg);
+		circuit_local_put(loan->local);
 		kfree(loan);
 		return n;
 	}
@@ -164,7 +164,7 @@ static int send_loan(struct circuit_lender *lender, struct loan *loan, struct so
  *
  * Return: bytes sent, or a negative errno, as sendmsg().
  */
-int circuit_lend(struct circuit_lender *lender, struct circuit_leg *leg, struct socket *sock,
+int circuit_lend(struct circuit_lender *lender, struct circuit_local *leg, struct socket *sock,
 		 struct circuit_rx *rx, u32 len, int flags)
 {
 	u32 lend = may_lend(lender, rx, sock->sk, len);
@@ -177,7 +177,8 @@ int circuit_lend(struct circuit_lender *lender, struct circuit_leg *leg, struct 
 	s = circuit_rx_span(rx, lender->bytes, loan ? lend : len);
 	if (loan) {
 		compat_ubuf_init(&loan->ubuf, &loan_ops);
-		loan->leg = circuit_leg_get(leg);
+		circuit_local_get(leg);
+		loan->local = leg;
 		return send_loan(lender, loan, sock, rx, &s, flags);
 	}
 	n = send_copy(sock, rx, &s, flags);
@@ -213,7 +214,7 @@ void circuit_lend_reap(struct circuit_lender *lender, struct circuit_rx *rx)
 		lender->futile |= loan->copied;
 		if (rx && n)
 			lender->notify |= circuit_rx_release(rx, n);
-		circuit_leg_put(loan->leg);
+		circuit_local_put(loan->local);
 		kfree(loan);
 	}
 }

@@ -40,7 +40,7 @@ static void line_release(struct kref *ref)
 {
 	struct circuit_line *line = container_of(ref, struct circuit_line, ref);
 
-	WARN_ON_ONCE(memchr_inv(line->quota.used, 0, sizeof(line->quota.used)) || line->nr_legs);
+	WARN_ON_ONCE(memchr_inv(line->quota.used, 0, sizeof(line->quota.used)) || line->nr_locals);
 	xa_destroy(&line->ends);
 	xa_destroy(&line->pairs);
 	xa_destroy(&line->listeners);
@@ -86,7 +86,7 @@ static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *
 	INIT_LIST_HEAD(&line->owed);
 	INIT_LIST_HEAD(&line->steps);
 	INIT_LIST_HEAD(&line->addrs);
-	INIT_LIST_HEAD(&line->legs);
+	INIT_LIST_HEAD(&line->locals);
 	return line;
 }
 
@@ -413,7 +413,7 @@ void circuit_line_reset(struct circuit_line *line, enum circuit_reason reason)
 				 CIRCUIT_REASON_NO_LISTENER);
 	xa_for_each(&line->ends, i, end)
 		circuit_hangup(end, reason);
-	circuit_legs_reset(line, reason);
+	circuit_locals_reset(line, reason);
 	/* What is left is owed to a guest that no longer wants to know. */
 	while ((end = list_first_entry_or_null(&line->owed, struct circuit_end, owed)))
 		circuit_sig_forget(end);

@@ -164,9 +164,9 @@ static void flow_give(struct circuit_flow *flow)
 	flow->want = 0;
 	flow->saved = 0;
 	flow->owed = 0;
-	if (c->leg) {
+	if (c->local) {
 		atomic_add(bytes, &flow->left);
-		circuit_leg_kick(c->leg);
+		circuit_local_kick(c->local);
 		return;
 	}
 	/* The end that reads first: it is not to see what it does not know may have come. */
@@ -386,7 +386,7 @@ u32 circuit_meter_limits(const struct circuit_end *end)
 {
 	const struct circuit *c = container_of(end, const struct circuit, end[end->nr]);
 
-	if (c->leg)
+	if (c->local)
 		return 0;
 	return (c->flow[end->nr].on ? CIRCUIT_SIG_LIMIT_TX : 0) |
 	       (c->flow[!end->nr].on ? CIRCUIT_SIG_LIMIT_RX : 0);
@@ -402,7 +402,7 @@ static bool line_knows(const struct circuit_line *line)
  * @c: the call; its exchange is locked
  * @called: the line that it is for
  *
- * Where one end is a leg, no guest need.
+ * Where one end is the operator's own, no guest need.
  *
  * Return: false if one would have to, and does not know of limits.
  */
@@ -437,7 +437,7 @@ static void flow_start(struct circuit_flow *flow)
 	INIT_LIST_HEAD(&flow->step);
 	flow->owed = BEFOREHAND;
 	atomic_set(&flow->left, BEFOREHAND);
-	smp_store_release(&flow->on, true);	/* pairs with leg_allowed() */
+	smp_store_release(&flow->on, true);	/* pairs with circuit_local_allowed() */
 }
 
 /* Have the guests of a circuit, which write and read already, begin to count. */
@@ -505,14 +505,14 @@ void circuit_meter_step(struct circuit_line *line)
 	}
 }
 
-/* What it has not been given, or a leg has not used, is given back: that is known for sure. */
+/* What it has not been given, or a local end has not used, is given back: that is known for sure. */
 static void flow_drop(struct circuit_flow *flow)
 {
 	struct circuit_meter *meter[METERS_MAX];
 	unsigned int n = flow_meters(flow, meter);
 	s64 left = flow->saved;
 
-	if (circuit_of_flow(flow)->leg && !flow->owed)
+	if (circuit_of_flow(flow)->local && !flow->owed)
 		left += max(atomic_read(&flow->left), 0);
 	while (n--)
 		meter[n]->tokens = min(meter[n]->tokens + left, meter_depth(meter[n]));
@@ -568,13 +568,13 @@ void circuit_meter_start(struct circuit *c)
 	}
 }
 
-/* What a guest has left for a leg when it hung up counts as long as there is the leg to send it. */
+/* What a guest has left for a local end when it hung up counts as long as there is that to send it. */
 static bool flow_goes_on(const struct circuit *c)
 {
 	if (c->ended)
 		return false;
-	return c->leg ? !c->end[circuit_leg_nr(c->leg)].hungup :
-			!c->end[0].hungup && !c->end[1].hungup;
+	return c->local ? !c->end[c->local->nr].hungup :
+			  !c->end[0].hungup && !c->end[1].hungup;
 }
 
 /**
@@ -592,7 +592,7 @@ void circuit_meter_stop(struct circuit *c)
 	for (nr = 0; nr < 2; nr++) {
 		if (!c->flow[nr].on || c->flow[nr].last)
 			continue;
-		if (c->leg)
+		if (c->local)
 			flow_stop(&c->flow[nr]);
 		else
 			flow_last(&c->flow[nr]);
@@ -618,13 +618,13 @@ void circuit_meter_apply(struct circuit_exchange *ex)
 	xa_for_each(&ex->circuits, id, c) {
 		bool changed = false;
 
-		if (!c->ctrl || (!c->leg && !(line_knows(c->end[0].line) &&
-					      line_knows(c->end[1].line))))
+		if (!c->ctrl || (!c->local && !(line_knows(c->end[0].line) &&
+						line_knows(c->end[1].line))))
 			continue;
 		for (nr = 0; nr < 2; nr++) {
 			flow = &c->flow[nr];
 			limit = ring_meters(c, nr, c->end[1].line, meter) &&
-				(flow_goes_on(c) || !c->leg);
+				(flow_goes_on(c) || !c->local);
 			if (limit == flow->on || flow->last)
 				continue;
 			changed = true;
@@ -632,14 +632,14 @@ void circuit_meter_apply(struct circuit_exchange *ex)
 				flow_stop(flow);
 			else
 				flow_start(flow);
-			if (limit && !c->leg)
+			if (limit && !c->local)
 				flow_begin(flow);
 			if (limit && !flow_goes_on(c))
 				flow_last(flow);
 		}
-		if (changed && c->leg)
-			circuit_leg_kick(c->leg);
-		for (nr = 0; nr < 2 && changed && !c->leg; nr++)
+		if (changed && c->local)
+			circuit_local_kick(c->local);
+		for (nr = 0; nr < 2 && changed && !c->local; nr++)
 			end_tell(&c->end[nr]);
 	}
 }

@@ -736,6 +736,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 		    const char *line)
 {
 	const struct circuit_end *end = &c->end[nr];
+	struct circuit_leg *leg = circuit_leg_of(c);
 	struct nlattr *nest = nla_nest_start(skb, attr);
 	u64 bytes = 0;
 	u32 queued = 0;
@@ -757,7 +758,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	    nla_put_u32(skb, CIRCUIT_A_END_QUEUED, queued) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_END_MARKS, circuit_marks(c, nr)) ||
 	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP)) ||
-	    (c->leg && circuit_leg_nr(c->leg) == nr && circuit_nl_put_socket(skb, c->leg))) {
+	    (leg && c->local->nr == nr && circuit_nl_put_socket(skb, leg))) {
 		nla_nest_cancel(skb, nest);
 		return -EMSGSIZE;
 	}
@@ -769,7 +770,7 @@ static const char *called_name(const struct circuit *c)
 {
 	if (c->end[1].line)
 		return c->end[1].line->name;
-	if (c->leg && circuit_leg_nr(c->leg) == 1)
+	if (c->local && c->local->nr == 1)
 		return CIRCUIT_TRUNK_LINE;
 	return c->listener ? c->listener->line->name : NULL;
 }

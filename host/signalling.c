@@ -286,7 +286,7 @@ void circuit_sig_owe(struct circuit_end *end, u8 what, enum circuit_reason reaso
 	struct circuit_line *line = end->line;
 
 	if (line->is_trunk) {
-		circuit_leg_owe(circuit_of_end(end)->leg, what, reason);
+		circuit_local_owe(circuit_of_end(end)->local, what, reason);
 		return;
 	}
 	if (reason)
@@ -435,14 +435,14 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 		end = xa_load(&line->ends, msg->options.index);
 		if (!end || !(line->features & CIRCUIT_SIG_F_OPTIONS))
 			return -EPROTO;
-		if (circuit_of_end(end)->leg)
-			circuit_leg_options(circuit_of_end(end)->leg, &msg->options);
+		if (circuit_leg_of(circuit_of_end(end)))
+			circuit_leg_options(circuit_leg_of(circuit_of_end(end)), &msg->options);
 		return 0;
 	case CIRCUIT_SIG_WANT:
 		end = xa_load(&line->ends, msg->want.index);
 		if (!end || !(line->features & CIRCUIT_SIG_F_RATE))
 			return -EPROTO;
-		if (!circuit_of_end(end)->leg)	/* which sees to that by itself */
+		if (!circuit_of_end(end)->local)	/* which sees to that by itself */
 			circuit_meter_want(circuit_of_end(end), end->nr, msg->want.bytes);
 		return 0;
 	case CIRCUIT_SIG_HANGUP:
