@@ -3,7 +3,7 @@
  * AF_CIRCUIT: the socket family.
  *
  * What a socket does once it knows whom to call is the endpoint's business (ep.c,
- * stream.c); here are addresses, options, and sock->state, kept as af_inet.c does.
+ * stream.c, message.c, datagram.c); here are addresses, options, and sock->state, kept as af_inet.c does.
  */
 #include <linux/capability.h>
 #include <linux/module.h>
@@ -20,12 +20,14 @@
  * @ep: what makes it an end of circuits
  * @port: the local port, 0 if not bound
  * @owns_port: the port table points here (not so for accepted sockets)
+ * @peer: whom a socket of datagrams is connected to
  */
 struct circuit_sock {
 	struct sock		sk;
 	struct circuit_ep	ep;
 	u32			port;
 	bool			owns_port;
+	struct circuit_peer	peer;
 };
 
 static struct circuit_sock *circuit_sk(const struct sock *sk)
@@ -45,11 +47,19 @@ struct port_space {
 
 /* Each kind of socket has ports of its own. */
 static struct port_space stream_ports = { XARRAY_INIT(stream_ports.ports, XA_FLAGS_ALLOC) };
+static struct port_space datagram_ports = { XARRAY_INIT(datagram_ports.ports, XA_FLAGS_ALLOC) };
 static struct port_space seqpacket_ports = { XARRAY_INIT(seqpacket_ports.ports, XA_FLAGS_ALLOC) };
 
 static struct port_space *port_space(const struct circuit_sock *cs)
 {
-	return cs->sk.sk_type == SOCK_STREAM ? &stream_ports : &seqpacket_ports;
+	switch (cs->sk.sk_type) {
+	case SOCK_STREAM:
+		return &stream_ports;
+	case SOCK_DGRAM:
+		return &datagram_ports;
+	default:
+		return &seqpacket_ports;
+	}
 }
 
 static struct proto circuit_proto = {
@@ -58,7 +68,7 @@ static struct proto circuit_proto = {
 	.obj_size = sizeof(struct circuit_sock),
 };
 
-static const struct proto_ops circuit_ops;
+static const struct proto_ops circuit_ops, circuit_datagram_ops;
 
 static int port_bind(struct circuit_sock *cs, u32 port)
 {
@@ -104,7 +114,7 @@ static void sock_setup(struct socket *sock, struct sock *sk)
 	sock_set_flag(sk, SOCK_RCU_FREE);
 	circuit_ep_init(&circuit_sk(sk)->ep, sk, sock_free);
 	if (sock) {
-		sock->ops = &circuit_ops;
+		sock->ops = sock->type == SOCK_DGRAM ? &circuit_datagram_ops : &circuit_ops;
 		compat_custom_sockopt(sock);
 	}
 }
@@ -116,7 +126,8 @@ static int circuit_create(struct net *net, struct socket *sock, int protocol, in
 	/* The line belongs to the machine, as its network cards do. */
 	if (!net_eq(net, &init_net))
 		return -EAFNOSUPPORT;
-	if (sock->type != SOCK_STREAM && sock->type != SOCK_SEQPACKET)
+	if (sock->type != SOCK_STREAM && sock->type != SOCK_SEQPACKET &&
+	    sock->type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
 	if (protocol)
 		return -EPROTONOSUPPORT;
@@ -169,25 +180,32 @@ static int check_addr(const struct sockaddr_circuit *addr, int len)
 	return 0;
 }
 
-static int circuit_bind(struct socket *sock, struct compat_sockaddr *uaddr, int len)
+/* An address to bind to: its line has to be this machine's. */
+static int check_own(const struct sockaddr_circuit *addr, int len)
 {
-	const struct sockaddr_circuit *addr = (const struct sockaddr_circuit *)uaddr;
-	struct sock *sk = sock->sk;
 	struct circuit_line *line;
 	int err;
 
 	err = check_addr(addr, len);
+	if (err || !addr->sc_line[0])
+		return err;
+	line = circuit_line_get();
+	if (!line)
+		return -EADDRNOTAVAIL;
+	err = strncmp(line->name, addr->sc_line, CIRCUIT_NAME_SIZE) ? -EADDRNOTAVAIL : 0;
+	circuit_line_put(line);
+	return err;
+}
+
+static int circuit_bind(struct socket *sock, struct compat_sockaddr *uaddr, int len)
+{
+	const struct sockaddr_circuit *addr = (const struct sockaddr_circuit *)uaddr;
+	struct sock *sk = sock->sk;
+	int err;
+
+	err = check_own(addr, len);
 	if (err)
 		return err;
-	if (addr->sc_line[0]) {
-		line = circuit_line_get();
-		if (!line)
-			return -EADDRNOTAVAIL;
-		err = strncmp(line->name, addr->sc_line, CIRCUIT_NAME_SIZE) ? -EADDRNOTAVAIL : 0;
-		circuit_line_put(line);
-		if (err)
-			return err;
-	}
 	lock_sock(sk);
 	if (circuit_sk(sk)->port || circuit_sk(sk)->ep.state != TCP_CLOSE)
 		err = -EINVAL;
@@ -250,7 +268,7 @@ static int circuit_connect(struct socket *sock, struct compat_sockaddr *uaddr, i
 		sk->sk_err = err;
 		sock->state = SS_UNCONNECTED;
 		sk_error_report(sk);
-		sk->sk_state_change(sk);
+		complete_all(&circuit_sk(sk)->ep.decided);	/* somebody else may wait as well */
 		release_sock(sk);
 		return 0;
 	}
@@ -677,6 +695,253 @@ static const struct proto_ops circuit_ops = {
 	.mmap = sock_no_mmap,
 };
 
+/* --- datagrams ------------------------------------------------------------------------------- */
+
+/* Have the operator know of the socket; it is owned. */
+static int datagram_open(struct sock *sk)
+{
+	struct circuit_sock *cs = circuit_sk(sk);
+	struct circuit_sig_call call = { .type = CIRCUIT_SIG_DGRAM };
+	struct circuit_ep *ep = &cs->ep;
+	struct circuit_line *line;
+	int err;
+
+	if (likely(READ_ONCE(ep->state) == TCP_ESTABLISHED))
+		return 0;
+	if (!sock_options_ok(sk))
+		return -EOPNOTSUPP;
+	err = sock_error(sk);	/* what has cut it off is told, once */
+	if (err)
+		return err;
+	line = circuit_line_get();
+	if (!line)
+		return -ENETDOWN;
+	err = cs->port ? 0 : port_bind(cs, 0);
+	if (!err && ep->state != TCP_SYN_SENT) {
+		call.src_port = cs->port;
+		err = circuit_ep_call(ep, line, &call);
+	}
+	circuit_line_put(line);
+	if (err)
+		return err;
+	/* It is answered at once. Given up it would still have the port, for a moment. */
+	release_sock(sk);
+	wait_for_completion_killable(&ep->decided);
+	lock_sock(sk);
+	switch (smp_load_acquire(&ep->state)) {
+	case TCP_ESTABLISHED:
+		return 0;
+	case TCP_SYN_SENT:
+		return -EINTR;
+	default:
+		return sock_error(sk) ?: -ENETDOWN;
+	}
+}
+
+static int datagram_bind(struct socket *sock, struct compat_sockaddr *uaddr, int len)
+{
+	const struct sockaddr_circuit *addr = (const struct sockaddr_circuit *)uaddr;
+	struct sock *sk = sock->sk;
+	int err;
+
+	err = check_own(addr, len);
+	if (err)
+		return err;
+	lock_sock(sk);
+	err = -EINVAL;
+	if (circuit_sk(sk)->port)
+		goto out;
+	err = port_bind(circuit_sk(sk), addr->sc_port);
+	if (err)
+		goto out;
+	err = datagram_open(sk);
+	if (err) {
+		circuit_ep_disconnect(&circuit_sk(sk)->ep, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+		port_release(circuit_sk(sk));
+		sk->sk_shutdown = 0;
+		sk->sk_state_change(sk);
+	}
+out:
+	release_sock(sk);
+	return err;
+}
+
+/* The line that an address means. */
+static int datagram_line(const struct sockaddr_circuit *addr, char *name)
+{
+	struct circuit_line *line;
+
+	memcpy(name, addr->sc_line, CIRCUIT_NAME_SIZE);
+	if (name[0])
+		return 0;
+	line = circuit_line_get();
+	if (!line)
+		return -ENETDOWN;
+	strscpy_pad(name, line->name, CIRCUIT_NAME_SIZE);
+	circuit_line_put(line);
+	return 0;
+}
+
+static int datagram_connect(struct socket *sock, struct compat_sockaddr *uaddr, int len, int flags)
+{
+	const struct sockaddr_circuit *addr = (const struct sockaddr_circuit *)uaddr;
+	struct circuit_sock *cs = circuit_sk(sock->sk);
+	struct circuit_peer peer = {};
+	int err;
+
+	if (len < sizeof(addr->sc_family))
+		return -EINVAL;
+	if (addr->sc_family != AF_UNSPEC) {
+		err = check_addr(addr, len);
+		if (err)
+			return err;
+		if (!addr->sc_port)
+			return -EADDRNOTAVAIL;
+		peer.port = addr->sc_port;
+		err = datagram_line(addr, peer.line);
+		if (err)
+			return err;
+	}
+	lock_sock(sock->sk);
+	err = peer.port ? datagram_open(sock->sk) : 0;
+	if (!err) {
+		mutex_lock(&cs->ep.rx_mutex);
+		cs->peer = peer;
+		mutex_unlock(&cs->ep.rx_mutex);
+		sock->state = peer.port ? SS_CONNECTED : SS_UNCONNECTED;
+	}
+	release_sock(sock->sk);
+	return err;
+}
+
+static int datagram_getname(struct socket *sock, struct sockaddr *uaddr, int peer)
+{
+	struct sockaddr_circuit *addr = (struct sockaddr_circuit *)uaddr;
+	struct circuit_sock *cs = circuit_sk(sock->sk);
+	int err = 0;
+
+	if (!peer)
+		return circuit_getname(sock, uaddr, 0);
+	memset(addr, 0, sizeof(*addr));
+	addr->sc_family = AF_CIRCUIT;
+	lock_sock(sock->sk);
+	addr->sc_port = cs->peer.port;
+	memcpy(addr->sc_line, cs->peer.line, CIRCUIT_NAME_SIZE);
+	if (!cs->peer.port)
+		err = -ENOTCONN;
+	release_sock(sock->sk);
+	return err ?: sizeof(*addr);
+}
+
+static int datagram_shutdown(struct socket *sock, int how)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_ep *ep = &circuit_sk(sk)->ep;
+	int err = 0;
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	lock_sock(sk);
+	/* As inet_shutdown(): whoever waits is woken in any case. */
+	if (sock->state != SS_CONNECTED)
+		err = -ENOTCONN;
+	circuit_ep_lock(ep);
+	WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | (how + 1));
+	circuit_ep_unlock(ep);
+	sk->sk_state_change(sk);
+	release_sock(sk);
+	return err;
+}
+
+static int datagram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	const struct sockaddr_circuit *addr = msg->msg_name;
+	struct circuit_sock *cs = circuit_sk(sock->sk);
+	struct circuit_datagram head = {};
+	int err;
+
+	if (len > CIRCUIT_RING_MAX)
+		return -EMSGSIZE;
+	head.len = len;
+	if (addr) {
+		err = check_addr(addr, msg->msg_namelen);
+		if (err)
+			return err;
+		if (!addr->sc_port)
+			return -EINVAL;
+		head.port = addr->sc_port;
+		memcpy(head.line, addr->sc_line, sizeof(head.line));
+	}
+	lock_sock(sock->sk);
+	err = datagram_open(sock->sk);
+	if (!addr) {
+		head.port = cs->peer.port;
+		memcpy(head.line, cs->peer.line, sizeof(head.line));
+	}
+	release_sock(sock->sk);
+	if (err)
+		return err;
+	if (!head.port)
+		return -EDESTADDRREQ;
+	return circuit_datagram_sendmsg(&cs->ep, &cs->peer, msg, &head);
+}
+
+static int datagram_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	struct circuit_sock *cs = circuit_sk(sock->sk);
+	int err;
+
+	if (unlikely(flags & MSG_ERRQUEUE))
+		return -EAGAIN;
+	if (unlikely(flags & MSG_OOB))
+		return -EOPNOTSUPP;
+	if (unlikely(READ_ONCE(cs->ep.state) != TCP_ESTABLISHED)) {
+		lock_sock(sock->sk);
+		err = datagram_open(sock->sk);
+		release_sock(sock->sk);
+		if (err)
+			return err;
+	}
+	return circuit_datagram_recvmsg(&cs->ep, &cs->peer, msg, len, flags);
+}
+
+static __poll_t circuit_dgram_poll(struct file *file, struct socket *sock, poll_table *wait)
+{
+	struct circuit_sock *cs = circuit_sk(sock->sk);
+
+	sock_poll_wait(file, sock, wait);
+	return circuit_datagram_poll(&cs->ep, &cs->peer, poll_requested_events(wait));
+}
+
+static int datagram_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
+{
+	struct circuit_sock *cs = circuit_sk(sock->sk);
+
+	if (cmd == SIOCINQ)
+		return put_user(circuit_datagram_length(&cs->ep, &cs->peer), (int __user *)arg);
+	return cmd == SIOCATMARK ? -ENOIOCTLCMD : circuit_ioctl(sock, cmd, arg);
+}
+
+static const struct proto_ops circuit_datagram_ops = {
+	.family = PF_CIRCUIT,
+	.owner = THIS_MODULE,
+	.release = circuit_release,
+	.bind = datagram_bind,
+	.connect = datagram_connect,
+	.socketpair = sock_no_socketpair,
+	.accept = sock_no_accept,
+	.getname = datagram_getname,
+	.poll = circuit_dgram_poll,
+	.ioctl = datagram_ioctl,
+	.listen = sock_no_listen,
+	.shutdown = datagram_shutdown,
+	.setsockopt = circuit_setsockopt,
+	.getsockopt = circuit_getsockopt,
+	.sendmsg = datagram_sendmsg,
+	.recvmsg = datagram_recvmsg,
+	.mmap = sock_no_mmap,
+};
+
 static const struct net_proto_family circuit_family = {
 	.family = PF_CIRCUIT,
 	.create = circuit_create,
@@ -711,6 +976,7 @@ void circuit_family_exit(void)
 	rcu_barrier();		/* sockets are freed by RCU, to the slab */
 	proto_unregister(&circuit_proto);
 	xa_destroy(&stream_ports.ports);
+	xa_destroy(&datagram_ports.ports);
 	xa_destroy(&seqpacket_ports.ports);
 }
 

@@ -108,7 +108,7 @@ int circuit_place(struct circuit *c, struct circuit_ep *ep, const struct circuit
 
 	c->ep = ep;
 	c->peer_port = call->port;
-	c->messages = call->type == CIRCUIT_SIG_SEQPACKET;
+	c->messages = call->type != CIRCUIT_SIG_STREAM;
 	if (call->flags & CIRCUIT_SIG_IP) {	/* whose line that is, the answer tells */
 		c->ip = true;
 		memcpy(&c->remote, call->dst, sizeof(c->remote));

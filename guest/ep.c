@@ -592,7 +592,7 @@ void circuit_ep_close(struct circuit_ep *ep)
 	u32 flags = CIRCUIT_TX_FIN;
 
 	circuit_ep_unlisten(ep);
-	if (ep->c) {
+	if (ep->c && sk->sk_type != SOCK_DGRAM) {
 		/*
 		 * As tcp_close(): unread data, or linger of zero, is an abort. And what was
 		 * reset has no orderly end, even if the far side is not told by others yet.

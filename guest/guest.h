@@ -185,7 +185,7 @@ struct circuit_line {
  * @local: this end's IP address, if @ip
  * @remote: the far end's, if @ip
  * @ip: the call was to an IP address
- * @messages: the rings hold messages
+ * @messages: the rings hold messages, or datagrams
  * @tx_flags: CIRCUIT_TX_* set so far; ep->tx_mutex
  * @tx_need: room for the message that there was none for last, or 0; ep->tx_mutex
  * @ended: the connection has ended, and nothing behind @rx_final counts any more
@@ -302,7 +302,7 @@ struct circuit_listener {
  * @sk: the socket, referenced
  * @state: TCP_CLOSE, TCP_SYN_SENT, TCP_ESTABLISHED or TCP_LISTEN; changes under slock
  * @reason: enum circuit_reason of the last failure
- * @decided: the operator has said what it makes of the call to an IP address
+ * @decided: the operator has said what it makes of the call to an IP address, or to itself
  * @native: it was that the call is none of its
  * @overlay: the socket is a TCP socket as well, which goes on without a line
  * @timer: gives up @call; holds a reference of the socket while it is pending
@@ -410,6 +410,18 @@ static inline u32 circuit_ep_wish(const struct sock *sk, u32 lock, int buf)
 	return sk->sk_userlocks & lock ? max(buf / 2, 1) : 0;
 }
 
+/**
+ * struct circuit_peer - whom a socket of datagrams is connected to
+ * @port: the port, 0 if it is not
+ * @line: the line's name, padded
+ *
+ * Changes under ep->rx_mutex.
+ */
+struct circuit_peer {
+	u32	port;
+	char	line[CIRCUIT_NAME_SIZE];
+};
+
 static inline void circuit_ep_put(struct circuit_ep *ep)
 {
 	if (refcount_dec_and_test(&ep->ref))
@@ -452,6 +464,15 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 u32 circuit_message_want(struct circuit *c);
 int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len, int flags);
 u32 circuit_message_next(struct circuit_ep *ep);
+
+/* datagram.c */
+int circuit_datagram_sendmsg(struct circuit_ep *ep, const struct circuit_peer *peer,
+			     struct msghdr *msg, const struct circuit_datagram *head);
+int circuit_datagram_recvmsg(struct circuit_ep *ep, const struct circuit_peer *peer,
+			     struct msghdr *msg, size_t len, int flags);
+__poll_t circuit_datagram_poll(struct circuit_ep *ep, const struct circuit_peer *peer,
+			       __poll_t events);
+u32 circuit_datagram_length(struct circuit_ep *ep, const struct circuit_peer *peer);
 
 /* af_circuit.c */
 int circuit_family_init(void);

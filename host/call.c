@@ -274,7 +274,7 @@ static enum circuit_reason call_tuple(struct circuit *c)
 	return err == -EEXIST ? CIRCUIT_REASON_TUPLE_IN_USE : CIRCUIT_REASON_NO_MEMORY;
 }
 
-/* May a line have one more leg? They outlive its ends while they send what is left. */
+/* May a line have one more end of the operator's? They outlive its ends while they send what is left. */
 static enum circuit_reason call_legs(const struct circuit_line *line)
 {
 	const u64 *max = line->quota.limits.max;
@@ -314,6 +314,12 @@ void circuit_query_of(const struct circuit *c, struct circuit_query *query)
 		called = c->listener->line;
 	memset(query, 0, sizeof(*query));
 	query->type = c->type;
+	if (c->type == CIRCUIT_SIG_DGRAM) {
+		query->op = CIRCUIT_POLICY_OP_LISTEN;
+		query->port = c->end[0].port;
+		query->src = &caller->party;
+		return;
+	}
 	if (caller->is_trunk) {
 		query->op = CIRCUIT_POLICY_OP_EXPOSE;
 	} else if (c->ip) {
@@ -429,6 +435,34 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 	return *lst ? CIRCUIT_REASON_NONE : CIRCUIT_REASON_NO_LISTENER;
 }
 
+/*
+ * Open a socket of datagrams. Whom it may write to is decided for each of them; whether it may have its
+ * port now, unless that is one of those for who only calls.
+ */
+static enum circuit_reason call_box(struct circuit *c, const struct circuit_sig_call *req,
+				    struct circuit_decision *decision)
+{
+	struct circuit_line *line = c->end[0].line;
+	enum circuit_reason reason;
+
+	if (req->port || !req->src_port || req->flags & CIRCUIT_SIG_IP || req->line[0])
+		return CIRCUIT_REASON_INVALID;
+	reason = call_legs(line);
+	if (reason)
+		return reason;
+	if (!circuit_affords(line, CIRCUIT_CIRCUITS))
+		return CIRCUIT_REASON_QUOTA_CIRCUITS;
+	if (req->src_port < CIRCUIT_PORT_EPHEMERAL) {
+		call_decide(c, NULL, decision);
+		if (decision->verdict != CIRCUIT_POLICY_VERDICT_CONNECT)
+			return decision->reason;
+	} else if (!circuit_may_call(line, ktime_get_ns())) {
+		return CIRCUIT_REASON_RATE;
+	}
+	reason = circuit_box_open(c);
+	return reason ?: circuit_connect(c, line->ex->trunk, NULL);
+}
+
 static struct circuit *call_alloc(struct circuit_line *line)
 {
 	struct circuit_exchange *ex = line->ex;
@@ -524,6 +558,12 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	c->cgroup = req->cgroup;
 	trace_circuit_call(c, req->line);
 
+	if (req->type == CIRCUIT_SIG_DGRAM) {
+		*reason = call_box(c, req, &decision);
+		if (*reason)
+			goto refused;
+		return CIRCUIT_VERDICT_CONNECTED;
+	}
 	*reason = CIRCUIT_REASON_INVALID;
 	/* To TCP, port 0 is one where nobody listens. */
 	if (!circuit_type_ok(req->type, ip) || (!req->port && !ip))
@@ -558,12 +598,12 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	return CIRCUIT_VERDICT_WAITS;
 
 refused:
-	if (decision.verdict == CIRCUIT_POLICY_VERDICT_REJECT) {
+	if (decision.verdict == CIRCUIT_POLICY_VERDICT_REJECT ||
+	    (req->type == CIRCUIT_SIG_DGRAM && decision.verdict != CIRCUIT_POLICY_VERDICT_CONNECT))
 		*error = decision.error;
+	if (decision.verdict == CIRCUIT_POLICY_VERDICT_REJECT ||
+	    decision.verdict == CIRCUIT_POLICY_VERDICT_DROP || req->type == CIRCUIT_SIG_DGRAM)
 		ip = false;
-	} else if (decision.verdict == CIRCUIT_POLICY_VERDICT_DROP) {
-		ip = false;
-	}
 	ip = ip && !reason_is_final(*reason);
 	if (ip)
 		call_native(c, *reason);
@@ -772,6 +812,8 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 	circuit_sig_forget(end);
 	trace_circuit_hangup(c, end->nr, reason);
 	if (!far->hungup) {
+		if (far->line->is_trunk && c->local->ops->hungup)
+			c->local->ops->hungup(c->local);
 		if (reason)
 			circuit_cut_off(far, reason);
 		/*

@@ -133,6 +133,7 @@ void circuit_policy_install(struct circuit_exchange *ex, struct circuit_policy *
 	circuit_policy_free(ex, ex->policy);
 	ex->policy = policy;
 	ex->generation++;
+	WRITE_ONCE(ex->switches, ex->switches + 1);
 	circuit_event_policy(ex);
 }
 
@@ -236,6 +237,9 @@ u32 circuit_policy_reapply(struct circuit_exchange *ex)
 	xa_for_each(&ex->circuits, id, c) {
 		/* Or it gets no answer. */
 		if (is_over(c) || (!c->listener && !list_empty(&c->wait)))
+			continue;
+		/* Nothing was asked when it got its port. */
+		if (c->type == CIRCUIT_SIG_DGRAM && c->end[0].port >= CIRCUIT_PORT_EPHEMERAL)
 			continue;
 		circuit_query_of(c, &query);
 		circuit_judge(ex, &query, &decision);

@@ -24,6 +24,7 @@
  *  trunk	A way to a stack of the host's, immutable.
  *  local end	The end of a circuit that is the operator's own.
  *  leg		A local end that is a socket of such a stack.
+ *  box	A local end that is a guest's socket of datagrams.
  *  loan	A piece of a ring that such a socket sends without a copy. Keeps its leg,
  *		and the circuit from being freed.
  *  tap		Somebody who looks at what a circuit carries.
@@ -154,6 +155,7 @@ struct circuit_window;
  * @turn: delayed work that serves them; holds a reference to the exchange while it is queued
  * @audit: how often the log is told
  * @next_circuit: number of the next circuit
+ * @switches: changes with what the policy's answers about datagrams depend on; see box.c
  * @seq: changes whenever a line, a group, a trunk or an exposure comes or goes, for consistent
  *	dumps
  */
@@ -188,6 +190,7 @@ struct circuit_exchange {
 	struct ratelimit_state	audit;
 	u64			next_circuit;
 	u32			seq;
+	u32			switches;
 };
 
 /*
@@ -508,7 +511,7 @@ struct circuit_tuple {
  * @ip: the call was to an IP address
  * @entered: it is in exchange->tuples
  * @ref: the caller's name for the call
- * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_SEQPACKET
+ * @type: CIRCUIT_SIG_STREAM, _SEQPACKET, or _DGRAM: then end 1 is a box
  * @start: when it was placed
  * @listener: while the call waits for it
  * @wait: in listener->waiting, then; or in exchange->unanswered
@@ -719,10 +722,13 @@ struct circuit_exposure {
  * struct circuit_local_ops - what is done with a circuit's local end
  * @look: there may be something to do; the end's work, one at a time
  * @setup: the circuit has its rings; its exchange is locked
+ * @hungup: the guest has hung up, or there will be no circuit; likewise, perhaps more than
+ *	once; may be NULL
  */
 struct circuit_local_ops {
 	void (*look)(struct circuit_local *local);
 	void (*setup)(struct circuit_local *local);
+	void (*hungup)(struct circuit_local *local);
 };
 
 /**
@@ -941,7 +947,7 @@ void circuit_locals_reset(struct circuit_line *line, enum circuit_reason reason)
 void circuit_local_owe(struct circuit_local *local, u8 what, enum circuit_reason reason);
 u32 circuit_local_allowed(struct circuit_local *local, unsigned int nr);
 void circuit_local_used(struct circuit_local *local, unsigned int nr, u32 bytes, u32 allowed);
-u32 circuit_local_want(struct circuit_local *local, unsigned int nr, u32 bytes);
+u32 circuit_local_want(struct circuit_local *local, unsigned int nr, u32 least, u32 bytes);
 
 /* leg.c */
 int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk);
@@ -950,6 +956,9 @@ struct circuit_leg *circuit_leg_of(const struct circuit *c);
 void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_options *options);
 const char *circuit_leg_trunk(const struct circuit_leg *leg);
 bool circuit_leg_info(struct circuit_leg *leg, struct circuit_socket_info *info);
+
+/* box.c */
+enum circuit_reason circuit_box_open(struct circuit *c);
 
 /* expose.c */
 int circuit_expose(struct circuit_line *line, u32 port, struct circuit_trunk *trunk,

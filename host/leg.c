@@ -474,7 +474,7 @@ static enum leg_turn leg_send(struct circuit_leg *leg)
 		avail -= lender->bytes;
 		allowed = circuit_local_allowed(&leg->local, !leg->local.nr);
 		if (unlikely(avail && !allowed)) {
-			allowed = circuit_local_want(&leg->local, !leg->local.nr, avail);
+			allowed = circuit_local_want(&leg->local, !leg->local.nr, 1, avail);
 			if (!allowed)
 				break;
 		}
@@ -547,7 +547,8 @@ static enum leg_turn leg_receive(struct circuit_leg *leg)
 		allowed = circuit_local_allowed(&leg->local, leg->local.nr);
 		n = allowed ? 0 : tcp_inq(leg->sock->sk);
 		if (unlikely(n > 0)) {
-			allowed = circuit_local_want(&leg->local, leg->local.nr, max_t(u32, n, SZ_64K));
+			allowed = circuit_local_want(&leg->local, leg->local.nr, 1,
+						     max_t(u32, n, SZ_64K));
 			if (!allowed)
 				break;
 		}

@@ -406,6 +406,7 @@ void circuit_line_reset(struct circuit_line *line, enum circuit_reason reason)
 		circuit_event_line(line, CIRCUIT_EVENT_LINE_DOWN, reason);
 	line->ready = false;
 	line->epoch = 0;
+	WRITE_ONCE(line->ex->switches, line->ex->switches + 1);
 	xa_for_each(&line->calls, i, call)
 		circuit_cancel(line, call->ref);
 	xa_for_each(&line->listeners, i, lst)

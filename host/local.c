@@ -158,6 +158,8 @@ void circuit_local_part(struct circuit_local *local)
  */
 void circuit_local_leave(struct circuit_local *local)
 {
+	if (local->ops->hungup)
+		local->ops->hungup(local);
 	local->c = NULL;
 	circuit_local_kick(local);
 	circuit_local_put(local);
@@ -238,20 +240,22 @@ void circuit_local_used(struct circuit_local *local, unsigned int nr, u32 bytes,
 
 /**
  * circuit_local_want - ask for leave to let something through
- * @local: the end, for which circuit_local_allowed() has said 0; its work
+ * @local: the end
  * @nr: the end that writes
- * @bytes: how much there is
+ * @least: less than this, which circuit_local_allowed() has said, is of no use
+ * @bytes: how much there is, at least @least
  *
- * Return: what circuit_local_allowed() says now; if that is 0, there is a kick when it is more.
+ * Return: what circuit_local_allowed() says now; if that is still too little, there is a kick when it
+ * is more.
  */
-u32 circuit_local_want(struct circuit_local *local, unsigned int nr, u32 bytes)
+u32 circuit_local_want(struct circuit_local *local, unsigned int nr, u32 least, u32 bytes)
 {
 	u32 allowed;
 
 	trace_circuit_stall(local->c, nr != local->nr);
 	mutex_lock(&local->ex->lock);
 	allowed = circuit_local_allowed(local, nr);
-	if (!allowed) {
+	if (allowed < least) {
 		circuit_meter_want(local->c, nr, bytes);
 		allowed = circuit_local_allowed(local, nr);
 	}

@@ -480,6 +480,7 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 	if (!err) {
 		circuit_nl_set_trunks(line, &trunks);
 		line->cfg = cfg;
+		WRITE_ONCE(line->ex->switches, line->ex->switches + 1);
 		parse_limits(info, &line->quota.limits);
 		set_rates(line, info);
 		if (changes_meters(info))
@@ -766,8 +767,11 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	return 0;
 }
 
+/* A socket of datagrams is connected to the operator, and to no line. */
 static const char *called_name(const struct circuit *c)
 {
+	if (c->type == CIRCUIT_SIG_DGRAM)
+		return NULL;
 	if (c->end[1].line)
 		return c->end[1].line->name;
 	if (c->local && c->local->nr == 1)

@@ -713,7 +713,8 @@ static enum circuit_reason explain_reason(struct circuit_exchange *ex, struct ex
 
 	bool trunk = decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK;
 
-	if (!circuit_type_ok(e->query.type, e->ip || expose))
+	if (!circuit_type_ok(e->query.type, e->ip || expose) &&
+	    (e->query.type != CIRCUIT_SIG_DGRAM || e->ip || expose))
 		return CIRCUIT_REASON_INVALID;
 	if (trunk && (e->query.op != CIRCUIT_POLICY_OP_CALL || !e->ip))
 		return CIRCUIT_REASON_POLICY;

@@ -353,6 +353,53 @@ static inline int circuit_rx_message(const struct circuit_rx *rx, struct circuit
 }
 
 /**
+ * circuit_datagram_bytes - what a datagram takes of a ring
+ * @len: its length, at most the ring's size less that of a head
+ */
+static inline u32 circuit_datagram_bytes(u32 len)
+{
+	return round_up(sizeof(struct circuit_datagram) + len, CIRCUIT_MESSAGE_ALIGN);
+}
+
+/**
+ * circuit_datagram_head - write the head of the next datagram
+ * @tx: the ring, with room for circuit_datagram_bytes() of @head->len
+ * @head: the head
+ *
+ * circuit_tx_publish() of all of it follows.
+ */
+static inline void circuit_datagram_head(struct circuit_tx *tx, const struct circuit_datagram *head)
+{
+	struct circuit_span s = circuit_tx_span(tx, sizeof(*head));
+
+	memcpy(tx->data + s.off[0], head, s.len[0]);
+	memcpy(tx->data + s.off[1], (const u8 *)head + s.len[0], s.len[1]);
+}
+
+/**
+ * circuit_rx_datagram - look at the next datagram
+ * @rx: the ring, for which circuit_rx_avail() said that there is something
+ * @head: set to a copy of its head, of which the length is checked
+ *
+ * Return: 0, or -EPROTO if there are fewer bytes than it says.
+ */
+static inline int circuit_rx_datagram(const struct circuit_rx *rx, struct circuit_datagram *head)
+{
+	u32 avail = rx->tail - rx->head;
+	struct circuit_span s;
+
+	if (unlikely((avail | rx->head) % CIRCUIT_MESSAGE_ALIGN || avail < sizeof(*head)))
+		return -EPROTO;
+	s = circuit_rx_span(rx, 0, sizeof(*head));
+	memcpy(head, rx->data + s.off[0], s.len[0]);
+	memcpy((u8 *)head + s.len[0], rx->data + s.off[1], s.len[1]);
+	barrier_data(head);	/* once; from here on it is the copy */
+	if (unlikely(head->len > avail - sizeof(*head) || circuit_datagram_bytes(head->len) > avail))
+		return -EPROTO;
+	return 0;
+}
+
+/**
  * circuit_rx_arm - ask to be told when there is something to read
  * @rx: the ring
  * @want: how much, 1 to the ring's size

@@ -11,7 +11,7 @@
  *						each system call, which are received likewise
  *
  * PROTO is circuit (the address being a line) or tcp; for messages, of which round trips can be
- * measured as well, it is seqpacket or udp. Prints one line of figures:
+ * measured as well, it is seqpacket, dgram or udp. Prints one line of figures:
  *
  *	rtt: every round trip in ns
  *	stream: bytes and the ns from their first to their last, as the receiver saw them
@@ -374,7 +374,7 @@ int main(int argc, char **argv)
 	if (argc < 4)
 		return 2;
 	tcp = !strcmp(argv[2], "tcp") || !strcmp(argv[2], "udp");
-	if (!strcmp(argv[2], "udp"))
+	if (!strcmp(argv[2], "udp") || !strcmp(argv[2], "dgram"))
 		type = SOCK_DGRAM;
 	else if (!strcmp(argv[2], "seqpacket"))
 		type = SOCK_SEQPACKET;

@@ -26,6 +26,7 @@ t_run "call refused: no such line" refused nobody 99 'No route to host'
 t_run "call to oneself" transfer g1 g1 100000
 t_run -t 200 "socket semantics within one guest" semantics
 t_run -t 200 "messages" messages
+t_run -t 300 "datagrams" datagrams
 t_run "circuits, memory and listeners are back to nothing" nothing_left
 # Instrumented kernels get through a tenth of that in the time.
 many=10000

@@ -44,9 +44,10 @@ boot() {
 	guest_bg g2 serve-tcp "bench serve tcp 7000"
 	wait_for 10 guest_exec g2 "grep -q ':1B59 .* 0A ' /proc/net/tcp"
 	guest_bg g2 serve-seqpacket "bench serve seqpacket 7000"
+	guest_bg g2 serve-dgram "bench serve dgram 7000"
 	guest_bg g2 serve-udp "bench serve udp 7000"
 	wait_for 10 guest_exec g2 "grep -q ':1B58 ' /proc/net/udp"
-	wait_for 10 listeners 3
+	wait_for 10 listeners 4
 }
 listeners() { [ "$(line_get g2 listeners)" = "$1" ]; }
 # What the kernel and processes hold: free memory, and what can be had back at once.
@@ -105,6 +106,20 @@ messages() { # REPEAT
 	done
 }
 
+# Datagrams, which the operator switches.
+datagrams() { # REPEAT
+	local proto test
+	for proto in dgram udp; do
+		measure datagram-rtt $proto "$1" rtt 500
+	done
+	for test in "64 1" "64 64" "1400 1"; do
+		for proto in dgram udp; do
+			# shellcheck disable=SC2086
+			measure "datagrams-${test/ /x}" $proto "$1" messages $test 1500
+		done
+	done
+}
+
 # The same round trips when nobody spins: what notification costs.
 no_spinning() {
 	local i
@@ -138,7 +153,7 @@ rules() {
 idle_circuits() {
 	local before after
 	guest_bg g2 hold "peer hold-listen 3200 10000 4096"
-	wait_for 10 listeners 4
+	wait_for 10 listeners 5
 	before=$(free_kib)
 	guest_bg g1 hold "mkfifo /tmp/go; peer hold g2 3200 10000 4096 /tmp/go"
 	wait_for 250 grep -q 'all work' "$(guest_bg_log g1 hold)"
@@ -158,6 +173,7 @@ for r in $(seq "$REPEATS"); do
 done
 for r in $(seq "$REPEATS"); do
 	t_run -t 120 "messages, $r of $REPEATS" messages "$r"
+	t_run -t 120 "datagrams, $r of $REPEATS" datagrams "$r"
 done
 t_run -t 120 "without spinning" no_spinning
 # What does not depend on the processor needs no second look.

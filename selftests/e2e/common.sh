@@ -165,6 +165,47 @@ messages() {
 		grep -E '^(not ok|#)' || true
 	grep -q '# passed [0-9]* failed 0 ' "/out/messages.$GUEST_KIND"
 }
+# Datagrams, which the operator switches one by one.
+datagrams() {
+	local size before
+	guest_bg g2 box "peer dgram-echo 3600"
+	guest_bg g2 other "peer dgram-echo 3601"
+	wait_for 20 guest_exec g1 "peer dgram-ask g2 3600 1 8"
+	wait_for 20 guest_exec g1 "peer dgram-ask g2 3601 1 8"
+	for size in 0 1 1400 65507; do
+		guest_exec -t 60 g1 "peer dgram-ask g2 3600 100 $size"
+	done
+	"$CIRCUIT" show | grep -q 'dgram'
+	# Policy is asked about flows: at once, and whoever may be called may answer.
+	"$CIRCUIT" policy load - <<<$'default reject\nconnect type dgram from line g1 to line g2 port 3600'
+	guest_exec g1 "peer dgram-ask g2 3600 20 100"
+	refuses "Connection refused" g1 "peer dgram-ask g2 3601 1 1"
+	refuses "Permission denied" g1 "peer dgram-echo 3602"
+	"$CIRCUIT" policy load - <<<$'default connect\nreject type dgram to line g2 port 3600 error EPERM'
+	refuses "Operation not permitted" g1 "peer dgram-ask g2 3600 1 1"
+	guest_exec g1 "peer dgram-ask g2 3601 20 100"
+	"$CIRCUIT" policy load - <<<'default connect'
+	guest_exec g1 "peer dgram-ask g2 3600 20 100"
+	# Who floods one socket has no more than that; and is limited like who sends streams.
+	guest_bg g1 flood "peer dgram-flood g2 3600"
+	guest_exec -t 60 g1 "peer dgram-ask g2 3601 20 100"
+	guest_exec -t 60 g2 "peer dgram-ask g2 3601 20 100"
+	"$CIRCUIT" line set g1 send 200k/s
+	before=$(line_get g1 send-waits)
+	wait_for 20 more_than "$before" line_get g1 send-waits
+	"$CIRCUIT" line set g1 send none
+	guest_bg_kill g1 flood
+	guest_bg_kill g2 box
+	guest_bg_kill g2 other
+	guest_exec -t 190 g1 "stream_test --dgram --quick" | tee "/out/datagrams.$GUEST_KIND" |
+		grep -E '^(not ok|#)' || true
+	grep -q '# passed [0-9]* failed 0 ' "/out/datagrams.$GUEST_KIND"
+}
+refuses() { # WHY GUEST COMMAND
+	local said
+	said=$(fails guest_exec "$2" "$3 2>&1")
+	[[ $said == *"$1"* ]] || { echo "$3: $said, not $1"; return 1; }
+}
 more_than() { [ "$("${@:2}")" -gt "$1" ]; }
 
 semantics() {

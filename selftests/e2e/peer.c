@@ -32,6 +32,9 @@
  *	peer idle-listen PORT		the same with a call that is taken
  *	peer urgent LINE PORT		send three bytes and an urgent one, and expect the same
  *	peer urgent-listen PORT		from the other; print what has come
+ *	peer dgram-echo PORT		answer datagrams until killed
+ *	peer dgram-ask LINE PORT N SIZE	N datagrams of that size, an answer to each within 5 s
+ *	peer dgram-flood LINE PORT	send datagrams until an error, print which
  *	peer map FILE			have a page of it mapped until killed
  *
  * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
@@ -609,6 +612,55 @@ static void attempts(const char *line, const char *port, int n)
 	printf("%d\n", ok);
 }
 
+static int dgram_to(const char *line, const char *port)
+{
+	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = atoi(port) };
+	int s = socket(AF_CIRCUIT, SOCK_DGRAM, 0);
+
+	strncpy(addr.sc_line, line, sizeof(addr.sc_line) - 1);
+	if (s < 0 || connect(s, (void *)&addr, sizeof(addr)))
+		die("connect");
+	return s;
+}
+
+static void dgram_echo(const char *port)
+{
+	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = atoi(port) };
+	int s = socket(AF_CIRCUIT, SOCK_DGRAM, 0);
+	socklen_t len;
+	ssize_t n;
+
+	if (s < 0 || bind(s, (void *)&addr, sizeof(addr)))
+		die("bind");
+	printf("bound\n");
+	for (;;) {
+		len = sizeof(addr);
+		n = recvfrom(s, buf, sizeof(buf), 0, (void *)&addr, &len);
+		if (n < 0 || sendto(s, buf, n, 0, (void *)&addr, len) != n)
+			die("echo");
+	}
+}
+
+static void dgram_ask(const char *line, const char *port, int n, size_t size)
+{
+	struct timeval patience = { .tv_sec = 5 };
+	static char got[sizeof(buf)];
+	int s = dgram_to(line, port), i;
+
+	if (size > sizeof(buf) || setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)))
+		die("ask");
+	for (i = 0; i < n; i++) {
+		memset(buf, i, size);
+		if (send(s, buf, size, 0) != (ssize_t)size)
+			die("send");
+		if (recv(s, got, sizeof(got), 0) != (ssize_t)size)
+			die("recv");
+		if (memcmp(buf, got, size))
+			die("answer");
+	}
+	printf("%d answers\n", n);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what;
@@ -692,6 +744,17 @@ int main(int argc, char **argv)
 		urgent(call(argv[2], argv[3], 0));
 	} else if (!strcmp(what, "urgent-listen")) {
 		urgent(take(listen_on(atoi(argv[2]), 0, 4096)));
+	} else if (!strcmp(what, "dgram-echo")) {
+		dgram_echo(argv[2]);
+	} else if (!strcmp(what, "dgram-ask") && argc > 5) {
+		dgram_ask(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
+	} else if (!strcmp(what, "dgram-flood") && argc > 3) {
+		int s = dgram_to(argv[2], argv[3]);
+
+		printf("flooding\n");
+		while ((n = send(s, buf, 1400, 0)) > 0)
+			;
+		printf("%s\n", strerror(errno));
 	} else if (!strcmp(what, "map")) {
 		int fd = open(argv[2], O_RDWR);
 

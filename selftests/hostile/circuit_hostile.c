@@ -547,6 +547,76 @@ static int attack_records(struct hostile *h, unsigned long end)
 	return 0;
 }
 
+/* Datagrams that are none, for somebody and nobody, and answers of nobody's. */
+static int attack_datagrams(struct hostile *h, unsigned long end)
+{
+	struct circuit_datagram *d;
+	struct circuit_ctrl *ctrl;
+	struct circuit_sig msg;
+	int err = hello(h);
+	u32 n, size, index, head, len;
+
+	if (err)
+		return err;
+	do {
+		make_call(h, &msg);
+		msg.call.type = CIRCUIT_SIG_DGRAM;
+		msg.call.port = 0;
+		msg.call.src_port = CIRCUIT_PORT_EPHEMERAL + get_random_u32() % 16;
+		memset(msg.call.line, 0, sizeof(msg.call.line));
+		post(h, &msg);
+		if (!wait_for(h, CIRCUIT_SIG_CONNECTED, &msg))
+			return -EIO;
+		index = msg.circuit.index;
+		size = msg.circuit.size[0];
+		ctrl = (void *)(h->window + msg.circuit.offset);
+		for (n = 0; n < 64; n++) {
+			head = READ_ONCE(ctrl->dir[0].cons.head);
+			d = (void *)ctrl + CIRCUIT_CTRL_SIZE + (head & (size - 1) & ~7u);
+			if ((void *)(d + 1) > (void *)ctrl + CIRCUIT_CTRL_SIZE + size)
+				break;
+			len = get_random_u32() % 2 ? get_random_u32() % 2048 : some_length(size);
+			memset(d, 0, sizeof(*d));
+			WRITE_ONCE(d->len, len);
+			d->port = get_random_u32() % 4 ? 3600 : get_random_u32();
+			if (get_random_u32() % 16 == 0)
+				d->flags = get_random_u32() % 4;
+			if (get_random_u32() % 16 == 0)
+				d->error = get_random_u32();
+			switch (get_random_u32() % 8) {
+			case 0:
+				memset(d->line, 'x', sizeof(d->line));
+				break;
+			case 1:
+				get_random_bytes(d->line, sizeof(d->line));
+				break;
+			case 2:
+				break;
+			default:
+				memcpy(d->line, "g2", 2);
+			}
+			if (get_random_u32() % 8)
+				len = (sizeof(*d) + len + 7) & ~7u;
+			virt_store_release(&ctrl->dir[0].prod.tail, head + len);
+			virt_store_release(&ctrl->dir[1].cons.head,
+					   READ_ONCE(ctrl->dir[1].prod.tail));
+			if (circuit_attn_raise(h->attn, index))
+				ring(h);
+			/* It may change while it is looked at, or copied. */
+			WRITE_ONCE(d->len, some_length(size));
+			WRITE_ONCE(d->port, get_random_u32());
+			usleep_range(20, 50);
+		}
+		memset(&msg, 0, sizeof(msg));
+		msg.type = CIRCUIT_SIG_HANGUP;
+		msg.hangup.index = index;
+		msg.hangup.reason = get_random_u32() % 2 ? CIRCUIT_REASON_PEER_RESET :
+							   CIRCUIT_REASON_NONE;
+		post(h, &msg);
+	} while (more(h, end));
+	return 0;
+}
+
 static int attack_rings(struct hostile *h, unsigned long end)
 {
 	return bad_rings(h, end, make_call);
@@ -650,6 +720,7 @@ static const struct {
 	{ "calls", attack_calls },
 	{ "rings", attack_rings },
 	{ "records", attack_records },
+	{ "datagrams", attack_datagrams },
 	{ "trunk", attack_trunk },
 	{ "rate", attack_rate },
 	{ "limit", attack_limit },

@@ -375,9 +375,48 @@ static void ring_no_messages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, circuit_rx_message(&p->rx[1], &head), -EPROTO);
 }
 
+/* Heads of datagrams may wrap, and say all kinds of things. */
+static void ring_datagrams(struct kunit *test)
+{
+	static const struct {
+		u32 len, avail;
+		int err;
+	} want[] = {
+		{ 0, 48, 0 }, { 1, 56, 0 }, { 8, 56, 0 }, { 8, 104, 0 }, { SIZE - 48, SIZE, 0 },
+		{ 0, 40, -EPROTO }, { 0, 8, -EPROTO }, { 9, 56, -EPROTO }, { 1, 48, -EPROTO },
+		{ ~0u, 64, -EPROTO }, { -48u, SIZE, -EPROTO }, { -55u, SIZE, -EPROTO },
+		{ SIZE - 47, SIZE, -EPROTO }, { SIZE, SIZE, -EPROTO }, { 0, 49, -EPROTO },
+		{ 1, 52, -EPROTO },
+	};
+	struct circuit_datagram head, got;
+	struct pipe *p;
+	unsigned int i;
+	u32 at;
+
+	BUILD_BUG_ON(sizeof(head) != 48);
+	for (i = 0; i < ARRAY_SIZE(want); i++) {
+		for (at = 0; at < SIZE; at += 8) {
+			if (at > 64 && at < SIZE - 128)
+				continue;
+			p = pipe_create(test, SIZE, SIZE);
+			pipe_seek(p, at - SIZE);
+			memset(&head, i + 1, sizeof(head));
+			head.len = want[i].len;
+			circuit_datagram_head(&p->tx[0], &head);
+			circuit_tx_publish(&p->tx[0], want[i].avail);
+			KUNIT_EXPECT_EQ(test, circuit_rx_avail(&p->rx[1]), (int)want[i].avail);
+			KUNIT_EXPECT_EQ_MSG(test, circuit_rx_datagram(&p->rx[1], &got),
+					    want[i].err, "%u at %u", i, at);
+			if (!want[i].err)
+				KUNIT_EXPECT_TRUE(test, !memcmp(&head, &got, sizeof(head)));
+		}
+	}
+}
+
 static struct kunit_case ring_cases[] = {
 	KUNIT_CASE(ring_messages),
 	KUNIT_CASE(ring_no_messages),
+	KUNIT_CASE(ring_datagrams),
 	KUNIT_CASE(ring_urgent),
 	KUNIT_CASE(ring_sizes),
 	KUNIT_CASE(ring_ends_meet),

@@ -7,7 +7,7 @@
 #include <linux/sockios.h>
 
 /* Each message by itself, however long or short it is, and nothing of the one after it. */
-TEST(messages_keep_apart, .messages = true)
+TEST(messages_keep_apart, .type = SOCK_SEQPACKET)
 {
 	static const size_t len[] = { 1, 2, 7, 8, 9, 0, 100, 4096, 4095, 3, 12345 };
 	uint8_t buf[20000], got[20000];
@@ -28,7 +28,7 @@ TEST(messages_keep_apart, .messages = true)
 	expect_works(fd[0], fd[1]);
 }
 
-TEST(message_of_several_pieces, .messages = true)
+TEST(message_of_several_pieces, .type = SOCK_SEQPACKET)
 {
 	char a[3], b[5], c[8], got[32];
 	struct iovec out[3] = { { "abc", 3 }, { "", 0 }, { "defgh", 5 } };
@@ -48,7 +48,7 @@ TEST(message_of_several_pieces, .messages = true)
 }
 
 /* What does not fit is lost, and said so; MSG_TRUNC tells how much there was. */
-TEST(message_cut_short, .messages = true)
+TEST(message_cut_short, .type = SOCK_SEQPACKET)
 {
 	char buf[8] = "";
 	struct iovec iov = { buf, 4 };
@@ -69,7 +69,7 @@ TEST(message_cut_short, .messages = true)
 	CHECK(!strcmp(buf, "next"));
 }
 
-TEST(message_into_nothing, .messages = true)
+TEST(message_into_nothing, .type = SOCK_SEQPACKET)
 {
 	int fd[2];
 	char c;
@@ -82,7 +82,7 @@ TEST(message_into_nothing, .messages = true)
 	EQ(c, 'x');
 }
 
-TEST(message_peek, .messages = true)
+TEST(message_peek, .type = SOCK_SEQPACKET)
 {
 	char buf[8] = "";
 	int fd[2];
@@ -100,7 +100,7 @@ TEST(message_peek, .messages = true)
 }
 
 /* One message is all there is to wait for. */
-TEST(message_waitall, .messages = true)
+TEST(message_waitall, .type = SOCK_SEQPACKET)
 {
 	char buf[8] = "";
 	int fd[2];
@@ -114,7 +114,7 @@ TEST(message_waitall, .messages = true)
 	EQ(recv(fd[1], buf, sizeof(buf), 0), 3);
 }
 
-TEST(message_end_of_record, .messages = true, .circuits_only = "AF_UNIX does not pass MSG_EOR on")
+TEST(message_end_of_record, .type = SOCK_SEQPACKET, .circuits_only = "AF_UNIX does not pass MSG_EOR on")
 {
 	char buf[8];
 	struct iovec iov = { buf, sizeof(buf) };
@@ -133,7 +133,7 @@ TEST(message_end_of_record, .messages = true, .circuits_only = "AF_UNIX does not
 	CHECK(!(msg.msg_flags & MSG_EOR));
 }
 
-TEST(message_out_of_band, .messages = true)
+TEST(message_out_of_band, .type = SOCK_SEQPACKET)
 {
 	int fd[2], val;
 	char c;
@@ -147,7 +147,7 @@ TEST(message_out_of_band, .messages = true)
 }
 
 /* The longest there can be goes through, and what is longer is refused, every time. */
-TEST(message_longest, .messages = true, .circuits_only = "AF_UNIX has other limits")
+TEST(message_longest, .type = SOCK_SEQPACKET, .circuits_only = "AF_UNIX has other limits")
 {
 	const size_t most = 65536 - sizeof(struct circuit_message);
 	uint8_t *buf = malloc(most + 1);
@@ -168,7 +168,7 @@ TEST(message_longest, .messages = true, .circuits_only = "AF_UNIX has other limi
 }
 
 /* Bad memory costs nothing but the call. */
-TEST(message_bad_memory, .messages = true)
+TEST(message_bad_memory, .type = SOCK_SEQPACKET)
 {
 	struct iovec iov[2] = { { "abc", 3 }, { (void *)8, 5 } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
@@ -181,7 +181,7 @@ TEST(message_bad_memory, .messages = true)
 }
 
 /* Full: nothing of a message that does not fit is taken, and poll() waits until it does. */
-TEST(message_full, .messages = true, .circuits_only = "AF_UNIX counts messages")
+TEST(message_full, .type = SOCK_SEQPACKET, .circuits_only = "AF_UNIX counts messages")
 {
 	uint8_t big[30000], buf[30000];
 	int fd[2], n = 0, i;
@@ -246,23 +246,23 @@ static void many(int size, int flags)
 	expect_eof(fd[1]);
 }
 
-TEST(messages_many, .messages = true)
+TEST(messages_many, .type = SOCK_SEQPACKET)
 {
 	many(0, 0);
 }
 
-TEST(messages_many_small_ring, .messages = true)
+TEST(messages_many_small_ring, .type = SOCK_SEQPACKET)
 {
 	many(32768, 0);
 }
 
-TEST(messages_many_nonblocking, .messages = true)
+TEST(messages_many_nonblocking, .type = SOCK_SEQPACKET)
 {
 	many(32768, MSG_DONTWAIT);
 }
 
 /* Several at a time, as far as there are any. */
-TEST(messages_at_once, .messages = true)
+TEST(messages_at_once, .type = SOCK_SEQPACKET)
 {
 	struct mmsghdr m[8] = {};
 	struct iovec iov[8];
@@ -286,7 +286,7 @@ TEST(messages_at_once, .messages = true)
 	}
 }
 
-TEST(message_edges, .messages = true)
+TEST(message_edges, .type = SOCK_SEQPACKET)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	int e = OK(epoll_create1(0)), fd[2], i;
@@ -313,7 +313,7 @@ TEST(message_edges, .messages = true)
 	EQ(epoll_wait(e, &ev, 1, PATIENCE), 1);
 }
 
-TEST(message_ends, .messages = true)
+TEST(message_ends, .type = SOCK_SEQPACKET)
 {
 	int fd[2];
 	char c;
@@ -330,7 +330,7 @@ TEST(message_ends, .messages = true)
 	EQ(recv(fd[0], &c, 1, 0), 0);
 }
 
-TEST(message_to_nobody, .messages = true)
+TEST(message_to_nobody, .type = SOCK_SEQPACKET)
 {
 	int s = sock();
 	char c;
@@ -339,7 +339,7 @@ TEST(message_to_nobody, .messages = true)
 	ERR(recv(s, &c, 1, 0), ENOTCONN);
 }
 
-TEST(message_far_end_gone, .messages = true, .circuits_only = "AF_UNIX raises no signal for messages")
+TEST(message_far_end_gone, .type = SOCK_SEQPACKET, .circuits_only = "AF_UNIX raises no signal for messages")
 {
 	int fd[2];
 
@@ -351,7 +351,7 @@ TEST(message_far_end_gone, .messages = true, .circuits_only = "AF_UNIX raises no
 	CHECK(signals > 0);
 }
 
-TEST(message_reader_interrupted, .messages = true)
+TEST(message_reader_interrupted, .type = SOCK_SEQPACKET)
 {
 	struct timeval tv = { .tv_usec = 50000 };
 	int fd[2];
@@ -364,7 +364,7 @@ TEST(message_reader_interrupted, .messages = true)
 	EQ(recv(fd[1], &c, 1, 0), 1);
 }
 
-TEST(message_next_length, .messages = true, .circuits_only = "AF_UNIX tells the sum of all")
+TEST(message_next_length, .type = SOCK_SEQPACKET, .circuits_only = "AF_UNIX tells the sum of all")
 {
 	int fd[2], n = -1;
 
@@ -382,7 +382,7 @@ TEST(message_next_length, .messages = true, .circuits_only = "AF_UNIX tells the 
 }
 
 /* Ports are one thing for streams and another for messages. */
-TEST(message_ports, .messages = true, .circuits_only = "AF_UNIX has names")
+TEST(message_ports, .type = SOCK_SEQPACKET, .circuits_only = "AF_UNIX has names")
 {
 	unsigned int port;
 	int l = listener(4, &port), s = OK(socket(family, SOCK_STREAM, 0)), c;

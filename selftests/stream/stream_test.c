@@ -690,7 +690,7 @@ static int run(const struct test *t, int nr, bool verbose)
 	int status;
 	pid_t pid;
 
-	if (t->messages != (type == SOCK_SEQPACKET))
+	if ((t->type ?: SOCK_STREAM) != type)
 		return 2;
 	if (use_tcp && t->circuits_only) {
 		printf("ok %d - %s # SKIP %s\n", nr, t->name, t->circuits_only);
@@ -738,7 +738,7 @@ static _Noreturn void usage(int status)
 {
 	fprintf(status ? stderr : stdout,
 		"usage: stream_test [-l] [-v] [-t PATTERN]... [--tcp | --inet ADDRESS] [--protocol N]\n"
-		"                   [--seqpacket | --unix] [--quick]\n"
+		"                   [--seqpacket | --unix | --dgram | --udp] [--quick]\n"
 		"  -l          list the cases\n"
 		"  -v          say how long each took\n"
 		"  -t PATTERN  run only those whose name matches, or contains, PATTERN\n"
@@ -748,6 +748,8 @@ static _Noreturn void usage(int status)
 		"  --protocol N    make them with this protocol\n"
 		"  --seqpacket messages: the cases for SOCK_SEQPACKET\n"
 		"  --unix      the same over AF_UNIX, to verify what is expected of circuits\n"
+		"  --dgram     datagrams: the cases for SOCK_DGRAM\n"
+		"  --udp       the same over UDP on 127.0.0.1, to verify what is expected of circuits\n"
 		"  --quick     move less data\n");
 	exit(status);
 }
@@ -770,6 +772,8 @@ int main(int argc, char **argv)
 		{ "protocol", required_argument, NULL, 'P' },
 		{ "seqpacket", no_argument, NULL, 'S' },
 		{ "unix", no_argument, NULL, 'U' },
+		{ "dgram", no_argument, NULL, 'D' },
+		{ "udp", no_argument, NULL, 'u' },
 		{ "quick", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
@@ -812,6 +816,14 @@ int main(int argc, char **argv)
 		case 'S':
 			type = SOCK_SEQPACKET;
 			break;
+		case 'u':
+			use_tcp = true;
+			family = AF_INET;
+			target.s6_addr32[3] = htonl(INADDR_LOOPBACK);
+			/* fall through */
+		case 'D':
+			type = SOCK_DGRAM;
+			break;
 		case 'P':
 			protocol = atoi(optarg);
 			break;
@@ -829,7 +841,7 @@ int main(int argc, char **argv)
 	if (list) {
 		for (t = tests; t; t = t->next)
 			if (selected(t->name, patterns, n) &&
-			    t->messages == (type == SOCK_SEQPACKET))
+			    (t->type ?: SOCK_STREAM) == type)
 				puts(t->name);
 		return 0;
 	}

@@ -50,7 +50,7 @@
  * @name: its name
  * @fn: what to run
  * @circuits_only: why TCP, or AF_UNIX, cannot pass it, or NULL
- * @messages: it is about SOCK_SEQPACKET, see --seqpacket
+ * @type: of the sockets that it is about: 0 or SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM
  * @timeout: seconds, 0 for the usual
  * @next: the one defined after it
  */
@@ -58,7 +58,7 @@ struct test {
 	const char	*name;
 	void		(*fn)(void);
 	const char	*circuits_only;
-	bool		messages;
+	int		type;
 	unsigned int	timeout;
 	struct test	*next;
 };
@@ -75,9 +75,9 @@ struct test {
 void test_register(struct test *t);
 
 extern int family;	/* AF_CIRCUIT, AF_INET, AF_INET6 or AF_UNIX */
-extern int type;	/* SOCK_STREAM, or SOCK_SEQPACKET */
+extern int type;	/* SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM */
 extern int protocol;	/* --protocol */
-extern bool use_tcp;	/* --tcp, --inet, --unix: not circuits by themselves */
+extern bool use_tcp;	/* --tcp, --inet, --unix, --udp: not circuits by themselves */
 extern bool quick;	/* --quick */
 
 _Noreturn __attribute__((format(printf, 3, 4)))

@@ -118,21 +118,24 @@ static void print_traffic(const char *arrow, const struct nlattr *nest)
 static int print_circuit(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *tb[CIRCUIT_A_CIRCUIT_MAX + 1];
+	uint32_t type;
 	uint64_t age;
 
 	(void)data;
 	nl_parse(nlh, tb, CIRCUIT_A_CIRCUIT_MAX);
+	type = nl_u32(tb[CIRCUIT_A_CIRCUIT_TYPE]);
 	age = nl_u64(tb[CIRCUIT_A_CIRCUIT_AGE]);
 	out_open();
 	out_u64("id", "", nl_u64(tb[CIRCUIT_A_CIRCUIT_ID]));
 	print_end("caller", tb[CIRCUIT_A_CIRCUIT_CALLER]);
-	out_text("->");
-	print_end("called", tb[CIRCUIT_A_CIRCUIT_CALLED]);
+	if (opt.json || type != SOCK_DGRAM) {
+		out_text("->");
+		print_end("called", tb[CIRCUIT_A_CIRCUIT_CALLED]);
+	}
 	out_state("state", "", circuit_state_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_STATE])));
 	out_json_only_u64("age-ms", age);
-	out_str("type", "", type_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_TYPE])));
-	if (nl_u32(tb[CIRCUIT_A_CIRCUIT_TYPE]) != SOCK_STREAM)
-		out_text("%s", type_name(nl_u32(tb[CIRCUIT_A_CIRCUIT_TYPE])));
+	if (opt.json || type != SOCK_STREAM)
+		out_str("type", "", type_name(type));
 	out_bool("captured", "captured", tb[CIRCUIT_A_CIRCUIT_CAPTURED] != NULL);
 	out_text("for %llu.%llu s", (unsigned long long)age / 1000,
 		 (unsigned long long)age / 100 % 10);

@@ -93,6 +93,7 @@
  * @urgent: index after the last urgent byte; stored before the tail that covers it, or
  *	after it where a send is cut short: the byte may have been read by then
  * @bytes: total written; a statistic for show commands that nobody relies on
+ * @lost: datagrams that there was no room for; likewise
  */
 struct circuit_producer {
 	__u32	tail;
@@ -100,7 +101,8 @@ struct circuit_producer {
 	__u32	event;
 	__u32	urgent;
 	__u64	bytes;
-	__u8	pad[104];
+	__u64	lost;
+	__u8	pad[96];
 };
 
 /**
@@ -137,6 +139,28 @@ struct circuit_consumer {
 struct circuit_message {
 	__u32	len;
 	__u32	flags;
+};
+
+/* @flags of struct circuit_datagram. */
+#define CIRCUIT_DATAGRAM_ERROR	(1u << 0)	/* from the operator: what became of one that was sent */
+
+/**
+ * struct circuit_datagram - head of a datagram
+ * @len: bytes of the datagram; 0 if it is an error
+ * @flags: CIRCUIT_DATAGRAM_*
+ * @port: for whom it is, or from whom
+ * @error: a positive errno if it is an error, and the rest is whom it is about; otherwise 0
+ * @line: the name of that one's line, padded with NULs; all NULs for the sender's own
+ *
+ * The rings of SOCK_DGRAM hold these instead of struct circuit_message, and their far end is the
+ * operator, whoever else they are exchanged with. A head may wrap.
+ */
+struct circuit_datagram {
+	__u32	len;
+	__u32	flags;
+	__u32	port;
+	__u32	error;
+	__u8	line[32];
 };
 
 /**

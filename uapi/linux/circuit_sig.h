@@ -186,6 +186,7 @@ enum circuit_sig_type {
 
 /* Kinds of socket in CALL and LISTEN: the SOCK_* numbers. */
 #define CIRCUIT_SIG_STREAM	1
+#define CIRCUIT_SIG_DGRAM	2	/* CALL: @port 0, for a circuit to the operator; no IP */
 #define CIRCUIT_SIG_SEQPACKET	5	/* rings hold messages, see linux/circuit_ring.h; no IP */
 
 /* @flags of CALL, LISTEN, CONNECTED and ALERT; those of LISTEN only with the first. */
