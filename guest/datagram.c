@@ -130,8 +130,8 @@ int circuit_datagram_sendmsg(struct circuit_ep *ep, const struct circuit_peer *p
 			if (unlikely(err))
 				break;
 			c->tx_need = 0;
-			if (circuit_tx_publish(&c->tx, need))
-				circuit_tell(c);
+			circuit_tx_tell(ep, c, circuit_tx_publish(&c->tx, need),
+					msg->msg_flags & MSG_BATCH);
 			break;
 		}
 		err = -EAGAIN;
@@ -149,6 +149,9 @@ int circuit_datagram_sendmsg(struct circuit_ep *ep, const struct circuit_peer *p
 			break;
 		circuit_tx_wait(ep, c, need, need, &timeo);
 	}
+	/* There may be no end of the batch. */
+	if (unlikely(err && c))
+		circuit_tx_told(c);
 	mutex_unlock(&ep->tx_mutex);
 	return err ?: head->len;
 }

@@ -22,7 +22,7 @@ static unsigned int call_timeout = 127;
 module_param(call_timeout, uint, 0644);
 MODULE_PARM_DESC(call_timeout, "seconds before an unanswered call fails with ETIMEDOUT");
 
-/* Nobody answered the call in time. */
+/* Nobody answered the call in time; or a batch had no end. */
 static void call_timer(struct timer_list *t)
 {
 	struct circuit_ep *ep = compat_from_timer(ep, t, timer);
@@ -30,6 +30,8 @@ static void call_timer(struct timer_list *t)
 	struct circuit *c;
 
 	circuit_ep_lock(ep);
+	if (ep->c)
+		circuit_tx_told(ep->c);
 	/* If it is pending again, then for another call. */
 	c = timer_pending(&ep->timer) ? NULL : ep->call;
 	if (c)

@@ -188,6 +188,7 @@ struct circuit_line {
  * @messages: the rings hold messages, or datagrams
  * @tx_flags: CIRCUIT_TX_* set so far; ep->tx_mutex
  * @tx_need: room for the message that there was none for last, or 0; ep->tx_mutex
+ * @owes: the far end was not told of what was written last, see circuit_tx_tell()
  * @ended: the connection has ended, and nothing behind @rx_final counts any more
  * @rx_final: index after the last byte that had come by then
  * @urg: urgent data; ep->rx_mutex
@@ -229,6 +230,7 @@ struct circuit {
 	bool			messages;
 	u32			tx_flags;
 	u32			tx_need;
+	bool			owes;
 	bool			ended;
 	u32			rx_final;
 	struct circuit_urgent	urg;
@@ -305,7 +307,7 @@ struct circuit_listener {
  * @decided: the operator has said what it makes of the call to an IP address, or to itself
  * @native: it was that the call is none of its
  * @overlay: the socket is a TCP socket as well, which goes on without a line
- * @timer: gives up @call; holds a reference of the socket while it is pending
+ * @timer: gives up @call, or tells what @c owes; holds a reference of the socket while it is pending
  * @call: the call in progress; slock
  * @lst: the listener; lock_sock() to change
  * @tx_mutex: see above
@@ -448,6 +450,9 @@ void circuit_ep_disconnect(struct circuit_ep *ep, u32 flags, enum circuit_reason
 void circuit_ep_unlisten(struct circuit_ep *ep);
 void circuit_ep_shutdown(struct circuit_ep *ep, int how);
 void circuit_ep_close(struct circuit_ep *ep);
+
+/* transfer.c, for who does not transfer anything */
+void circuit_tx_told(struct circuit *c);
 
 /* stream.c */
 int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len);

@@ -60,8 +60,8 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 			if (unlikely(err))
 				break;
 			c->tx_need = 0;
-			if (circuit_tx_publish(&c->tx, need))
-				circuit_tell(c);
+			circuit_tx_tell(ep, c, circuit_tx_publish(&c->tx, need),
+					msg->msg_flags & MSG_BATCH);
 			/* Nobody will ever read this: TCP's far end would answer with a RST. */
 			if (unlikely(circuit_tx_lost(&c->tx)))
 				circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
@@ -86,6 +86,9 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 			break;
 		circuit_tx_wait(ep, c, need, need, &timeo);
 	}
+	/* There may be no end of the batch. */
+	if (unlikely(err && c))
+		circuit_tx_told(c);
 	mutex_unlock(&ep->tx_mutex);
 	return err ? sk_stream_error(sk, msg->msg_flags, err) : len;
 }

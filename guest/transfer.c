@@ -100,6 +100,39 @@ static int wait_connect(struct circuit_ep *ep, long *timeo)
 }
 
 /**
+ * circuit_tx_told - tell the far end of what it is owed, if anything is
+ * @c: the circuit
+ *
+ * Context: process or bottom half.
+ */
+void circuit_tx_told(struct circuit *c)
+{
+	if (READ_ONCE(c->owes) && xchg(&c->owes, false) && circuit_line_up(c->line))
+		circuit_tell(c);
+}
+
+/**
+ * circuit_tx_tell - something was written
+ * @ep: the endpoint; its tx_mutex is held
+ * @c: its circuit
+ * @notify: what circuit_tx_publish() has said
+ * @more: more follows at once, as sendmmsg() has it
+ *
+ * The far end is told at the end of a batch; or, should it not be the end that was announced, at the next
+ * tick.
+ */
+void circuit_tx_tell(struct circuit_ep *ep, struct circuit *c, bool notify, bool more)
+{
+	if (!more) {
+		if (notify)
+			WRITE_ONCE(c->owes, true);
+		circuit_tx_told(c);
+	} else if (notify && !xchg(&c->owes, true)) {
+		sk_reset_timer(ep->sk, &ep->timer, jiffies + 1);
+	}
+}
+
+/**
  * circuit_tx_begin - what sendmsg() begins with
  * @ep: the endpoint
  * @msg: what is to be sent
@@ -166,6 +199,7 @@ void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len
 	int space = circuit_tx_space(&c->tx);
 	u64 max = spin_max(c), start;
 
+	circuit_tx_told(c);
 	/* The operator does not answer as fast as the far end reads. */
 	if (space >= 0 && space < need &&
 	    spin(sk, &c->tx.cons->head,

@@ -105,6 +105,7 @@ static inline bool circuit_tx_broken(const struct circuit_ep *ep)
 	       READ_ONCE(ep->state) != TCP_ESTABLISHED;
 }
 
+void circuit_tx_tell(struct circuit_ep *ep, struct circuit *c, bool notify, bool more);
 int circuit_tx_begin(struct circuit_ep *ep, struct msghdr *msg, long *timeo);
 int circuit_tx_may(struct circuit *c, u32 room, u32 least, u32 len);
 void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len, long *timeo);

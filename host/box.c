@@ -62,6 +62,8 @@ struct box_flow {
  * @lingers: the guest has hung up
  * @last: index after the last byte that it had written then
  * @lookups: of the turn
+ * @told: the box that the turn has put something into last, whose guest wants to know, referenced, or
+ *	NULL
  * @seed: of the hash of flows
  * @lock: of local.tx, and of the next four
  * @open: it takes datagrams
@@ -80,6 +82,7 @@ struct circuit_box {
 	bool			lingers;
 	u32			last;
 	u32			lookups;
+	struct circuit_box	*told;
 	u32			seed;
 	struct mutex		lock;
 	bool			open;
@@ -226,13 +229,14 @@ static void ring_copy(struct circuit_tx *tx, u32 to, const struct circuit_rx *rx
 
 /*
  * Put a datagram into a box: @head, and @head->len bytes that are @skip behind what was read of @rx.
- * Its guest learns of it, unless that has not looked since the last.
+ * Returns true if its guest wants to be told.
  */
-static void box_deliver(struct circuit_box *to, const struct circuit_datagram *head,
+static bool box_deliver(struct circuit_box *to, const struct circuit_datagram *head,
 			const struct circuit_rx *rx, u32 skip)
 {
 	struct circuit_local *local = &to->local;
 	u32 need = circuit_datagram_bytes(head->len), allowed;
+	bool notify = false;
 	int space;
 
 	mutex_lock(&to->lock);
@@ -256,10 +260,39 @@ static void box_deliver(struct circuit_box *to, const struct circuit_datagram *h
 	if (head->len)
 		ring_copy(&local->tx, sizeof(*head), rx, skip, head->len);
 	circuit_local_used(local, local->nr, need, allowed);
-	if (circuit_tx_publish(&local->tx, need))
-		circuit_end_notify(circuit_far_end(&local->c->end[local->nr]));
+	notify = circuit_tx_publish(&local->tx, need);
 unlock:
 	mutex_unlock(&to->lock);
+	return notify;
+}
+
+/* The turn goes on with somebody else, or has ended: tell the guest that something was put there for. */
+static void box_tell(struct circuit_box *box)
+{
+	struct circuit_box *to = box->told;
+
+	if (!to)
+		return;
+	box->told = NULL;
+	mutex_lock(&to->lock);
+	if (to->open)
+		circuit_end_notify(circuit_far_end(&to->local.c->end[to->local.nr]));
+	mutex_unlock(&to->lock);
+	circuit_local_put(&to->local);
+}
+
+/* Put a datagram into a box, of which the caller's reference is consumed, and see that its guest learns of it. */
+static void box_send(struct circuit_box *box, struct circuit_box *to,
+		     const struct circuit_datagram *head, const struct circuit_rx *rx, u32 skip)
+{
+	bool notify = box_deliver(to, head, rx, skip);
+
+	if (box->told && box->told != to)
+		box_tell(box);
+	if (notify && !box->told)
+		box->told = to;
+	else
+		circuit_local_put(&to->local);
 }
 
 /* Tell a guest what became of a datagram, as ICMP would. */
@@ -274,7 +307,8 @@ static void box_error(struct circuit_box *box, const struct circuit_datagram *he
 	answer.len = 0;
 	answer.flags = CIRCUIT_DATAGRAM_ERROR;
 	answer.error = error;
-	box_deliver(box, &answer, NULL, 0);
+	circuit_local_get(&box->local);
+	box_send(box, box, &answer, NULL, 0);
 }
 
 /* Look at the head of the next datagram. */
@@ -300,8 +334,7 @@ static void box_switch(struct circuit_box *box, const struct circuit_datagram *h
 		out.len = head->len;
 		out.port = box->service.key.port;
 		memcpy(out.line, box->local.line->name, sizeof(out.line));
-		box_deliver(to, &out, &box->local.rx, sizeof(*head));
-		circuit_local_put(&to->local);
+		box_send(box, to, &out, &box->local.rx, sizeof(*head));
 	} else if (error > 0) {
 		box_error(box, head, error);
 	}
@@ -473,6 +506,7 @@ static void box_look(struct circuit_local *local)
 	if (smp_load_acquire(&box->talks)) {
 		line = circuit_line_get(local->line);
 		box_turn(box);
+		box_tell(box);
 		circuit_line_add(line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
 		circuit_line_put(line);
 		return;

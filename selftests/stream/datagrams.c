@@ -596,6 +596,26 @@ TEST(dgram_batch, .type = SOCK_DGRAM)
 	}
 }
 
+/* What was sent of a batch gets there even if the rest of it was never looked at. */
+TEST(dgram_batch_cut_short, .type = SOCK_DGRAM)
+{
+	struct iovec iov = { "x", 1 };
+	struct mmsghdr out[3] = {};
+	struct task t;
+	int fd[2], i;
+
+	couple(fd);
+	for (i = 0; i < 10; i++) {
+		task_start(&t, receiver, fd[1], NULL);
+		task_asleep(&t, SYS_recvfrom);
+		out[0].msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
+		out[1].msg_hdr = (struct msghdr){ .msg_iov = (void *)8, .msg_iovlen = 1 };
+		EQ(sendmmsg(fd[0], out, 3, 0), 1);
+		task_join(&t);
+		EQ(t.ret, 1);
+	}
+}
+
 TEST(dgram_next, .type = SOCK_DGRAM)
 {
 	int fd[2], n;
