@@ -268,7 +268,7 @@ static int circuit_connect(struct socket *sock, struct compat_sockaddr *uaddr, i
 		sk->sk_err = err;
 		sock->state = SS_UNCONNECTED;
 		sk_error_report(sk);
-		complete_all(&circuit_sk(sk)->ep.decided);	/* somebody else may wait as well */
+		sk->sk_state_change(sk);
 		release_sock(sk);
 		return 0;
 	}
@@ -759,7 +759,7 @@ static int datagram_bind(struct socket *sock, struct compat_sockaddr *uaddr, int
 		circuit_ep_disconnect(&circuit_sk(sk)->ep, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 		port_release(circuit_sk(sk));
 		sk->sk_shutdown = 0;
-		sk->sk_state_change(sk);
+		complete_all(&circuit_sk(sk)->ep.decided);	/* somebody else may wait as well */
 	}
 out:
 	release_sock(sk);

@@ -38,8 +38,10 @@
  *  exchange->lock  mutex. Everything that changes any of the above, and all
  *		reading and writing of signalling circuits. Never taken in
  *		interrupt context; outermost but for RTNL-like locks of callers
- *		(genl's mutex in netlink.c).
+ *		(genl's mutex in netlink.c) and the next two.
  *  tap->mutex	A tap's reader; outside exchange->lock, see tap.c.
+ *  box->lock	A box's ring to its guest; outside exchange->lock, and never two at
+ *		once, see box.c.
  *  page lock	Of the pages of cables, inside exchange->lock: see window.c.
  *  RCU		The relay runs in hard interrupt context and takes no lock. It
  *		reads line->win, line->ends and the ends of a circuit; hence
