@@ -199,12 +199,14 @@ left_behind() {
 }
 
 monitor_tells() {
+	local monitor
 	"$CIRCUIT" -j monitor >"$LAB_RUN/monitor" &
+	monitor=$!
 	wait_for 10 started
 	transfer g1 g2 1000
 	wait_for 10 told connected
 	wait_for 10 told released
-	kill %1
+	kill "$monitor" # by its pid: bash may take the whole process group for the job, us as well
 }
 started() { # events reach the monitor once it has joined the group
 	"$CIRCUIT" line set g1 circuits 12000
