@@ -12,7 +12,8 @@
  * answer, if he may be called. What it has said is kept until anything changes that it may
  * depend on, the other box closes, or another flow needs the place; that there is none is not kept. A
  * datagram that may not go, or that nobody waits for, is answered with an error, as ICMP would; not more
- * often than ERRORS times a second.
+ * often than ERRORS times a second. A flow whose rule limits bytes keeps the rule's meters: what is too
+ * much for them is lost.
  *
  * What a guest has written before it hung up still goes out; nothing gets in then.
  *
@@ -41,6 +42,8 @@
  * @line: whom, as in struct circuit_datagram
  * @port: at which port
  * @switches: the exchange's when this was found out
+ * @meters: of the rule that says so, referenced, or NULL; changes under the exchange's lock
+ * @way: which of them counts it
  * @to: the box, or NULL; changes under the exchange's lock, read under RCU by the work
  * @node: in to->sources, under the exchange's lock
  */
@@ -48,6 +51,8 @@ struct box_flow {
 	char				line[CIRCUIT_NAME_SIZE];
 	u32				port;
 	u32				switches;
+	struct circuit_meters		*meters;
+	unsigned int			way;
 	struct circuit_box __rcu	*to;
 	struct hlist_node		node;
 };
@@ -106,6 +111,8 @@ static void flow_forget(struct box_flow *flow)
 	if (rcu_access_pointer(flow->to))
 		hlist_del(&flow->node);
 	RCU_INIT_POINTER(flow->to, NULL);
+	circuit_meters_put(flow->meters);
+	WRITE_ONCE(flow->meters, NULL);
 }
 
 /* May @from write to @port of @to's, or of nobody's if that is NULL? */
@@ -152,8 +159,10 @@ static int flow_find(struct circuit_box *box, struct box_flow *flow)
 	struct circuit_exchange *ex = box->local.ex;
 	struct circuit_line *own = box->local.line, *line;
 	struct circuit_listener *lst = NULL;
-	struct circuit_decision decision;
+	struct circuit_decision decision, back;
+	const struct circuit_rule *rule;
 	struct circuit_box *to = NULL;
+	bool answers, may;
 
 	lockdep_assert_held(&ex->lock);
 	/* A line that goes has no name any more, and is in no group. */
@@ -164,21 +173,45 @@ static int flow_find(struct circuit_box *box, struct box_flow *flow)
 		lst = circuit_directory_listener(ex, line, CIRCUIT_SIG_DGRAM, flow->port, NULL, 0);
 	if (lst)
 		to = container_of(lst, struct circuit_box, service);
-	if (!(to && has_written(to, box) &&
-	      may_call(to, own, box->service.key.port, false, &decision)) &&
-	    !may_call(box, line, flow->port, true, &decision))
+	/* An answer is no call that would count, or fail. */
+	answers = to && has_written(to, box) &&
+		  may_call(to, own, box->service.key.port, false, &back);
+	may = may_call(box, line, flow->port, !answers, &decision);
+	if (!may && !answers)
 		return decision.verdict == CIRCUIT_POLICY_VERDICT_DROP ? -1 : decision.error;
 	if (!line || !line->ready)
 		return EHOSTUNREACH;
 	if (!to)
 		return ECONNREFUSED;
 	flow->switches = ex->switches;
+	rule = may ? decision.rule : back.rule;
+	flow->way = !may;
+	WRITE_ONCE(flow->meters, rule ? circuit_meters_get(rule->meters) : NULL);
 	rcu_assign_pointer(flow->to, to);
 	hlist_add_head(&flow->node, &to->sources);
 	return 0;
 }
 
-/* Returns the box that a datagram is for, referenced, or NULL; @error as flow_find() says. */
+/* Has the rule that lets a flow go enough left for a datagram? */
+static bool flow_has(struct circuit_box *box, struct box_flow *flow, u32 bytes)
+{
+	bool has = true;
+
+	if (likely(!READ_ONCE(flow->meters)))
+		return true;
+	mutex_lock(&box->local.ex->lock);
+	if (flow->meters)
+		has = circuit_meter_take(&flow->meters->meter[flow->way], bytes);
+	mutex_unlock(&box->local.ex->lock);
+	if (!has)
+		box->lookups++;
+	return has;
+}
+
+/*
+ * Returns the box that a datagram is for, referenced, or NULL; @error as flow_find() says, 0 if there is
+ * one.
+ */
 static struct circuit_box *box_target(struct circuit_box *box, const struct circuit_datagram *head,
 				      int *error)
 {
@@ -196,7 +229,7 @@ static struct circuit_box *box_target(struct circuit_box *box, const struct circ
 			to = NULL;
 		rcu_read_unlock();
 		if (likely(to))
-			return to;
+			goto found;
 	}
 	box->lookups++;
 	mutex_lock(&ex->lock);
@@ -208,7 +241,14 @@ static struct circuit_box *box_target(struct circuit_box *box, const struct circ
 	if (to)
 		circuit_local_get(&to->local);
 	mutex_unlock(&ex->lock);
-	return to;
+	if (!to)
+		return NULL;
+found:
+	if (likely(flow_has(box, flow, circuit_datagram_bytes(head->len))))
+		return to;
+	circuit_local_put(&to->local);
+	*error = -1;
+	return NULL;
 }
 
 /* --- datagrams ------------------------------------------------------------------------------- */

@@ -105,6 +105,24 @@ void circuit_meters_put(struct circuit_meters *meters)
 		kref_put(&meters->ref, meters_release);
 }
 
+/**
+ * circuit_meter_take - may something go that does not wait?
+ * @meter: of a rule; the exchange is locked
+ * @bytes: how much it is; more than the meter has saved up is counted later
+ *
+ * Return: false if the rate has been used up.
+ */
+bool circuit_meter_take(struct circuit_meter *meter, u32 bytes)
+{
+	meter_refill(meter, ktime_get_ns());
+	if (meter->tokens <= 0) {
+		meter->waits++;
+		return false;
+	}
+	meter->tokens -= bytes;
+	return true;
+}
+
 /* --- rings ----------------------------------------------------------------------------------- */
 
 static unsigned int line_meters(struct circuit_line *line, enum circuit_way way,
@@ -220,7 +238,7 @@ static void flow_share(struct circuit_flow *flow)
 
 	while (n--) {
 		if (meter[n]->hungry)
-			meter[n]->share = meter[n]->tokens / meter[n]->hungry;
+			meter[n]->share = max_t(s64, meter[n]->tokens, 0) / meter[n]->hungry;
 		meter[n]->hungry = 0;
 	}
 }

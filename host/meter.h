@@ -25,6 +25,9 @@
  * A ring is counted by the meters of the line that writes (sending) and of its groups, of the
  * line that reads (receiving) and of its groups, and of the rule that has connected it. All of
  * it belongs to exchange->lock, but that a leg looks at @on, and takes what it moves from @left.
+ *
+ * Datagrams share a ring with those that other rules let through, or are for others. So a rule's
+ * meters do not have the ring wait: what is too much for them is lost.
  */
 #ifndef _CIRCUIT_METER_H
 #define _CIRCUIT_METER_H
@@ -75,7 +78,7 @@ struct circuit_meter {
 
 /**
  * struct circuit_meters - those of a rule, which its circuits keep
- * @ref: the rule's and its circuits'
+ * @ref: the rule's and its circuits', and flows' of datagrams
  * @meter: of what callers write, and of what is written to them
  */
 struct circuit_meters {
@@ -118,6 +121,7 @@ void circuit_meter_set(struct circuit_meter *meter, u64 rate);
 struct circuit_meters *circuit_meters_alloc(u64 rate);
 struct circuit_meters *circuit_meters_get(struct circuit_meters *meters);
 void circuit_meters_put(struct circuit_meters *meters);
+bool circuit_meter_take(struct circuit_meter *meter, u32 bytes);
 
 bool circuit_meter_knows(const struct circuit *c, struct circuit_line *called);
 void circuit_meter_by(struct circuit *c, const struct circuit_rule *rule);

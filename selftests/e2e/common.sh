@@ -167,7 +167,7 @@ messages() {
 }
 # Datagrams, which the operator switches one by one.
 datagrams() {
-	local size before
+	local size before rate
 	guest_bg g2 box "peer dgram-echo 3600"
 	guest_bg g2 other "peer dgram-echo 3601"
 	wait_for 20 guest_exec g1 "peer dgram-ask g2 3600 1 8"
@@ -194,7 +194,17 @@ datagrams() {
 	before=$(line_get g1 send-waits)
 	wait_for 20 more_than "$before" line_get g1 send-waits
 	"$CIRCUIT" line set g1 send none
+	# A rule's bytes count there and back, and have nobody wait who writes to others.
+	"$CIRCUIT" policy load - <<<$'default connect\nconnect type dgram to line g2 port 3600 bytes 100k/s'
+	wait_for 20 rule_waits
+	guest_exec -t 60 g1 "peer dgram-ask g2 3601 20 100"
+	rate=$(line_rate g2 bytes-in)
+	t_note "datagrams at 100 KiB/s: $((rate >> 10)) KiB/s"
+	[ "$rate" -gt 40000 ]
+	[ "$rate" -lt 140000 ]
 	guest_bg_kill g1 flood
+	"$CIRCUIT" policy load - <<<'default connect'
+	guest_exec g1 "peer dgram-ask g2 3600 20 100"
 	guest_bg_kill g2 box
 	guest_bg_kill g2 other
 	guest_exec -t 190 g1 "stream_test --dgram --quick" | tee "/out/datagrams.$GUEST_KIND" |
@@ -205,6 +215,14 @@ refuses() { # WHY GUEST COMMAND
 	local said
 	said=$(fails guest_exec "$2" "$3 2>&1")
 	[[ $said == *"$1"* ]] || { echo "$3: $said, not $1"; return 1; }
+}
+rule_waits() { "$CIRCUIT" -s policy | grep -q 'bytes 100k/s # .*waits [1-9]'; }
+line_rate() { # LINE COUNTER: by how many a second it goes up
+	local before from
+	from=$(lab_now)
+	before=$(line_get "$1" "$2")
+	sleep 2 # what is measured
+	echo $((($(line_get "$1" "$2") - before) * 1000000 / ($(lab_now) - from)))
 }
 more_than() { [ "$("${@:2}")" -gt "$1" ]; }
 
