@@ -435,22 +435,20 @@ struct circuit_listener *circuit_listener_create(struct circuit_line *line, stru
 }
 
 /**
- * circuit_listener_publish - publish a listener, or change its backlog
+ * circuit_listener_post - ask the operator to publish a listener, or to change its backlog
  * @lst: the listener
  * @backlog: calls that may wait in its queue, at least 1
  *
- * Sleeps until the operator has answered.
+ * What is asked after that is answered after that.
  *
- * Return: 0, what the operator said, -EINTR if killed, -ETIMEDOUT, -ENETDOWN or
- * -ENOMEM. After a failure of the first call the listener is of no use.
+ * Return: 0, or -ENOMEM, and then the listener is of no use.
  */
-int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
+int circuit_listener_post(struct circuit_listener *lst, u32 backlog)
 {
 	struct circuit_line *line = lst->line;
 	struct sock *sk = lst->ep->sk;
 	struct circuit_sig *msg = &lst->out.msg;
 	bool first = !lst->ref, queued;
-	long left;
 	int err;
 
 	if (first) {
@@ -476,6 +474,28 @@ int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
 		refcount_inc(&lst->refs);
 		circuit_line_post(line, &lst->out);
 	}
+	return 0;
+}
+
+/**
+ * circuit_listener_publish - publish a listener, or change its backlog
+ * @lst: the listener
+ * @backlog: calls that may wait in its queue, at least 1
+ *
+ * Sleeps until the operator has answered.
+ *
+ * Return: 0, what the operator said, -EINTR if killed, -ETIMEDOUT, -ENETDOWN or
+ * -ENOMEM. After a failure of the first call the listener is of no use.
+ */
+int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
+{
+	struct circuit_line *line = lst->line;
+	long left;
+	int err;
+
+	err = circuit_listener_post(lst, backlog);
+	if (err)
+		return err;
 	left = wait_event_killable_timeout(line->wait, smp_load_acquire(&lst->decided) ||
 					   !circuit_line_up(line), LISTEN_TIMEOUT);
 	if (lst->decided)
@@ -531,8 +551,7 @@ void circuit_listener_close(struct circuit_listener *lst)
 		circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 		circuit_put(c);
 	}
-	/* The tasklet may still hold the listener, and through it the endpoint. */
-	synchronize_rcu();
+	/* The tasklet may still look at the listener and the endpoint: both are freed by RCU. */
 	circuit_listener_put(lst);
 }
 

@@ -14,6 +14,7 @@
 #include <linux/sysctl.h>
 #include <linux/timer.h>
 #include <linux/version.h>
+#include <net/inet_sock.h>
 #include <net/sock.h>
 
 /* 6.2: timers were renamed, 6.16: so was their accessor. */
@@ -122,6 +123,20 @@ static inline struct cgroup *compat_sock_cgroup(struct sock *sk)
 	return NULL;
 #endif
 }
+
+/* 6.6: what a socket of IPv4 wants to be told of is bits. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#define compat_inet_cmsg_flags(inet)	inet_cmsg_flags(inet)
+#else
+#define compat_inet_cmsg_flags(inet)	READ_ONCE((inet)->cmsg_flags)
+#endif
+
+/* 6.19: who counts drops need not be one counter. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#define compat_sk_drops(sk)		sk_drops_read(sk)
+#else
+#define compat_sk_drops(sk)		atomic_read(&(sk)->sk_drops)
+#endif
 
 /* The third argument of a function at whose beginning a kprobe has stopped. */
 static inline void compat_set_argument2(struct pt_regs *regs, unsigned long value)

@@ -74,19 +74,35 @@ static void ep_end(struct circuit_ep *ep, int err, u32 reason)
 		c->rx_final = READ_ONCE(c->rx.prod->tail);
 		smp_store_release(&c->ended, true);	/* pairs with circuit_rx_may() */
 	}
-	WRITE_ONCE(ep->sk->sk_err, err);
-	WRITE_ONCE(ep->sk->sk_shutdown, SHUTDOWN_MASK);
+	if (ep->soft) {
+		ep->error = err;
+	} else {
+		WRITE_ONCE(ep->sk->sk_err, err);
+		WRITE_ONCE(ep->sk->sk_shutdown, SHUTDOWN_MASK);
+	}
 	/* As in tcp_reset(): the error is there before the state says so. */
 	smp_store_release(&ep->state, TCP_CLOSE);
 	complete_all(&ep->decided);
+}
+
+/* Tell who waits that the connection has ended. */
+static void ep_ended(struct circuit_ep *ep)
+{
+	if (!ep->soft)
+		sk_error_report(ep->sk);
+	if (ep->moved)
+		ep->moved(ep);
+	ep->sk->sk_state_change(ep->sk);
 }
 
 /* Rings are what buffers are to TCP, and SO_*BUF tells the size as it does there. */
 static void ep_established(struct circuit_ep *ep, struct circuit *c)
 {
 	trace_circuit_sock_connected(ep->sk, c);
-	ep->sk->sk_sndbuf = 2 * c->tx.size;
-	ep->sk->sk_rcvbuf = 2 * c->rx.size;
+	if (!ep->soft) {
+		ep->sk->sk_sndbuf = 2 * c->tx.size;
+		ep->sk->sk_rcvbuf = 2 * c->rx.size;
+	}
 	smp_store_release(&ep->c, c);
 	smp_store_release(&ep->state, TCP_ESTABLISHED);
 	complete_all(&ep->decided);
@@ -145,8 +161,7 @@ void circuit_ep_refused(struct circuit_ep *ep, struct circuit *c, int err, u32 r
 	}
 	circuit_ep_unlock(ep);
 	if (wanted) {
-		sk_error_report(ep->sk);
-		ep->sk->sk_state_change(ep->sk);
+		ep_ended(ep);
 		circuit_put(c);
 	}
 }
@@ -221,10 +236,8 @@ void circuit_ep_reset(struct circuit_ep *ep, struct circuit *c, int err, u32 rea
 		ep_end(ep, err, reason);
 	}
 	circuit_ep_unlock(ep);
-	if (!done) {
-		sk_error_report(ep->sk);
-		ep->sk->sk_state_change(ep->sk);
-	}
+	if (!done)
+		ep_ended(ep);
 }
 
 /**
@@ -283,6 +296,12 @@ static void ep_flags(struct circuit_ep *ep, struct circuit *c, u32 flags)
 
 	if (flags & ~(CIRCUIT_TX_FLAGS | CIRCUIT_RX_CLOSED << 16)) {
 		circuit_ep_kill(ep, c);
+		return;
+	}
+	/* Nothing comes any more, or goes: the socket has no use for it. */
+	if (ep->soft && flags) {
+		c->seen_flags = flags;
+		circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 		return;
 	}
 	if (flags & CIRCUIT_TX_FIN && !(c->seen_flags & CIRCUIT_TX_FIN)) {
@@ -369,6 +388,8 @@ void circuit_ep_attention(struct circuit *c)
 		ep->sk->sk_data_ready(ep->sk);
 	if (tail != c->seen_tail) {
 		c->seen_tail = tail;
+		if (ep->moved)
+			ep->moved(ep);
 		ep->sk->sk_data_ready(ep->sk);
 	}
 	if (flags != c->seen_flags)
@@ -391,6 +412,8 @@ void circuit_ep_allowed(struct circuit *c)
 
 	if (!ep)
 		return;
+	if (ep->moved)
+		ep->moved(ep);
 	ep->sk->sk_data_ready(ep->sk);
 	ep_write_space(ep->sk);
 }
@@ -399,7 +422,7 @@ void circuit_ep_allowed(struct circuit *c)
  * circuit_ep_call - place a call
  * @ep: an endpoint that is closed; its socket is owned
  * @line: the line to call through
- * @call: whom to call; ring sizes are filled in
+ * @call: whom to call; ring sizes are filled in as the socket's options say
  *
  * What an earlier connection has left behind is cleared.
  *
@@ -418,8 +441,10 @@ int circuit_ep_call(struct circuit_ep *ep, struct circuit_line *line,
 		return -ENOMEM;
 	circuit_ep_disconnect(ep, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
 	circuit_ep_lock(ep);
-	sk->sk_shutdown = 0;
-	sk->sk_err = 0;
+	if (!ep->soft) {
+		sk->sk_shutdown = 0;
+		sk->sk_err = 0;
+	}
 	ep->reason = CIRCUIT_REASON_NONE;
 	reinit_completion(&ep->decided);
 	ep->native = false;
@@ -428,8 +453,8 @@ int circuit_ep_call(struct circuit_ep *ep, struct circuit_line *line,
 	sk_reset_timer(sk, &ep->timer, jiffies + min(call_timeout, 86400u) * HZ);
 	circuit_ep_unlock(ep);
 
-	call->tx_size = circuit_ep_wish(sk, SOCK_SNDBUF_LOCK, sk->sk_sndbuf);
-	call->rx_size = circuit_ep_wish(sk, SOCK_RCVBUF_LOCK, sk->sk_rcvbuf);
+	call->tx_size = circuit_ep_wish(sk, SOCK_SNDBUF_LOCK, sk->sk_sndbuf) ?: call->tx_size;
+	call->rx_size = circuit_ep_wish(sk, SOCK_RCVBUF_LOCK, sk->sk_rcvbuf) ?: call->rx_size;
 	err = circuit_place(c, ep, call);
 	if (err)
 		circuit_ep_refused(ep, c, -err, CIRCUIT_REASON_NO_MEMORY);
@@ -518,6 +543,7 @@ void circuit_ep_disconnect(struct circuit_ep *ep, u32 flags, enum circuit_reason
 	}
 	mutex_unlock(&ep->rx_mutex);
 	mutex_unlock(&ep->tx_mutex);
+	sk_stop_timer(ep->sk, &ep->timer);	/* whoever was writing may have set it */
 }
 
 /**

@@ -301,12 +301,16 @@ struct circuit_listener {
  * @free: called when nobody holds it any more
  * @tell: called when there is a circuit, to tell what the socket's options are; in any
  *	context but hard interrupt; may be NULL
+ * @moved: called when the far end has written, when something is allowed, and when the connection has ended; in
+ *	any context but hard interrupt; may be NULL
  * @sk: the socket, referenced
  * @state: TCP_CLOSE, TCP_SYN_SENT, TCP_ESTABLISHED or TCP_LISTEN; changes under slock
  * @reason: enum circuit_reason of the last failure
  * @decided: the operator has said what it makes of the call to an IP address, or to itself
  * @native: it was that the call is none of its
- * @overlay: the socket is a TCP socket as well, which goes on without a line
+ * @overlay: the socket is a TCP or UDP socket as well, which goes on without a line
+ * @soft: the socket goes on without this circuit, and is not told that it has ended
+ * @error: if so: positive errno of that end
  * @timer: gives up @call, or tells what @c owes; holds a reference of the socket while it is pending
  * @call: the call in progress; slock
  * @lst: the listener; lock_sock() to change
@@ -319,12 +323,15 @@ struct circuit_ep {
 	refcount_t		ref;
 	void			(*free)(struct circuit_ep *ep);
 	void			(*tell)(struct circuit_ep *ep, struct circuit *c);
+	void			(*moved)(struct circuit_ep *ep);
 	struct sock		*sk;
 	int			state;
 	u32			reason;
 	struct completion	decided;
 	bool			native;
 	bool			overlay;
+	bool			soft;
+	int			error;
 	struct timer_list	timer;
 	struct circuit		*call;
 	struct circuit_listener	*lst;
@@ -380,6 +387,7 @@ void circuit_tell_options(struct circuit *c, const struct sock *sk,
 struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct circuit_ep *ep,
 						 const struct circuit_sig_listen *what);
 void circuit_listener_put(struct circuit_listener *lst);
+int circuit_listener_post(struct circuit_listener *lst, u32 backlog);
 int circuit_listener_publish(struct circuit_listener *lst, u32 backlog);
 void circuit_listener_close(struct circuit_listener *lst);
 struct circuit *circuit_listener_pop(struct circuit_listener *lst);
@@ -490,6 +498,12 @@ void circuit_inet_line_up(void);
 int circuit_inet_init(void);
 void circuit_inet_register(void);
 void circuit_inet_unregister(void);
+
+/* udp.c */
+void circuit_udp_line_up(void);
+int circuit_udp_init(void);
+void circuit_udp_register(void);
+void circuit_udp_unregister(void);
 
 /* path.c */
 void circuit_path_native(struct socket *sock, u32 reason);

@@ -25,22 +25,18 @@
  * A socket that may become a circuit holds the module, through its ops, and so does
  * every call that can outlive that while it sleeps.
  */
-#include <linux/inetdevice.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/security.h>
-#include <net/addrconf.h>
 #include <net/inet_common.h>
-#include <net/ip6_route.h>
 #include <net/ipv6.h>
 #include <net/protocol.h>
-#include <net/route.h>
 #include <net/tcp.h>
 #include <asm/ioctls.h>
 #include "guest.h"
+#include "inet.h"
 
 #define NOT_OURS	1	/* a call that leaves a socket to TCP; errors are negative */
-#define ASK_TIMEOUT	HZ	/* for an answer to a call; then it is not for us */
 
 enum inet_mode {
 	INET_ASKING,
@@ -309,143 +305,21 @@ static bool is_asking(struct sock *sk)
 	return ret;
 }
 
-/* --- addresses ---------------------------------------------------------------------- */
-
-/* Where a connect() is to, IPv4 as IPv4-mapped. Returns false if TCP had better say. */
-static bool parse_dst(const struct sock *sk, const struct sockaddr *addr, int len,
-		      struct in6_addr *dst, u32 *port)
-{
-	if (addr->sa_family == AF_INET && sk->sk_family == AF_INET) {
-		const struct sockaddr_in *sin = (const struct sockaddr_in *)addr;
-
-		if (len < sizeof(*sin))
-			return false;
-		ipv6_addr_set_v4mapped(sin->sin_addr.s_addr, dst);
-		*port = ntohs(sin->sin_port);
-	} else if (addr->sa_family == AF_INET6 && sk->sk_family == AF_INET6) {
-		const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)addr;
-
-		if (len < SIN6_LEN_RFC2133)
-			return false;
-		*dst = sin6->sin6_addr;
-		if (ipv6_addr_v4mapped(dst) && ipv6_only_sock(sk))
-			return false;
-		*port = ntohs(sin6->sin6_port);
-	} else {
-		return false;
-	}
-	return true;
-}
-
-/* Addresses that mean this machine, or many: never the operator's. */
-static bool addr_is_ours(struct net *net, const struct in6_addr *addr)
-{
-	if (ipv6_addr_v4mapped(addr)) {
-		__be32 v4 = addr->s6_addr32[3];
-
-		return ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
-		       ipv4_is_lbcast(v4) || inet_addr_type(net, v4) == RTN_LOCAL;
-	}
-	return !(ipv6_addr_type(addr) & IPV6_ADDR_UNICAST) ||
-	       ipv6_addr_type(addr) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL) ||
-	       ipv6_chk_addr(net, addr, NULL, 0);
-}
-
-/* The address the socket is bound to, :: or ::ffff:0.0.0.0 if to none. */
-static struct in6_addr bound_addr(const struct sock *sk)
-{
-	struct in6_addr addr = {};
-
-	if (sk->sk_family == AF_INET)
-		ipv6_addr_set_v4mapped(inet_sk(sk)->inet_rcv_saddr, &addr);
-#if IS_ENABLED(CONFIG_IPV6)
-	else
-		addr = sk->sk_v6_rcv_saddr;
-#endif
-	return addr;
-}
-
-static bool addr_is_any(const struct in6_addr *addr)
-{
-	return ipv6_addr_any(addr) || (ipv6_addr_v4mapped(addr) && !addr->s6_addr32[3]);
-}
-
-static int put_name(const struct sock *sk, struct sockaddr *uaddr, const struct in6_addr *addr,
-		    u32 port)
-{
-	if (sk->sk_family == AF_INET) {
-		struct sockaddr_in *sin = (struct sockaddr_in *)uaddr;
-
-		memset(sin, 0, sizeof(*sin));
-		sin->sin_family = AF_INET;
-		sin->sin_addr.s_addr = addr->s6_addr32[3];
-		sin->sin_port = htons(port);
-		return sizeof(*sin);
-	} else {
-		struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)uaddr;
-
-		memset(sin6, 0, sizeof(*sin6));
-		sin6->sin6_family = AF_INET6;
-		sin6->sin6_addr = *addr;
-		sin6->sin6_port = htons(port);
-		return sizeof(*sin6);
-	}
-}
+/* --- options ----------------------------------------------------------------------------- */
 
 /* Has the socket an option that means something on a network, and nothing here? */
 static bool has_option(const struct sock *sk)
 {
-	return sock_flag(sk, SOCK_TXTIME) ||
-	       sock_flag(sk, SOCK_RCVTSTAMP) || sk->sk_bound_dev_if || sk->sk_mark ||
-	       rcu_access_pointer(sk->sk_filter) || READ_ONCE(sk->sk_tsflags) ||
-	       sk->sk_max_pacing_rate != ~0UL || tcp_sk(sk)->repair ||
+	return circuit_inet_has_option(sk) || sock_flag(sk, SOCK_RCVTSTAMP) || tcp_sk(sk)->repair ||
 	       tcp_sk(sk)->fastopen_connect;
 }
 
 /* Why the socket may not be a circuit, or listen for some, at an address. */
 static enum circuit_reason why_native(struct sock *sk, bool ours)
 {
-	if (!circuit_redirect_allowed(sk))
-		return CIRCUIT_REASON_NAMESPACE;
-	if (ours)
-		return CIRCUIT_REASON_THIS_MACHINE;
-	/* Some of the kernel's own users make their sockets as a program would. */
-	if (!sk->sk_socket || !sk->sk_socket->file)
-		return CIRCUIT_REASON_KERNEL;
-	return has_option(sk) ? CIRCUIT_REASON_OPTION : CIRCUIT_REASON_NONE;
-}
+	enum circuit_reason reason = circuit_inet_why_native(sk, ours);
 
-/* Does TCP have a way there? */
-static bool has_route(const struct sock *sk, const struct in6_addr *dst)
-{
-	struct net *net = sock_net(sk);
-	struct dst_entry *entry;
-	bool ret;
-
-	if (ipv6_addr_v4mapped(dst)) {
-		struct flowi4 fl4 = {
-			.daddr = dst->s6_addr32[3],
-			.flowi4_proto = IPPROTO_TCP,
-			.flowi4_uid = sk->sk_uid,
-		};
-		struct rtable *rt = ip_route_output_key(net, &fl4);
-
-		if (IS_ERR(rt))
-			return false;
-		ip_rt_put(rt);
-		return true;
-	} else {
-		struct flowi6 fl6 = {
-			.daddr = *dst,
-			.flowi6_proto = IPPROTO_TCP,
-			.flowi6_uid = sk->sk_uid,
-		};
-
-		entry = ip6_route_output(net, NULL, &fl6);
-		ret = !entry->error;
-		dst_release(entry);
-		return ret;
-	}
+	return reason ?: has_option(sk) ? CIRCUIT_REASON_OPTION : CIRCUIT_REASON_NONE;
 }
 
 /* --- connect ------------------------------------------------------------------------ */
@@ -462,7 +336,7 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reaso
 		.port = port,
 	};
 	struct circuit_inet *in = inet_get(sk);
-	struct in6_addr src = bound_addr(sk);
+	struct in6_addr src = circuit_inet_bound(sk);
 	struct circuit_line *line;
 	long left;
 	int err;
@@ -480,18 +354,18 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reaso
 	if (!in)
 		goto put_line;
 	memcpy(call.dst, dst, sizeof(call.dst));
-	if (!addr_is_any(&src))
+	if (!circuit_inet_is_any(&src))
 		memcpy(call.src, &src, sizeof(call.src));
 	call.src_port = inet_sk(sk)->inet_num;
 
 	err = circuit_ep_call(&in->ep, line, &call);
 	*reason = err == -ENOMEM ? CIRCUIT_REASON_NO_MEMORY : CIRCUIT_REASON_LINE_DOWN;
 	if (!err) {
-		left = wait_for_completion_killable_timeout(&in->ep.decided, ASK_TIMEOUT);
+		left = wait_for_completion_killable_timeout(&in->ep.decided, CIRCUIT_ASK_TIMEOUT);
 		if (left < 0)
 			err = -EINTR;
 		else if (left && in->ep.native && in->ep.reason == CIRCUIT_REASON_NO_LISTENER &&
-			 !has_route(sk, dst))
+			 !circuit_inet_has_route(sk, dst))
 			/* The exchange knows the host, and knows that nobody listens there. */
 			circuit_ep_fail(&in->ep, ECONNREFUSED, in->ep.reason);
 		else if (!left || in->ep.native)
@@ -608,10 +482,10 @@ static int circuit_inet_connect(struct socket *sock, struct compat_sockaddr *uad
 		goto unlock;
 	}
 	if (sock->state != SS_UNCONNECTED || sk->sk_state != TCP_CLOSE ||
-	    !parse_dst(sk, addr, len, &dst, &port))
+	    !circuit_inet_parse(sk, addr, len, &dst, &port))
 		goto unlock;	/* TCP will say what is wrong */
 	err = NOT_OURS;
-	reason = why_native(sk, addr_is_ours(sock_net(sk), &dst));
+	reason = why_native(sk, circuit_inet_is_ours(sock_net(sk), &dst));
 	if (!reason)
 		err = ask(sk, &dst, port, &reason);
 	if (err == NOT_OURS) {
@@ -640,7 +514,7 @@ static void publish(struct sock *sk, struct circuit_inet *in)
 		.flags = CIRCUIT_SIG_IP,
 		.port = inet_sk(sk)->inet_num,
 	};
-	struct in6_addr addr = bound_addr(sk);
+	struct in6_addr addr = circuit_inet_bound(sk);
 	u32 backlog = READ_ONCE(sk->sk_max_ack_backlog) + 1;
 	struct circuit_listener *lst;
 	struct circuit_line *line;
@@ -649,10 +523,7 @@ static void publish(struct sock *sk, struct circuit_inet *in)
 		circuit_listener_publish(ep->lst, backlog);
 		return;
 	}
-	ep->reason = why_native(sk, (ipv6_addr_v4mapped(&addr) &&
-				     ipv4_is_loopback(addr.s6_addr32[3])) ||
-				    ipv6_addr_loopback(&addr) ||
-				    ipv6_addr_type(&addr) & IPV6_ADDR_LINKLOCAL);
+	ep->reason = why_native(sk, circuit_inet_is_inside(&addr));
 	if (ep->reason)
 		return;
 	ep->reason = CIRCUIT_REASON_NO_OPERATOR;
@@ -972,9 +843,9 @@ static int circuit_inet_getname(struct socket *sock, struct sockaddr *uaddr, int
 	c = ep->c ?: ep->call;
 	/* 2 is accept() asking, which wants to know even of those who have gone. */
 	if (ep->c && peer && (peer == 2 || ep->state == TCP_ESTABLISHED))
-		err = put_name(sk, uaddr, &c->remote, c->peer_port);
+		err = circuit_inet_name(sk, uaddr, &c->remote, c->peer_port);
 	else if (c && !peer)
-		err = put_name(sk, uaddr, &c->local, c->local_port);
+		err = circuit_inet_name(sk, uaddr, &c->local, c->local_port);
 	circuit_ep_unlock(ep);
 	release_sock(sk);
 	return err == -ENOTCONN && !peer ? TCPS(sock, getname, sock, uaddr, peer) : err;

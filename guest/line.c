@@ -344,7 +344,7 @@ static int sig_alert(struct circuit_line *line, const struct circuit_sig *msg)
 	c = circuit_alloc(line, GFP_ATOMIC);
 	if (!c)
 		return -ENOMEM;
-	c->messages = lst->what.type == CIRCUIT_SIG_SEQPACKET;
+	c->messages = lst->what.type != CIRCUIT_SIG_STREAM;
 	err = circuit_setup(c, &msg->circuit);
 	if (err) {
 		circuit_put(c);
@@ -661,8 +661,10 @@ int circuit_line_start(struct circuit_line *line)
 		 line->name, line->welcome.circuits_max, line->t->size >> 20);
 unlock:
 	mutex_unlock(&attach_lock);
-	if (!err)
+	if (!err) {
 		circuit_inet_line_up();
+		circuit_udp_line_up();
+	}
 	return err;
 }
 

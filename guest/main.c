@@ -27,10 +27,14 @@ static int __init circuit_guest_init(void)
 	err = circuit_inet_init();
 	if (err)
 		goto netlink;
+	err = circuit_udp_init();
+	if (err)
+		goto netlink;
 	err = circuit_family_init();
 	if (err)
 		goto netlink;
 	circuit_inet_register();
+	circuit_udp_register();
 	circuit_redirect_start();
 	err = circuit_ivshmem_init();
 	if (err)
@@ -54,6 +58,7 @@ static void __exit circuit_guest_exit(void)
 		circuit_ivshmem_exit();		/* no line comes up any more */
 	circuit_guest_netlink_exit();
 	circuit_redirect_exit();
+	circuit_udp_unregister();
 	circuit_inet_unregister();
 	circuit_family_exit();
 	circuit_path_exit();

@@ -10,8 +10,15 @@
 #include "trace.h"
 #include "transfer.h"
 
-/* Write a message behind what is published. There is room for it. */
-static int message_put(struct circuit_tx *tx, struct msghdr *msg, u32 len)
+/**
+ * circuit_message_put - write a message behind what is published
+ * @tx: the ring, in which there is room for it
+ * @msg: what it is
+ * @len: how much of it
+ *
+ * Return: 0 or -EFAULT.
+ */
+int circuit_message_put(struct circuit_tx *tx, struct msghdr *msg, u32 len)
 {
 	u32 flags = msg->msg_flags & MSG_EOR ? CIRCUIT_MESSAGE_EOR : 0;
 
@@ -56,7 +63,7 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 		need = circuit_message_bytes(len);
 		room = circuit_tx_may(c, need, need, timeo ? 0 : need);
 		if (likely(room > 0)) {
-			err = message_put(&c->tx, msg, len);
+			err = circuit_message_put(&c->tx, msg, len);
 			if (unlikely(err))
 				break;
 			c->tx_need = 0;
@@ -108,12 +115,19 @@ u32 circuit_message_want(struct circuit *c)
 	return circuit_message_bytes(head.len);
 }
 
-/*
- * Read the next message, of which there is something. Returns what recvmsg() does, or -EBUSY if the operator
- * allows only the first @may bytes, and not the @want that it takes.
+/**
+ * circuit_message_take - read the next message
+ * @c: the circuit, in whose ring there is something; its ep->rx_mutex is held
+ * @msg: where to
+ * @len: how much at most
+ * @flags: MSG_*
+ * @may: how much the operator allows to be read
+ * @want: set to how much of the ring it takes, if that is more
+ *
+ * Return: what recvmsg() does, or -EBUSY with @want set, or -EPROTO.
  */
-static int message_take(struct circuit *c, struct msghdr *msg, size_t len, int flags, u32 may,
-			u32 *want)
+int circuit_message_take(struct circuit *c, struct msghdr *msg, size_t len, int flags, u32 may,
+			 u32 *want)
 {
 	struct circuit_message head;
 	u32 n;
@@ -178,7 +192,7 @@ int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 		}
 		if (likely(ret >= 0 && avail > 0)) {
 			avail = circuit_rx_may(c, avail, &ring, &held);
-			ret = message_take(c, msg, len, flags, avail, &want);
+			ret = circuit_message_take(c, msg, len, flags, avail, &want);
 			if (likely(ret >= 0))
 				circuit_rx_rewatch(ep);
 			if (likely(ret != -EPROTO && ret != -EBUSY))

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Redirection: programs ask for TCP sockets and get ours.
+ * Redirection: programs ask for TCP and UDP sockets and get ours.
  *
  * A kprobe where inet_create() and inet6_create() begin changes the protocol that is
- * asked for, so that everything above (LSMs, seccomp, BPF) still sees TCP, and io_uring
+ * asked for, so that everything above (LSMs, seccomp, BPF) still sees TCP or UDP, and io_uring
  * is caught as well. The kernel's own sockets are left alone. What is redirected is
  * said per network namespace, by the sysctl net.circuit.redirect, which is off, and per
  * cgroup, by netlink. The line is the machine's: it takes the machine's administrator
@@ -30,7 +30,7 @@
 
 /**
  * struct redirect_net - a network namespace
- * @on: redirect its stream sockets
+ * @on: redirect its sockets
  * @table: its sysctl
  * @header: likewise
  */
@@ -88,8 +88,10 @@ static int redirect(struct kprobe *probe, struct pt_regs *regs)
 	int kern = regs_get_kernel_argument(regs, 3);
 	struct redirect_net *rn;
 
-	if (kern || sock->type != SOCK_STREAM || (protocol && protocol != IPPROTO_TCP) ||
-	    current->flags & PF_KTHREAD || !READ_ONCE(started))
+	if (kern || current->flags & PF_KTHREAD || !READ_ONCE(started))
+		return 0;
+	if (!(sock->type == SOCK_STREAM && (!protocol || protocol == IPPROTO_TCP)) &&
+	    !(sock->type == SOCK_DGRAM && (!protocol || protocol == IPPROTO_UDP)))
 		return 0;
 	rn = net_generic(net, redirect_net_id);
 	if (READ_ONCE(rn->on) || task_redirected())

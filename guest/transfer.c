@@ -285,6 +285,18 @@ void circuit_rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 wan
 }
 
 /**
+ * circuit_rx_spin - is it worth to wait for data without going to sleep?
+ * @ep: the endpoint; its rx_mutex is held
+ * @c: its circuit, in whose ring there is nothing
+ *
+ * Return: true if something has come.
+ */
+bool circuit_rx_spin(struct circuit_ep *ep, struct circuit *c)
+{
+	return spin(ep->sk, &c->rx.prod->tail, c->rx.head + 1, spin_max(c), &c->rx_backoff);
+}
+
+/**
  * circuit_rx_rearm - ask to be told of what is yet to come
  * @c: the circuit; its ep->rx_mutex is held
  * @seen: how many bytes the caller knows of

@@ -314,7 +314,7 @@ void circuit_query_of(const struct circuit *c, struct circuit_query *query)
 		called = c->listener->line;
 	memset(query, 0, sizeof(*query));
 	query->type = c->type;
-	if (c->type == CIRCUIT_SIG_DGRAM) {
+	if (circuit_is_box(c)) {
 		query->op = CIRCUIT_POLICY_OP_LISTEN;
 		query->port = c->end[0].port;
 		query->src = &caller->party;
@@ -378,7 +378,6 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 
 	memcpy(&src, req->src, sizeof(src));
 	memcpy(&dst, req->dst, sizeof(dst));
-	c->ip = true;
 	c->end[1].addr = dst;
 	source = call_source(c, &src, &dst);
 	line = circuit_directory_addr(ex, &dst);
@@ -397,7 +396,8 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 	default:
 		return decision->reason;
 	}
-	if (!line && !trunk)
+	/* The host's UDP is not reached by circuits. */
+	if (!line && (!trunk || c->type == CIRCUIT_SIG_DGRAM))
 		return CIRCUIT_REASON_NO_ADDRESS;
 	if (!source)
 		return CIRCUIT_REASON_NOT_YOURS;
@@ -409,6 +409,9 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 					  jhash2((u32 *)&c->end[0].addr, 4, (u32)c->id));
 	if (!*lst)
 		return CIRCUIT_REASON_NO_LISTENER;
+	/* Between two ports of UDP there may be any number: who sends first is a matter of who is faster. */
+	if (c->type == CIRCUIT_SIG_DGRAM)
+		return CIRCUIT_REASON_NONE;
 	return call_tuple(c);
 }
 
@@ -445,7 +448,7 @@ static enum circuit_reason call_box(struct circuit *c, const struct circuit_sig_
 	struct circuit_line *line = c->end[0].line;
 	enum circuit_reason reason;
 
-	if (req->port || !req->src_port || req->flags & CIRCUIT_SIG_IP || req->line[0])
+	if (req->port || !req->src_port || req->line[0])
 		return CIRCUIT_REASON_INVALID;
 	reason = call_legs(line);
 	if (reason)
@@ -515,11 +518,12 @@ static bool reason_is_final(enum circuit_reason reason)
 /**
  * circuit_type_ok - is there such a kind of socket?
  * @type: the number of the kind
- * @ip: it is called by IP address, or calls one: there are streams only
+ * @ip: it is called by IP address, or calls one: as TCP, or as UDP
  */
 bool circuit_type_ok(u32 type, bool ip)
 {
-	return type == CIRCUIT_SIG_STREAM || (type == CIRCUIT_SIG_SEQPACKET && !ip);
+	return type == CIRCUIT_SIG_STREAM ||
+	       type == (ip ? CIRCUIT_SIG_DGRAM : CIRCUIT_SIG_SEQPACKET);
 }
 
 /**
@@ -538,6 +542,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	struct circuit_decision decision = { .verdict = CIRCUIT_POLICY_VERDICT_CONNECT };
 	struct circuit_listener *lst = NULL;
 	bool ip = req->flags & CIRCUIT_SIG_IP;
+	bool box = req->type == CIRCUIT_SIG_DGRAM && !ip;
 	struct circuit *c;
 
 	if (xa_load(&line->calls, ref))
@@ -549,6 +554,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 		return ip ? CIRCUIT_VERDICT_NATIVE : CIRCUIT_VERDICT_REFUSED;
 	c->ref = ref;
 	c->type = req->type;
+	c->ip = ip;
 	c->size[0] = req->tx_size;
 	c->size[1] = req->rx_size;
 	c->end[0].port = req->src_port;
@@ -558,7 +564,7 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	c->cgroup = req->cgroup;
 	trace_circuit_call(c, req->line);
 
-	if (req->type == CIRCUIT_SIG_DGRAM) {
+	if (box) {
 		*reason = call_box(c, req, &decision);
 		if (*reason)
 			goto refused;
@@ -569,6 +575,10 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 	if (!circuit_type_ok(req->type, ip) || (!req->port && !ip))
 		goto refused;
 	if (ip && (req->port > U16_MAX || req->src_port > U16_MAX))
+		goto refused;
+	/* A socket of UDP that sends has a port. */
+	if (req->type == CIRCUIT_SIG_DGRAM &&
+	    !(req->src_port && line->features & CIRCUIT_SIG_F_UDP))
 		goto refused;
 	*reason = ip ? call_by_addr(c, req, &lst, &decision) :
 		  call_by_name(c, req, &lst, &decision);
@@ -599,10 +609,10 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 
 refused:
 	if (decision.verdict == CIRCUIT_POLICY_VERDICT_REJECT ||
-	    (req->type == CIRCUIT_SIG_DGRAM && decision.verdict != CIRCUIT_POLICY_VERDICT_CONNECT))
+	    (box && decision.verdict != CIRCUIT_POLICY_VERDICT_CONNECT))
 		*error = decision.error;
 	if (decision.verdict == CIRCUIT_POLICY_VERDICT_REJECT ||
-	    decision.verdict == CIRCUIT_POLICY_VERDICT_DROP || req->type == CIRCUIT_SIG_DGRAM)
+	    decision.verdict == CIRCUIT_POLICY_VERDICT_DROP || box)
 		ip = false;
 	ip = ip && !reason_is_final(*reason);
 	if (ip)
@@ -906,6 +916,8 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 	if (!circuit_type_ok(req->type, req->flags & CIRCUIT_SIG_IP) || !req->port || !req->backlog)
 		return -EINVAL;
 	if (req->flags & CIRCUIT_SIG_IP && req->port > U16_MAX)
+		return -EINVAL;
+	if (req->type == CIRCUIT_SIG_DGRAM && !(line->features & CIRCUIT_SIG_F_UDP))
 		return -EINVAL;
 
 	lst = circuit_listener_find(line, ref);

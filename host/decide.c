@@ -239,7 +239,7 @@ u32 circuit_policy_reapply(struct circuit_exchange *ex)
 		if (is_over(c) || (!c->listener && !list_empty(&c->wait)))
 			continue;
 		/* Nothing was asked when it got its port. */
-		if (c->type == CIRCUIT_SIG_DGRAM && c->end[0].port >= CIRCUIT_PORT_EPHEMERAL)
+		if (circuit_is_box(c) && c->end[0].port >= CIRCUIT_PORT_EPHEMERAL)
 			continue;
 		circuit_query_of(c, &query);
 		circuit_judge(ex, &query, &decision);

@@ -893,6 +893,13 @@ int circuit_call(struct circuit_line *line, u32 ref, const struct circuit_sig_ca
 void circuit_cancel(struct circuit_line *line, u32 ref);
 void circuit_cut_off(struct circuit_end *end, enum circuit_reason reason);
 bool circuit_type_ok(u32 type, bool ip);
+
+/* Is it a circuit of a socket of datagrams to the operator, who switches them? */
+static inline bool circuit_is_box(const struct circuit *c)
+{
+	return c->type == CIRCUIT_SIG_DGRAM && !c->ip;
+}
+
 u64 circuit_marks(const struct circuit *c, unsigned int nr);
 void circuit_hangup(struct circuit_end *end, enum circuit_reason reason);
 void circuit_unhold(struct circuit *c);

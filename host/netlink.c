@@ -770,7 +770,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 /* A socket of datagrams is connected to the operator, and to no line. */
 static const char *called_name(const struct circuit *c)
 {
-	if (c->type == CIRCUIT_SIG_DGRAM)
+	if (circuit_is_box(c))
 		return NULL;
 	if (c->end[1].line)
 		return c->end[1].line->name;

@@ -74,6 +74,15 @@ void end_text(const struct nlattr **tb, char *text)
 			 "%s/[%s]:%u", line, nl_addr(a, addr), nl_u32(tb[CIRCUIT_A_END_PORT]));
 }
 
+/* A socket of datagrams may be connected to the operator, which is no line. */
+static bool has_line(const struct nlattr *nest)
+{
+	const struct nlattr *tb[CIRCUIT_A_END_MAX + 1];
+
+	nl_parse_nested(nest, tb, CIRCUIT_A_END_MAX);
+	return tb[CIRCUIT_A_END_LINE];
+}
+
 static void print_end(const char *key, const struct nlattr *nest)
 {
 	const struct nlattr *tb[CIRCUIT_A_END_MAX + 1];
@@ -128,7 +137,7 @@ static int print_circuit(const struct nlmsghdr *nlh, void *data)
 	out_open();
 	out_u64("id", "", nl_u64(tb[CIRCUIT_A_CIRCUIT_ID]));
 	print_end("caller", tb[CIRCUIT_A_CIRCUIT_CALLER]);
-	if (opt.json || type != SOCK_DGRAM) {
+	if (opt.json || type != SOCK_DGRAM || has_line(tb[CIRCUIT_A_CIRCUIT_CALLED])) {
 		out_text("->");
 		print_end("called", tb[CIRCUIT_A_CIRCUIT_CALLED]);
 	}

@@ -74,7 +74,9 @@
 #define CIRCUIT_SIG_F_OPTIONS	(1ull << 0)	/* OPTIONS */
 #define CIRCUIT_SIG_F_HINTS	(1ull << 1)	/* @uid and @cgroup of CALL */
 #define CIRCUIT_SIG_F_RATE	(1ull << 2)	/* WANT, ALLOW, and @limits */
-#define CIRCUIT_SIG_FEATURES	(CIRCUIT_SIG_F_OPTIONS | CIRCUIT_SIG_F_HINTS | CIRCUIT_SIG_F_RATE)
+#define CIRCUIT_SIG_F_UDP	(1ull << 3)	/* CIRCUIT_SIG_DGRAM with CIRCUIT_SIG_IP */
+#define CIRCUIT_SIG_FEATURES	(CIRCUIT_SIG_F_OPTIONS | CIRCUIT_SIG_F_HINTS | CIRCUIT_SIG_F_RATE | \
+				 CIRCUIT_SIG_F_UDP)
 
 #define CIRCUIT_PAGE		4096
 #define CIRCUIT_SIG_SIZE	128		/* bytes of one message */
@@ -184,10 +186,15 @@ enum circuit_sig_type {
 /* The far line's name if the far end is a socket of the host's; no line has it. */
 #define CIRCUIT_TRUNK_LINE	"trunk"
 
-/* Kinds of socket in CALL and LISTEN: the SOCK_* numbers. */
+/*
+ * Kinds of socket in CALL and LISTEN: the SOCK_* numbers. IP is for the first two, as TCP and as UDP, and
+ * UDP if CIRCUIT_SIG_F_UDP was agreed upon. What UDP sends to each of its peers is a call to that one, and
+ * rings hold what it sends as SEQPACKET's hold messages. Without IP a socket of datagrams makes a
+ * single CALL, with @port 0: for a circuit to the operator, who switches what it sends.
+ */
 #define CIRCUIT_SIG_STREAM	1
-#define CIRCUIT_SIG_DGRAM	2	/* CALL: @port 0, for a circuit to the operator; no IP */
-#define CIRCUIT_SIG_SEQPACKET	5	/* rings hold messages, see linux/circuit_ring.h; no IP */
+#define CIRCUIT_SIG_DGRAM	2
+#define CIRCUIT_SIG_SEQPACKET	5	/* rings hold messages, see linux/circuit_ring.h */
 
 /* @flags of CALL, LISTEN, CONNECTED and ALERT; those of LISTEN only with the first. */
 #define CIRCUIT_SIG_IP		(1u << 0)	/* addresses are IP addresses */
@@ -246,7 +253,7 @@ struct circuit_sig_welcome {
 
 /**
  * struct circuit_sig_listen - body of LISTEN; @ref of the header names the listener
- * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_SEQPACKET
+ * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_SEQPACKET; IP: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_DGRAM
  * @port: the port, not 0
  * @backlog: calls that may wait to be answered, at least 1
  * @tx_size: wanted size of the rings this side writes, 0: no wish
@@ -266,9 +273,9 @@ struct circuit_sig_listen {
 
 /**
  * struct circuit_sig_call - body of CALL; @ref of the header names the call
- * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_SEQPACKET; each has ports of its own
+ * @type: CIRCUIT_SIG_*; each has ports of its own
  * @port: the port called
- * @src_port: the caller's own port, told to the far end; IP: 0 to be given one
+ * @src_port: the caller's own port, told to the far end; TCP: 0 to be given one
  * @tx_size: wanted size of the ring this side writes, 0: no wish
  * @rx_size: wanted size of the ring this side reads, 0: no wish
  * @flags: 0 or CIRCUIT_SIG_IP

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What TCP sockets and UDP sockets have in common: IP addresses, and what keeps them from circuits.
+ *
+ * Addresses are IPv6 ones throughout, those of IPv4 as IPv4-mapped.
+ */
+#include <linux/inetdevice.h>
+#include <net/addrconf.h>
+#include <net/ip6_route.h>
+#include <net/ipv6.h>
+#include <net/route.h>
+#include "inet.h"
+
+/**
+ * circuit_inet_parse - where is something to go?
+ * @sk: the socket
+ * @addr: the address
+ * @len: bytes of it, at least those of the family
+ * @dst: the IP address in it
+ * @port: the port
+ *
+ * Return: false if the address is not one for this socket: its own methods had better say why.
+ */
+bool circuit_inet_parse(const struct sock *sk, const struct sockaddr *addr, int len,
+			struct in6_addr *dst, u32 *port)
+{
+	if (addr->sa_family == AF_INET && sk->sk_family == AF_INET) {
+		const struct sockaddr_in *sin = (const struct sockaddr_in *)addr;
+
+		if (len < sizeof(*sin))
+			return false;
+		ipv6_addr_set_v4mapped(sin->sin_addr.s_addr, dst);
+		*port = ntohs(sin->sin_port);
+	} else if (addr->sa_family == AF_INET6 && sk->sk_family == AF_INET6) {
+		const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)addr;
+
+		if (len < SIN6_LEN_RFC2133)
+			return false;
+		*dst = sin6->sin6_addr;
+		if (ipv6_addr_v4mapped(dst) && ipv6_only_sock(sk))
+			return false;
+		*port = ntohs(sin6->sin6_port);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/**
+ * circuit_inet_is_ours - is an address never the operator's, for it means this machine, or many?
+ * @net: the network namespace
+ * @addr: the address
+ */
+bool circuit_inet_is_ours(struct net *net, const struct in6_addr *addr)
+{
+	if (ipv6_addr_v4mapped(addr)) {
+		__be32 v4 = addr->s6_addr32[3];
+
+		return ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
+		       ipv4_is_lbcast(v4) || inet_addr_type(net, v4) == RTN_LOCAL;
+	}
+	return !(ipv6_addr_type(addr) & IPV6_ADDR_UNICAST) ||
+	       ipv6_addr_type(addr) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL) ||
+	       ipv6_chk_addr(net, addr, NULL, 0);
+}
+
+/**
+ * circuit_inet_is_inside - does nobody reach who listens at an address from outside?
+ * @addr: the address
+ */
+bool circuit_inet_is_inside(const struct in6_addr *addr)
+{
+	return (ipv6_addr_v4mapped(addr) && ipv4_is_loopback(addr->s6_addr32[3])) ||
+	       ipv6_addr_loopback(addr) || ipv6_addr_type(addr) & IPV6_ADDR_LINKLOCAL;
+}
+
+/**
+ * circuit_inet_bound - the address that a socket is bound to
+ * @sk: the socket
+ *
+ * Return: :: or ::ffff:0.0.0.0 if it is bound to none.
+ */
+struct in6_addr circuit_inet_bound(const struct sock *sk)
+{
+	struct in6_addr addr = {};
+
+	if (sk->sk_family == AF_INET)
+		ipv6_addr_set_v4mapped(inet_sk(sk)->inet_rcv_saddr, &addr);
+#if IS_ENABLED(CONFIG_IPV6)
+	else
+		addr = sk->sk_v6_rcv_saddr;
+#endif
+	return addr;
+}
+
+/**
+ * circuit_inet_is_any - is it no address?
+ * @addr: :: or ::ffff:0.0.0.0, or another
+ */
+bool circuit_inet_is_any(const struct in6_addr *addr)
+{
+	return ipv6_addr_any(addr) || (ipv6_addr_v4mapped(addr) && !addr->s6_addr32[3]);
+}
+
+/**
+ * circuit_inet_name - an address as the socket's family has it
+ * @sk: the socket
+ * @uaddr: where to
+ * @addr: the IP address
+ * @port: the port
+ *
+ * Return: how many bytes that are.
+ */
+int circuit_inet_name(const struct sock *sk, struct sockaddr *uaddr, const struct in6_addr *addr,
+		      u32 port)
+{
+	if (sk->sk_family == AF_INET) {
+		struct sockaddr_in *sin = (struct sockaddr_in *)uaddr;
+
+		memset(sin, 0, sizeof(*sin));
+		sin->sin_family = AF_INET;
+		sin->sin_addr.s_addr = addr->s6_addr32[3];
+		sin->sin_port = htons(port);
+		return sizeof(*sin);
+	} else {
+		struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)uaddr;
+
+		memset(sin6, 0, sizeof(*sin6));
+		sin6->sin6_family = AF_INET6;
+		sin6->sin6_addr = *addr;
+		sin6->sin6_port = htons(port);
+		return sizeof(*sin6);
+	}
+}
+
+/**
+ * circuit_inet_has_route - is there a way there without the operator?
+ * @sk: the socket
+ * @dst: where to
+ */
+bool circuit_inet_has_route(const struct sock *sk, const struct in6_addr *dst)
+{
+	struct net *net = sock_net(sk);
+	struct dst_entry *entry;
+	bool ret;
+
+	if (ipv6_addr_v4mapped(dst)) {
+		struct flowi4 fl4 = {
+			.daddr = dst->s6_addr32[3],
+			.flowi4_proto = sk->sk_protocol,
+			.flowi4_uid = sk->sk_uid,
+		};
+		struct rtable *rt = ip_route_output_key(net, &fl4);
+
+		if (IS_ERR(rt))
+			return false;
+		ip_rt_put(rt);
+		return true;
+	} else {
+		struct flowi6 fl6 = {
+			.daddr = *dst,
+			.flowi6_proto = sk->sk_protocol,
+			.flowi6_uid = sk->sk_uid,
+		};
+
+		entry = ip6_route_output(net, NULL, &fl6);
+		ret = !entry->error;
+		dst_release(entry);
+		return ret;
+	}
+}
+
+/**
+ * circuit_inet_has_option - has a socket an option that means something on a network, and nothing here?
+ * @sk: the socket
+ */
+bool circuit_inet_has_option(const struct sock *sk)
+{
+	return sock_flag(sk, SOCK_TXTIME) || READ_ONCE(sk->sk_bound_dev_if) ||
+	       READ_ONCE(sk->sk_mark) || rcu_access_pointer(sk->sk_filter) ||
+	       READ_ONCE(sk->sk_tsflags) || READ_ONCE(sk->sk_max_pacing_rate) != ~0UL;
+}
+
+/**
+ * circuit_inet_why_native - why may a socket not be a circuit, or listen for some, at an address?
+ * @sk: the socket
+ * @ours: the address is this machine's own
+ *
+ * Return: CIRCUIT_REASON_NONE if that does not depend on more than its options.
+ */
+enum circuit_reason circuit_inet_why_native(struct sock *sk, bool ours)
+{
+	if (!circuit_redirect_allowed(sk))
+		return CIRCUIT_REASON_NAMESPACE;
+	if (ours)
+		return CIRCUIT_REASON_THIS_MACHINE;
+	/* Some of the kernel's own users make their sockets as a program would. */
+	if (!sk->sk_socket || !sk->sk_socket->file)
+		return CIRCUIT_REASON_KERNEL;
+	return CIRCUIT_REASON_NONE;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Sockets of AF_INET and AF_INET6: what TCP's and UDP's have in common. See addr.c.
+ */
+#ifndef _CIRCUIT_INET_H
+#define _CIRCUIT_INET_H
+
+#include <linux/in6.h>
+#include "guest.h"
+
+/* For an answer to a call; then it is not for us. */
+#define CIRCUIT_ASK_TIMEOUT	HZ
+
+bool circuit_inet_parse(const struct sock *sk, const struct sockaddr *addr, int len,
+			struct in6_addr *dst, u32 *port);
+bool circuit_inet_is_ours(struct net *net, const struct in6_addr *addr);
+bool circuit_inet_is_inside(const struct in6_addr *addr);
+struct in6_addr circuit_inet_bound(const struct sock *sk);
+bool circuit_inet_is_any(const struct in6_addr *addr);
+int circuit_inet_name(const struct sock *sk, struct sockaddr *uaddr, const struct in6_addr *addr,
+		      u32 port);
+bool circuit_inet_has_route(const struct sock *sk, const struct in6_addr *dst);
+bool circuit_inet_has_option(const struct sock *sk);
+enum circuit_reason circuit_inet_why_native(struct sock *sk, bool ours);
+
+#endif /* _CIRCUIT_INET_H */

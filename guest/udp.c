@@ -1,0 +1,1546 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * IPPROTO_CIRCUIT with SOCK_DGRAM: UDP sockets that have circuits.
+ *
+ * Such a socket is a UDP socket in every respect, made by UDP's own code from UDP's own slab; only
+ * its proto_ops are ours. What it sends to somebody for the first time the operator is asked about: to
+ * whom it can connect a circuit, all that follows goes there; for others it is UDP's, and the
+ * operator is asked again in NATIVE_FOR. Where the socket is bound calls of others are taken, each of
+ * which is a circuit as well. So there is one for each with whom the socket talks that way (a flow), and
+ * any number with whom it talks as before; what comes by either is received in turn. (What sends
+ * gets a port, and may be called there as well: not everybody answers from where he was asked.)
+ *
+ * A flow's rings hold messages. A datagram for which there is no room is lost, and counted at the
+ * receiver, unless the socket is connected and may wait: then the sender does, for up to PATIENCE,
+ * but no more: nobody is to be held up by one of many peers that does not read. A flow ends when either
+ * end closes its socket, or has so many that it has to give up one; then the next datagram begins another.
+ *
+ * What makes a UDP socket have flows is a struct circuit_udp, which comes when there is the first, or
+ * when the socket is bound, and goes when it is released. It hangs on sk_user_data, as
+ * tunnels' do, and is there while the socket's struct proto is a copy of ours of UDP's.
+ *
+ * Flows are entered and taken out under lock_sock(), and found under RCU. Those in which there may be
+ * something to read are in @ready, under @lock; others have their rings armed, and the tasklet puts them there.
+ */
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/skbuff.h>
+#include <linux/udp.h>
+#include <net/inet_common.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
+#include <net/protocol.h>
+#include <net/transp_v6.h>
+#include <net/udp.h>
+#include <asm/ioctls.h>
+#include "inet.h"
+#include "transfer.h"
+
+#define FLOWS		256			/* of a socket */
+#define BUCKETS		64
+#define BACKLOG		128
+#define NATIVES		16
+#define NATIVE_FOR	HZ
+#define RING		(128u << 10)		/* has to hold the longest datagram */
+/* The longest datagrams, as over IPv4 and IPv6. */
+#define MAX4		(U16_MAX - sizeof(struct iphdr) - sizeof(struct udphdr))
+#define MAX6		(U16_MAX - sizeof(struct udphdr))
+#define PATIENCE	max(HZ / 100, 1)
+#define NOT_OURS	INT_MIN			/* UDP's own method has to deal with it */
+
+/**
+ * struct udp_flow - a circuit of a UDP socket
+ * @ep: must be first
+ * @rcu: for who looks for flows
+ * @u: the socket's, referenced
+ * @remote: with whom it is
+ * @port: the far end's
+ * @node: in u->flows
+ * @ready: in u->ready
+ * @gone: the socket has no such flow any more; u->lock
+ * @used: when it was last, in jiffies
+ * @lost: datagrams that there was no room for; ep.tx_mutex
+ * @missed: those of the far end that were counted; ep.rx_mutex
+ */
+struct udp_flow {
+	struct circuit_ep	ep;
+	struct rcu_head		rcu;
+	struct circuit_udp	*u;
+	struct in6_addr		remote;
+	u32			port;
+	struct hlist_node	node;
+	struct list_head	ready;
+	bool			gone;
+	unsigned long		used;
+	u64			lost;
+	u64			missed;
+};
+
+/**
+ * struct udp_native - somebody to whom there is no circuit
+ * @addr: his address
+ * @port: and port, 0 if there is none
+ * @until: when to ask again, in jiffies
+ */
+struct udp_native {
+	struct in6_addr	addr;
+	u32		port;
+	unsigned long	until;
+};
+
+enum udp_source {
+	UDP_ANY,
+	UDP_NATIVE,
+	UDP_CIRCUIT,
+};
+
+/**
+ * struct circuit_udp - what a UDP socket has as an end of circuits
+ * @ep: the endpoint that others call, must be first
+ * @rcu: for the tasklet
+ * @node: in bound
+ * @round: the last publish_round that it needs no publishing by; bound_lock
+ * @port: where others may call it, and where all flows come from
+ * @tidy: takes out flows that have ended
+ * @lock: of the next four
+ * @ready: flows to look into
+ * @natives: to whom there is no circuit
+ * @peeked: &enum udp_source of what was looked at, and has to be the next to be read
+ * @turn: circuits come first
+ * @flows: by whom they are with
+ * @nr: how many
+ * @lost: datagrams that others had no room for; read without a lock
+ */
+struct circuit_udp {
+	struct circuit_ep	ep;
+	struct rcu_head		rcu;
+	struct list_head	node;
+	unsigned int		round;
+	u16			port;
+	struct delayed_work	tidy;
+	spinlock_t		lock;
+	struct list_head	ready;
+	struct udp_native	natives[NATIVES];
+	u8			peeked;
+	bool			turn;
+	struct hlist_head	flows[BUCKETS];
+	unsigned int		nr;
+	atomic64_t		lost;
+};
+
+static struct udp_family {
+	const struct proto_ops	*udp_ops;
+	struct proto		*udp_prot;
+	struct proto_ops	ops;
+	struct proto		prot;
+	struct proto		circuit_prot;
+	struct inet_protosw	protosw;
+} families[2];		/* IPv4, IPv6 */
+
+/* Sockets that others may call, to be published again when a line comes up. */
+static LIST_HEAD(bound);
+static DEFINE_MUTEX(bound_lock);
+static unsigned int publish_round;
+
+static struct udp_family *family_of_sk(const struct sock *sk)
+{
+	return &families[READ_ONCE(sk->sk_family) == AF_INET6];
+}
+
+static struct udp_family *family_of(const struct socket *sock)
+{
+	return family_of_sk(sock->sk);
+}
+
+/* Call UDP's method. While it sleeps the socket may become native, and that lets go of the module. */
+#define UDPS(sock, method, ...)							\
+({										\
+	typeof(family_of(sock)->udp_ops->method(__VA_ARGS__)) _ret;		\
+										\
+	__module_get(THIS_MODULE);						\
+	_ret = family_of(sock)->udp_ops->method(__VA_ARGS__);			\
+	module_put(THIS_MODULE);						\
+	_ret;									\
+})
+
+/* Stays until the socket is released. */
+static struct circuit_udp *udp_of(const struct sock *sk)
+{
+	if (smp_load_acquire(&sk->sk_prot) != &family_of_sk(sk)->circuit_prot)
+		return NULL;
+	return rcu_dereference_raw(__sk_user_data(sk));
+}
+
+/* Has the socket an option that means something on a network, and nothing here? */
+static bool has_option(const struct sock *sk)
+{
+	return unlikely(circuit_inet_has_option(sk) || READ_ONCE(sk->sk_peek_off) >= 0 ||
+			READ_ONCE(udp_sk(sk)->encap_type));
+}
+
+/* --- flows ----------------------------------------------------------------------------------- */
+
+static void udp_free_rcu(struct rcu_head *rcu)
+{
+	struct circuit_udp *u = container_of(rcu, struct circuit_udp, rcu);
+
+	sock_put(u->ep.sk);
+	kfree(u);
+}
+
+static void udp_free(struct circuit_ep *ep)
+{
+	call_rcu(&container_of(ep, struct circuit_udp, ep)->rcu, udp_free_rcu);
+}
+
+static void flow_free_rcu(struct rcu_head *rcu)
+{
+	struct udp_flow *flow = container_of(rcu, struct udp_flow, rcu);
+
+	sock_put(flow->ep.sk);
+	circuit_ep_put(&flow->u->ep);
+	kfree(flow);
+}
+
+static void flow_free(struct circuit_ep *ep)
+{
+	call_rcu(&container_of(ep, struct udp_flow, ep)->rcu, flow_free_rcu);
+}
+
+/* There may be something to read; next if @first. */
+static void flow_is_ready(struct udp_flow *flow, bool first)
+{
+	struct circuit_udp *u = flow->u;
+
+	spin_lock_bh(&u->lock);
+	if (!flow->gone && list_empty(&flow->ready)) {
+		if (first)
+			list_add(&flow->ready, &u->ready);
+		else
+			list_add_tail(&flow->ready, &u->ready);
+	}
+	spin_unlock_bh(&u->lock);
+}
+
+static void flow_moved(struct circuit_ep *ep)
+{
+	struct udp_flow *flow = container_of(ep, struct udp_flow, ep);
+
+	flow_is_ready(flow, false);
+	if (READ_ONCE(ep->state) != TCP_CLOSE)
+		return;
+	spin_lock_bh(&flow->u->lock);
+	if (!flow->gone)
+		mod_delayed_work(system_wq, &flow->u->tidy, 0);
+	spin_unlock_bh(&flow->u->lock);
+}
+
+/* There is a circuit: whoever waits already has to arm it. */
+static void flow_tell(struct circuit_ep *ep, struct circuit *c)
+{
+	flow_is_ready(container_of(ep, struct udp_flow, ep), false);
+	if (!c->end)	/* else he is the one who has answered it */
+		ep->sk->sk_data_ready(ep->sk);
+}
+
+static struct hlist_head *flow_bucket(struct circuit_udp *u, const struct in6_addr *addr, u32 port)
+{
+	return &u->flows[jhash2((const u32 *)addr, 4, port) % BUCKETS];
+}
+
+/* Returns the flow with somebody, referenced, or NULL. */
+static struct udp_flow *flow_find(struct circuit_udp *u, const struct in6_addr *addr, u32 port)
+{
+	struct udp_flow *flow;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(flow, flow_bucket(u, addr, port), node)
+		if (flow->port == port && ipv6_addr_equal(&flow->remote, addr) &&
+		    READ_ONCE(flow->ep.state) != TCP_CLOSE &&
+		    refcount_inc_not_zero(&flow->ep.ref)) {
+			rcu_read_unlock();
+			return flow;
+		}
+	rcu_read_unlock();
+	return NULL;
+}
+
+static void flow_put(struct udp_flow *flow)
+{
+	circuit_ep_put(&flow->ep);
+}
+
+static struct udp_flow *flow_alloc(struct circuit_udp *u, struct sock *sk)
+{
+	struct udp_flow *flow = kzalloc(sizeof(*flow), GFP_KERNEL_ACCOUNT);
+
+	if (!flow)
+		return NULL;
+	sock_hold(sk);
+	circuit_ep_init(&flow->ep, sk, flow_free);
+	flow->ep.overlay = true;
+	flow->ep.soft = true;
+	flow->ep.tell = flow_tell;
+	flow->ep.moved = flow_moved;
+	refcount_inc(&u->ep.ref);
+	flow->u = u;
+	INIT_LIST_HEAD(&flow->ready);
+	flow->used = jiffies;
+	return flow;
+}
+
+/* Nothing is to be seen of a flow any more; the socket is owned. It may not have been entered. */
+static void flow_end(struct udp_flow *flow)
+{
+	struct circuit_udp *u = flow->u;
+
+	if (!hlist_unhashed(&flow->node)) {
+		hlist_del_rcu(&flow->node);
+		u->nr--;
+	}
+	spin_lock_bh(&u->lock);
+	flow->gone = true;
+	list_del_init(&flow->ready);
+	spin_unlock_bh(&u->lock);
+	circuit_ep_disconnect(&flow->ep, CIRCUIT_TX_FIN, CIRCUIT_REASON_NONE);
+	flow_put(flow);
+}
+
+static void flows_end(struct circuit_udp *u)
+{
+	struct hlist_node *next;
+	struct udp_flow *flow;
+	unsigned int i;
+
+	for (i = 0; i < BUCKETS; i++)
+		hlist_for_each_entry_safe(flow, next, &u->flows[i], node)
+			flow_end(flow);
+}
+
+static u32 flow_unread(struct udp_flow *flow)
+{
+	struct circuit *c;
+	int avail = 0;
+
+	mutex_lock(&flow->ep.rx_mutex);
+	c = circuit_ep_rings(&flow->ep);
+	if (c)
+		avail = circuit_rx_avail(&c->rx);
+	mutex_unlock(&flow->ep.rx_mutex);
+	return max(avail, 0);
+}
+
+/* Make room for another flow: the one that has been idle for longest goes, if it can be without loss. */
+static void flow_evict(struct circuit_udp *u)
+{
+	struct udp_flow *flow, *oldest = NULL, *idle = NULL;
+	unsigned int i;
+
+	for (i = 0; i < BUCKETS; i++)
+		hlist_for_each_entry(flow, &u->flows[i], node) {
+			if (!oldest || time_before(flow->used, oldest->used))
+				oldest = flow;
+			if ((!idle || time_before(flow->used, idle->used)) && !flow_unread(flow))
+				idle = flow;
+		}
+	if (idle || oldest)
+		flow_end(idle ?: oldest);
+}
+
+/* Enter a flow; the socket is owned. */
+static void flow_enter(struct udp_flow *flow)
+{
+	struct circuit_udp *u = flow->u;
+
+	if (u->nr >= FLOWS)
+		flow_evict(u);
+	u->nr++;
+	hlist_add_tail_rcu(&flow->node, flow_bucket(u, &flow->remote, flow->port));
+}
+
+static void tidy_work(struct work_struct *work)
+{
+	struct circuit_udp *u = container_of(to_delayed_work(work), struct circuit_udp, tidy);
+	struct sock *sk = u->ep.sk;
+	struct hlist_node *next;
+	struct udp_flow *flow;
+	unsigned int i;
+
+	lock_sock(sk);
+	if (has_option(sk))
+		flows_end(u);
+	for (i = 0; i < BUCKETS; i++)
+		hlist_for_each_entry_safe(flow, next, &u->flows[i], node)
+			if (READ_ONCE(flow->ep.state) == TCP_CLOSE && !flow_unread(flow))
+				flow_end(flow);
+	release_sock(sk);
+}
+
+/* --- the socket ------------------------------------------------------------------------------ */
+
+/* The socket is owned. */
+static struct circuit_udp *udp_attach(struct sock *sk)
+{
+	struct udp_family *f = family_of_sk(sk);
+	struct circuit_udp *u = udp_of(sk);
+	bool busy;
+
+	if (u)
+		return u;
+	u = kzalloc(sizeof(*u), GFP_KERNEL_ACCOUNT);
+	if (!u)
+		return NULL;
+	circuit_ep_init(&u->ep, sk, udp_free);
+	u->ep.overlay = true;
+	u->ep.soft = true;
+	INIT_LIST_HEAD(&u->node);
+	INIT_DELAYED_WORK(&u->tidy, tidy_work);
+	spin_lock_init(&u->lock);
+	INIT_LIST_HEAD(&u->ready);
+	write_lock_bh(&sk->sk_callback_lock);
+	busy = sk->sk_user_data || READ_ONCE(sk->sk_prot) != f->udp_prot;
+	if (!busy)
+		rcu_assign_sk_user_data(sk, u);
+	write_unlock_bh(&sk->sk_callback_lock);
+	if (busy) {
+		kfree(u);
+		return NULL;
+	}
+	sock_hold(sk);
+	smp_store_release(&sk->sk_prot, &f->circuit_prot);
+	return u;
+}
+
+static void udp_detach(struct sock *sk, struct circuit_udp *u)
+{
+	WRITE_ONCE(sk->sk_prot, family_of_sk(sk)->udp_prot);
+	write_lock_bh(&sk->sk_callback_lock);
+	rcu_assign_sk_user_data(sk, NULL);
+	write_unlock_bh(&sk->sk_callback_lock);
+	circuit_ep_put(&u->ep);
+}
+
+static bool is_native(struct circuit_udp *u, const struct in6_addr *addr, u32 port)
+{
+	struct udp_native *n = &u->natives[jhash2((const u32 *)addr, 4, port) % NATIVES];
+	bool ret;
+
+	spin_lock_bh(&u->lock);
+	ret = n->port == port && ipv6_addr_equal(&n->addr, addr) && time_before(jiffies, n->until);
+	spin_unlock_bh(&u->lock);
+	return ret;
+}
+
+static void set_native(struct circuit_udp *u, const struct in6_addr *addr, u32 port)
+{
+	struct udp_native *n = &u->natives[jhash2((const u32 *)addr, 4, port) % NATIVES];
+
+	spin_lock_bh(&u->lock);
+	n->addr = *addr;
+	n->port = port;
+	n->until = jiffies + NATIVE_FOR;
+	spin_unlock_bh(&u->lock);
+}
+
+/* UDP's methods for good. What runs after that is waited for by synchronize_rcu_tasks(). */
+static void set_udp_ops(struct socket *sock, struct udp_family *f)
+{
+	WRITE_ONCE(sock->ops, f->udp_ops);
+	module_put(THIS_MODULE);
+}
+
+static void udp_unlist(struct circuit_udp *u)
+{
+	mutex_lock(&bound_lock);
+	list_del_init(&u->node);
+	mutex_unlock(&bound_lock);
+}
+
+/* --- calls ----------------------------------------------------------------------------------- */
+
+/* The socket, which is owned, has no port any more, or another: nothing is as it was. */
+static void udp_forget(struct circuit_udp *u, u16 port)
+{
+	if (u->port == port)
+		return;
+	circuit_ep_unlisten(&u->ep);
+	flows_end(u);
+	u->port = port;
+}
+
+/*
+ * Publish a socket that has a port; it is owned. Whatever fails, UDP's remains. The operator's answer need
+ * not be waited for by who asks it something else then.
+ */
+static void udp_publish(struct sock *sk, struct circuit_udp *u, bool wait)
+{
+	struct circuit_ep *ep = &u->ep;
+	struct circuit_sig_listen what = {
+		.type = CIRCUIT_SIG_DGRAM,
+		.flags = CIRCUIT_SIG_IP,
+		.port = inet_sk(sk)->inet_num,
+	};
+	struct in6_addr addr = circuit_inet_bound(sk);
+	struct circuit_listener *lst;
+	struct circuit_line *line;
+	int err;
+
+	udp_forget(u, what.port);
+	mutex_lock(&bound_lock);
+	if (list_empty(&u->node)) {
+		u->round = publish_round;
+		list_add_tail(&u->node, &bound);
+	}
+	mutex_unlock(&bound_lock);
+	if (ep->lst && ep->state == TCP_LISTEN)
+		return;
+	ep->reason = circuit_inet_why_native(sk, circuit_inet_is_inside(&addr) ||
+					     (ipv6_addr_v4mapped(&addr) &&
+					      ipv4_is_multicast(addr.s6_addr32[3])) ||
+					     ipv6_addr_is_multicast(&addr));
+	if (!ep->reason && has_option(sk))
+		ep->reason = CIRCUIT_REASON_OPTION;
+	if (ep->reason)
+		return;
+	ep->reason = CIRCUIT_REASON_NO_OPERATOR;
+	line = circuit_line_get();
+	if (!line)
+		return;
+	if (!(line->welcome.features & CIRCUIT_SIG_F_UDP))
+		goto put_line;
+	circuit_ep_unlisten(ep);	/* that of a line that went */
+	memcpy(what.addr, &addr, sizeof(what.addr));
+	if (sk->sk_family == AF_INET6 && ipv6_only_sock(sk))
+		what.flags |= CIRCUIT_SIG_V6ONLY;
+	if (sk->sk_reuseport)
+		what.flags |= CIRCUIT_SIG_REUSEPORT;
+	ep->reason = CIRCUIT_REASON_NO_MEMORY;
+	lst = circuit_listener_create(line, ep, &what);
+	if (!lst)
+		goto put_line;
+	WRITE_ONCE(ep->lst, lst);
+	err = wait ? circuit_listener_publish(lst, BACKLOG) : circuit_listener_post(lst, BACKLOG);
+	if (err) {
+		ep->reason = lst->reason ?: CIRCUIT_REASON_TIMEOUT;
+		circuit_ep_unlisten(ep);
+		goto put_line;
+	}
+	circuit_ep_lock(ep);
+	ep->reason = CIRCUIT_REASON_LINE_DELETED;
+	if (circuit_line_up(line)) {
+		ep->reason = CIRCUIT_REASON_NONE;
+		smp_store_release(&ep->state, TCP_LISTEN);
+	}
+	circuit_ep_unlock(ep);
+	sk->sk_data_ready(sk);	/* calls may have been faster */
+put_line:
+	circuit_line_put(line);
+}
+
+/*
+ * Call somebody. Returns 0 and the flow, which may still wait to be connected; 0 and no flow if
+ * UDP has to reach him; or a negative errno. The socket is owned, and has a port.
+ */
+static int udp_call(struct circuit_udp *u, struct sock *sk, const struct in6_addr *dst, u32 port,
+		    struct udp_flow **ret, u32 *reason)
+{
+	struct circuit_sig_call call = {
+		.type = CIRCUIT_SIG_DGRAM,
+		.flags = CIRCUIT_SIG_IP,
+		.port = port,
+		.src_port = inet_sk(sk)->inet_num,
+		.tx_size = RING,
+		.rx_size = RING,
+	};
+	struct in6_addr src = circuit_inet_bound(sk);
+	struct circuit_line *line = circuit_line_get();
+	struct udp_flow *flow = NULL;
+	struct circuit_ep *ep;
+	long left;
+	int err = 0;
+
+	*reason = CIRCUIT_REASON_NO_OPERATOR;
+	if (!line || !(line->welcome.features & CIRCUIT_SIG_F_UDP))
+		goto put_line;
+	*reason = CIRCUIT_REASON_NO_MEMORY;
+	flow = flow_alloc(u, sk);
+	if (!flow)
+		goto put_line;
+	flow->remote = *dst;
+	flow->port = port;
+	ep = &flow->ep;
+	memcpy(call.dst, dst, sizeof(call.dst));
+	if (!circuit_inet_is_any(&src))
+		memcpy(call.src, &src, sizeof(call.src));
+	if (circuit_ep_call(ep, line, &call))
+		goto end;
+	left = wait_for_completion_killable_timeout(&ep->decided, CIRCUIT_ASK_TIMEOUT);
+	*reason = left > 0 ? ep->reason : CIRCUIT_REASON_TIMEOUT;
+	if (left < 0) {
+		err = -EINTR;
+	} else if (left && ep->native) {
+		/* The exchange knows the host, and knows that nobody listens there. */
+		if (ep->reason == CIRCUIT_REASON_NO_LISTENER && !circuit_inet_has_route(sk, dst))
+			err = -ECONNREFUSED;
+	} else if (left && READ_ONCE(ep->state) == TCP_CLOSE) {
+		err = -ep->error;
+	} else if (left) {
+		flow_enter(flow);
+		circuit_path_count(sk, true);
+		goto put_line;
+	}
+end:
+	flow_end(flow);
+	flow = NULL;
+	if (err == -ENETDOWN || err == -ENOMEM)
+		err = 0;
+put_line:
+	if (line)
+		circuit_line_put(line);
+	*ret = flow;
+	return err;
+}
+
+/* Find the way to somebody that a socket has not sent to as yet: as udp_call(), and the flow is referenced. */
+static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
+		    struct udp_flow **ret)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_udp *u;
+	u32 reason;
+	int err = 0;
+
+	*ret = NULL;
+	lock_sock(sk);
+	if (READ_ONCE(sock->ops) != &family_of_sk(sk)->ops || !port)
+		goto unlock;
+	u = udp_of(sk);
+	reason = circuit_inet_why_native(sk, circuit_inet_is_ours(sock_net(sk), dst));
+	if (!reason && has_option(sk))
+		reason = CIRCUIT_REASON_OPTION;
+	if (reason)
+		goto native;
+	reason = CIRCUIT_REASON_NO_MEMORY;
+	if (!inet_sk(sk)->inet_num) {
+		if (sk->sk_prot->get_port(sk, 0))
+			goto native;
+		inet_sk(sk)->inet_sport = htons(inet_sk(sk)->inet_num);
+	}
+	reason = CIRCUIT_REASON_OPTION;
+	u = udp_attach(sk);
+	if (!u)
+		goto native;
+	/* Somebody else may have been faster. */
+	*ret = flow_find(u, dst, port);
+	if (*ret)
+		goto unlock;
+	udp_publish(sk, u, false);
+	err = udp_call(u, sk, dst, port, ret, &reason);
+	if (*ret)
+		refcount_inc(&(*ret)->ep.ref);
+	if (*ret || err)
+		goto unlock;
+native:
+	circuit_path_native(sock, reason);
+	if (u)
+		set_native(u, dst, port);
+unlock:
+	release_sock(sk);
+	return err;
+}
+
+static void publish_all(struct work_struct *work)
+{
+	struct circuit_udp *u;
+
+	mutex_lock(&bound_lock);
+	/* Those that are done go to the end, where new ones come as well. */
+	publish_round++;
+	while ((u = list_first_entry_or_null(&bound, struct circuit_udp, node)) &&
+	       u->round != publish_round) {
+		struct sock *sk = u->ep.sk;
+
+		u->round = publish_round;
+		list_move_tail(&u->node, &bound);
+		refcount_inc(&u->ep.ref);
+		mutex_unlock(&bound_lock);
+		lock_sock(sk);
+		if (udp_of(sk) == u)
+			udp_publish(sk, u, true);
+		release_sock(sk);
+		circuit_ep_put(&u->ep);
+		mutex_lock(&bound_lock);
+	}
+	mutex_unlock(&bound_lock);
+}
+static DECLARE_WORK(publish_work, publish_all);
+
+/**
+ * circuit_udp_line_up - a line has come up: publish the sockets that are bound
+ *
+ * Context: any.
+ */
+void circuit_udp_line_up(void)
+{
+	schedule_work(&publish_work);
+}
+
+/* Take the calls that others have made. */
+static void udp_answer(struct circuit_udp *u)
+{
+	struct sock *sk = u->ep.sk;
+	struct circuit_listener *lst;
+	struct udp_flow *flow;
+	struct circuit *c;
+	bool calls;
+
+	rcu_read_lock();
+	lst = READ_ONCE(u->ep.lst);
+	calls = lst && READ_ONCE(lst->queued);
+	rcu_read_unlock();
+	if (likely(!calls))
+		return;
+	lock_sock(sk);
+	while (u->ep.lst && (c = circuit_listener_pop(u->ep.lst))) {
+		flow = flow_alloc(u, sk);
+		if (!flow) {
+			circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+			circuit_put(c);
+			continue;
+		}
+		flow->remote = c->remote;
+		flow->port = c->peer_port;
+		flow_enter(flow);
+		circuit_path_count(sk, false);
+		/* Of what is there already whoever has come here knows: it need not be told. */
+		c->seen_tail = READ_ONCE(c->rx.prod->tail);
+		circuit_ep_adopt(&flow->ep, c);
+	}
+	release_sock(sk);
+}
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+/*
+ * Put a datagram into a flow's ring, or lose it. Returns 0, -EMSGSIZE, -EFAULT, or -ENETDOWN if
+ * there is no circuit any more.
+ */
+static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool more, long *timeo)
+{
+	struct circuit_ep *ep = &flow->ep;
+	u32 need = circuit_message_bytes(len);
+	struct circuit *c;
+	int err, room;
+
+	for (;;) {
+		c = circuit_ep_rings(ep);
+		if (unlikely(!c || READ_ONCE(ep->state) != TCP_ESTABLISHED)) {
+			err = READ_ONCE(ep->state) == TCP_SYN_SENT ? 0 : -ENETDOWN;
+			if (!err)
+				iov_iter_advance(&msg->msg_iter, len);
+			return err;
+		}
+		if (unlikely(len > c->tx.size - sizeof(struct circuit_message)))
+			return -EMSGSIZE;
+		room = circuit_tx_may(c, need, need, need);
+		if (likely(room > 0)) {
+			err = circuit_message_put(&c->tx, msg, len);
+			if (unlikely(err))
+				break;
+			circuit_tx_tell(ep, c, circuit_tx_publish(&c->tx, need), more);
+			if (unlikely(circuit_tx_lost(&c->tx)))
+				circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+			return 0;
+		}
+		if (room < 0) {
+			circuit_ep_kill(ep, c);
+			continue;
+		}
+		err = 0;
+		if (!*timeo || signal_pending(current)) {
+			WRITE_ONCE(c->tx.prod->lost, ++flow->lost);
+			iov_iter_advance(&msg->msg_iter, len);
+			break;
+		}
+		circuit_tx_wait(ep, c, need, need, timeo);
+	}
+	circuit_tx_told(c);
+	return err;
+}
+
+/* Send what is one datagram, or several if they are of @segment bytes each. */
+static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 segment)
+{
+	struct circuit_ep *ep = &flow->ep;
+	struct sock *sk = ep->sk;
+	long timeo = 0;
+	u32 left = len, n;
+	int err;
+
+	if (sk->sk_state == TCP_ESTABLISHED)
+		timeo = min_t(long, sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT), PATIENCE);
+	if (!segment || segment > len)
+		segment = len;
+	WRITE_ONCE(flow->used, jiffies);
+	mutex_lock(&ep->tx_mutex);
+	do {
+		n = min(left, segment);
+		left -= n;
+		err = flow_write(flow, msg, n, left || msg->msg_flags & MSG_BATCH, &timeo);
+	} while (!err && left);
+	mutex_unlock(&ep->tx_mutex);
+	return err;
+}
+
+/**
+ * struct udp_control - what ancillary data says of a datagram to be sent
+ * @segment: UDP_SEGMENT
+ * @src: the address that it is to come from
+ * @has_src: it is to
+ */
+struct udp_control {
+	u32		segment;
+	struct in6_addr	src;
+	bool		has_src;
+};
+
+/* Returns false for what has to be left to UDP, be it only to say what is wrong with it. */
+static bool udp_control(const struct sock *sk, struct msghdr *msg, struct udp_control *ctl)
+{
+	struct cmsghdr *cmsg;
+	void *data;
+	size_t len;
+
+	for_each_cmsghdr(cmsg, msg) {
+		if (!CMSG_OK(msg, cmsg))
+			return false;
+		data = CMSG_DATA(cmsg);
+		len = cmsg->cmsg_len - sizeof(*cmsg);
+		if (cmsg->cmsg_level == SOL_UDP && cmsg->cmsg_type == UDP_SEGMENT &&
+		    len == sizeof(u16)) {
+			ctl->segment = *(u16 *)data;
+		} else if (cmsg->cmsg_level == SOL_IP && cmsg->cmsg_type == IP_PKTINFO &&
+			   len == sizeof(struct in_pktinfo) && !((struct in_pktinfo *)data)->ipi_ifindex) {
+			ctl->has_src = ((struct in_pktinfo *)data)->ipi_spec_dst.s_addr;
+			ipv6_addr_set_v4mapped(((struct in_pktinfo *)data)->ipi_spec_dst.s_addr,
+					       &ctl->src);
+		} else if (cmsg->cmsg_level == SOL_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO &&
+			   len == sizeof(struct in6_pktinfo) && sk->sk_family == AF_INET6 &&
+			   !((struct in6_pktinfo *)data)->ipi6_ifindex) {
+			ctl->src = ((struct in6_pktinfo *)data)->ipi6_addr;
+			ctl->has_src = !ipv6_addr_any(&ctl->src);
+		} else if (!(cmsg->cmsg_level == SOL_IP && (cmsg->cmsg_type == IP_TOS ||
+							    cmsg->cmsg_type == IP_TTL)) &&
+			   !(cmsg->cmsg_level == SOL_IPV6 && (cmsg->cmsg_type == IPV6_TCLASS ||
+							      cmsg->cmsg_type == IPV6_HOPLIMIT))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Whom the socket is connected to; false if to nobody. */
+static bool udp_peer(const struct sock *sk, struct in6_addr *addr, u32 *port)
+{
+	if (READ_ONCE(sk->sk_state) != TCP_ESTABLISHED)
+		return false;
+	if (sk->sk_family == AF_INET)
+		ipv6_addr_set_v4mapped(inet_sk(sk)->inet_daddr, addr);
+#if IS_ENABLED(CONFIG_IPV6)
+	else
+		*addr = sk->sk_v6_daddr;
+#endif
+	*port = ntohs(inet_sk(sk)->inet_dport);
+	return *port;
+}
+
+/* Nobody listens there: who is connected to him hears of it, as of an ICMP message. */
+static void udp_refused(struct sock *sk, const struct in6_addr *dst, u32 port)
+{
+	struct in6_addr peer;
+	u32 peer_port;
+
+	if (!udp_peer(sk, &peer, &peer_port) || peer_port != port || !ipv6_addr_equal(&peer, dst))
+		return;
+	WRITE_ONCE(sk->sk_err, ECONNREFUSED);
+	sk_error_report(sk);
+}
+
+/* Returns what sendmsg() does, or NOT_OURS; or -ENETDOWN if there is no circuit any more. */
+static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_udp *u = udp_of(sk);
+	struct udp_control ctl = { .segment = READ_ONCE(udp_sk(sk)->gso_size) };
+	struct udp_flow *flow = NULL;
+	struct in6_addr dst;
+	struct circuit *c;
+	u32 port;
+	int err;
+
+	if (msg->msg_flags & (MSG_OOB | MSG_MORE | MSG_DONTROUTE | MSG_ZEROCOPY) ||
+	    READ_ONCE(udp_sk(sk)->pending) || udp_test_bit(CORK, sk) || has_option(sk))
+		return NOT_OURS;
+	if (msg->msg_name ? !circuit_inet_parse(sk, msg->msg_name, msg->msg_namelen, &dst, &port) :
+			    !udp_peer(sk, &dst, &port))
+		return NOT_OURS;
+	if (len > (ipv6_addr_v4mapped(&dst) ? MAX4 : MAX6))
+		return -EMSGSIZE;
+	if (u) {
+		flow = flow_find(u, &dst, port);
+		if (!flow && is_native(u, &dst, port))
+			return NOT_OURS;
+		err = sock_error(sk);
+		if (!err && READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
+			err = -EPIPE;
+		if (err)
+			goto put;
+	}
+	if (!flow) {
+		err = udp_open(sock, &dst, port, &flow);
+		if (err == -ECONNREFUSED) {
+			udp_refused(sk, &dst, port);
+			return len;
+		}
+		if (!flow)
+			return err ?: NOT_OURS;
+	}
+	err = NOT_OURS;
+	if (unlikely(msg->msg_controllen && !udp_control(sk, msg, &ctl)))
+		goto put;
+	if (unlikely(ctl.segment && DIV_ROUND_UP(len, ctl.segment) > UDP_MAX_SEGMENTS))
+		goto put;
+	c = READ_ONCE(flow->ep.c);	/* there while the flow is */
+	if (unlikely(ctl.has_src && c && !ipv6_addr_equal(&ctl.src, &c->local)))
+		goto put;
+	err = flow_send(flow, msg, len, ctl.segment) ?: len;
+put:
+	if (flow)
+		flow_put(flow);
+	return err;
+}
+
+static int circuit_udp_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_udp *u;
+	int ret;
+
+	__module_get(THIS_MODULE);
+	ret = udp_send(sock, msg, len);
+	/* The far end is gone, and nothing of this has gone: perhaps it is back. */
+	if (unlikely(ret == -ENETDOWN && msg_data_left(msg) == len))
+		ret = udp_send(sock, msg, len);
+	if (ret == NOT_OURS || (ret == -ENETDOWN && msg_data_left(msg) == len))
+		ret = family_of(sock)->udp_ops->sendmsg(sock, msg, len);
+	/* It may have been given another port, having been connected before. */
+	u = udp_of(sk);
+	if (unlikely(u && READ_ONCE(u->port) != READ_ONCE(inet_sk(sk)->inet_num))) {
+		lock_sock(sk);
+		udp_publish(sk, u, true);
+		release_sock(sk);
+	}
+	module_put(THIS_MODULE);
+	return ret;
+}
+
+/* --- receiving ------------------------------------------------------------------------------- */
+
+/* Not from whom the socket is connected to. */
+static bool flow_unwanted(const struct udp_flow *flow)
+{
+	struct in6_addr peer;
+	u32 port;
+
+	return udp_peer(flow->ep.sk, &peer, &port) &&
+	       (port != flow->port || !ipv6_addr_equal(&peer, &flow->remote));
+}
+
+/*
+ * Look for something to read in a flow, whose rx_mutex is held, and have it in @ready no more; if there
+ * is nothing, the tasklet tells. Returns how much may be read, 0 if there is nothing.
+ */
+static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
+{
+	struct circuit_ep *ep = &flow->ep;
+	struct circuit_udp *u = flow->u;
+	struct circuit *c;
+	int avail, flags = 0;
+	bool held;
+	u64 lost;
+
+	spin_lock_bh(&u->lock);
+	list_del_init(&flow->ready);
+	spin_unlock_bh(&u->lock);
+	c = circuit_ep_rings(ep);
+	*ret = c;
+	if (!c)
+		return 0;
+	lost = READ_ONCE(c->rx.prod->lost);
+	if (unlikely(lost != flow->missed)) {
+		atomic64_add(lost - flow->missed, &u->lost);
+		flow->missed = lost;
+	}
+	for (;;) {
+		avail = circuit_rx_avail(&c->rx);
+		if (unlikely(avail < 0)) {
+			circuit_ep_kill(ep, c);
+			return 0;
+		}
+		if (unlikely(avail && flow_unwanted(flow))) {
+			if (circuit_rx_release(&c->rx, avail))
+				circuit_tell(c);
+			continue;
+		}
+		if (avail) {
+			avail = circuit_rx_may(c, avail, &flags, &held);
+			if (avail >= (int)circuit_message_want(c))
+				return avail;
+			break;		/* flow_moved() comes when more is allowed */
+		}
+		if (READ_ONCE(ep->state) != TCP_ESTABLISHED || !circuit_rx_rearm(c, 0))
+			break;
+		if (circuit_rx_avail(&c->rx))
+			continue;
+		circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+		break;
+	}
+	return 0;
+}
+
+/* Returns the next flow to look into, referenced, or NULL. */
+static struct udp_flow *udp_ready(struct circuit_udp *u)
+{
+	struct udp_flow *flow;
+
+	if (list_empty_careful(&u->ready))
+		return NULL;
+	spin_lock_bh(&u->lock);
+	flow = list_first_entry_or_null(&u->ready, struct udp_flow, ready);
+	if (flow)
+		refcount_inc(&flow->ep.ref);
+	spin_unlock_bh(&u->lock);
+	return flow;
+}
+
+static bool wants_control(const struct sock *sk)
+{
+	if (sock_flag(sk, SOCK_RXQ_OVFL) || sock_flag(sk, SOCK_RCVTSTAMP) ||
+	    compat_inet_cmsg_flags(inet_sk(sk)))
+		return true;
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6 && READ_ONCE(inet6_sk(sk)->rxopt.all))
+		return true;
+#endif
+	return false;
+}
+
+/* A datagram's headers, as if it had come over a network. */
+static struct sk_buff *header_of(const struct circuit *c, bool v4)
+{
+	u32 size = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	struct sk_buff *skb = alloc_skb(size + sizeof(struct udphdr), GFP_KERNEL);
+	struct ipv6hdr *ip6;
+	struct udphdr *uh;
+	struct iphdr *ip;
+
+	if (!skb)
+		return NULL;
+	skb_put_zero(skb, size + sizeof(*uh));
+	skb_reset_network_header(skb);
+	skb_set_transport_header(skb, size);
+	uh = udp_hdr(skb);
+	uh->source = htons(c->peer_port);
+	uh->dest = htons(c->local_port);
+	if (v4) {
+		skb->protocol = htons(ETH_P_IP);
+		ip = ip_hdr(skb);
+		ip->version = 4;
+		ip->ihl = sizeof(*ip) / 4;
+		ip->ttl = IPDEFTTL;
+		ip->protocol = IPPROTO_UDP;
+		ip->saddr = c->remote.s6_addr32[3];
+		ip->daddr = c->local.s6_addr32[3];
+		PKTINFO_SKB_CB(skb)->ipi_spec_dst.s_addr = ip->daddr;
+	} else {
+		skb->protocol = htons(ETH_P_IPV6);
+		ip6 = ipv6_hdr(skb);
+		ip6->version = 6;
+		ip6->hop_limit = IPDEFTTL;
+		ip6->nexthdr = IPPROTO_UDP;
+		ip6->saddr = c->remote;
+		ip6->daddr = c->local;
+	}
+	return skb;
+}
+
+/* What the socket wants to be told of a datagram it is told by those who tell it of others. */
+static void tell_control(struct udp_flow *flow, struct circuit *c, struct msghdr *msg)
+{
+	struct sock *sk = flow->ep.sk;
+	struct sk_buff *skb;
+
+	if (compat_inet_cmsg_flags(inet_sk(sk)) && ipv6_addr_v4mapped(&c->remote)) {
+		skb = header_of(c, true);
+		if (skb)
+			ip_cmsg_recv_offset(msg, sk, skb, sizeof(struct udphdr), 0);
+		kfree_skb(skb);
+	}
+	skb = header_of(c, false);
+	if (!skb)
+		return;
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6)
+		ip6_datagram_recv_ctl(sk, msg, skb);
+#endif
+	if (sock_flag(sk, SOCK_RCVTSTAMP))
+		skb->tstamp = ktime_get_real();
+	SOCK_SKB_CB(skb)->dropcount = atomic64_read(&flow->u->lost) + compat_sk_drops(sk);
+	sock_recv_cmsgs(msg, sk, skb);
+	kfree_skb(skb);
+}
+
+/* Receive what has come by a circuit; -EAGAIN if nothing has. */
+static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int flags)
+{
+	struct udp_flow *flow;
+	struct circuit *c;
+	u32 may, want;
+	int ret;
+
+	udp_answer(u);
+	while ((flow = udp_ready(u))) {
+		ret = -EAGAIN;
+		mutex_lock(&flow->ep.rx_mutex);
+		may = flow_look(flow, &c);
+		if (likely(may)) {
+			ret = circuit_message_take(c, msg, len, flags, may, &want);
+			if (unlikely(ret == -EPROTO || ret == -EBUSY)) {
+				circuit_ep_kill(&flow->ep, c);
+				ret = -EAGAIN;
+			}
+			/* There may be more: those that have waited for longer are first. */
+			flow_is_ready(flow, flags & MSG_PEEK);
+			WRITE_ONCE(flow->used, jiffies);
+		}
+		if (likely(ret >= 0)) {
+			if (msg->msg_name)
+				msg->msg_namelen = circuit_inet_name(flow->ep.sk, msg->msg_name,
+								     &flow->remote, flow->port);
+			msg->msg_flags &= ~MSG_EOR;
+			if (unlikely(wants_control(flow->ep.sk)))
+				tell_control(flow, c, msg);
+			circuit_rx_rewatch(&flow->ep);
+		}
+		mutex_unlock(&flow->ep.rx_mutex);
+		flow_put(flow);
+		if (ret != -EAGAIN)
+			return ret;
+		cond_resched();
+	}
+	return -EAGAIN;
+}
+
+/* Is there anything that UDP has to say? */
+static bool native_pending(struct sock *sk)
+{
+	return READ_ONCE(sk->sk_err) || !skb_queue_empty_lockless(&sk->sk_receive_queue) ||
+	       !skb_queue_empty_lockless(&udp_sk(sk)->reader_queue);
+}
+
+static int native_take(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	if (!native_pending(sock->sk))
+		return -EAGAIN;
+	return family_of(sock)->udp_ops->recvmsg(sock, msg, len, flags | MSG_DONTWAIT);
+}
+
+/* Receive from either, in turn; but what was looked at first. */
+static int either_take(struct circuit_udp *u, struct socket *sock, struct msghdr *msg, size_t len,
+		       int flags)
+{
+	bool circuits = u->peeked == UDP_ANY ? u->turn : u->peeked == UDP_CIRCUIT;
+	int i, ret = -EAGAIN;
+
+	for (i = 0; i < 2 && ret == -EAGAIN; i++, circuits = !circuits)
+		ret = circuits ? udp_take(u, msg, len, flags) : native_take(sock, msg, len, flags);
+	if (ret == -EAGAIN)
+		return ret;
+	/* @circuits is what it was not, by now. */
+	WRITE_ONCE(u->turn, circuits);
+	WRITE_ONCE(u->peeked, !(flags & MSG_PEEK) ? UDP_ANY : circuits ? UDP_NATIVE : UDP_CIRCUIT);
+	return ret;
+}
+
+/* Who talks to one other waits for him for a moment without going to sleep. */
+static void udp_spin(struct circuit_udp *u)
+{
+	struct udp_flow *flow = NULL, *f;
+	struct circuit *c;
+	unsigned int i;
+
+	if (READ_ONCE(u->nr) != 1)
+		return;
+	rcu_read_lock();
+	for (i = 0; i < BUCKETS && !flow; i++)
+		hlist_for_each_entry_rcu(f, &u->flows[i], node)
+			if (refcount_inc_not_zero(&f->ep.ref)) {
+				flow = f;
+				break;
+			}
+	rcu_read_unlock();
+	if (!flow)
+		return;
+	mutex_lock(&flow->ep.rx_mutex);
+	c = circuit_ep_rings(&flow->ep);
+	if (c && circuit_rx_spin(&flow->ep, c))
+		flow_is_ready(flow, false);
+	mutex_unlock(&flow->ep.rx_mutex);
+	flow_put(flow);
+}
+
+static int circuit_udp_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct sock *sk = sock->sk;
+	struct circuit_udp *u = udp_of(sk);
+	long timeo;
+	int ret;
+
+	if (!u || flags & (MSG_ERRQUEUE | MSG_OOB))
+		return UDPS(sock, recvmsg, sock, msg, len, flags);
+	if (has_option(sk)) {
+		mod_delayed_work(system_wq, &u->tidy, 0);
+		return UDPS(sock, recvmsg, sock, msg, len, flags);
+	}
+	__module_get(THIS_MODULE);
+	timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	ret = either_take(u, sock, msg, len, flags);
+	if (ret != -EAGAIN || !timeo)
+		goto out;
+	udp_spin(u);
+	add_wait_queue(sk_sleep(sk), &wait);
+	for (;;) {
+		ret = either_take(u, sock, msg, len, flags);
+		if (ret != -EAGAIN || !timeo)
+			break;
+		ret = 0;
+		if (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN)
+			break;
+		ret = sock_intr_errno(timeo);
+		if (signal_pending(current))
+			break;
+		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+out:
+	module_put(THIS_MODULE);
+	return ret;
+}
+
+/* Returns the flow that would be read next, referenced, or NULL; @len is how long the datagram is. */
+static bool udp_readable(struct circuit_udp *u, u32 *len)
+{
+	struct udp_flow *flow;
+	struct circuit *c;
+	u32 may;
+
+	udp_answer(u);
+	while ((flow = udp_ready(u))) {
+		mutex_lock(&flow->ep.rx_mutex);
+		may = flow_look(flow, &c);
+		if (may) {
+			flow_is_ready(flow, true);
+			/* Whoever waits for edges is told of each arrival. */
+			circuit_rx_rearm(c, c->rx.tail - c->rx.head);
+		}
+		mutex_unlock(&flow->ep.rx_mutex);
+		if (may && len)
+			*len = circuit_message_next(&flow->ep);
+		flow_put(flow);
+		if (may)
+			return true;
+		cond_resched();
+	}
+	return false;
+}
+
+static __poll_t circuit_udp_poll(struct file *file, struct socket *sock, poll_table *wait)
+{
+	__poll_t mask = UDPS(sock, poll, file, sock, wait);
+	struct circuit_udp *u = udp_of(sock->sk);
+
+	if (u && !has_option(sock->sk) && udp_readable(u, NULL))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	return mask;
+}
+
+static int circuit_udp_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
+{
+	struct circuit_udp *u = udp_of(sock->sk);
+	u32 len;
+
+	if (cmd == SIOCINQ && u && !native_pending(sock->sk) && udp_readable(u, &len))
+		return put_user(len, (int __user *)arg);
+	return UDPS(sock, ioctl, sock, cmd, arg);
+}
+
+/* --- the rest -------------------------------------------------------------------------------- */
+
+static int circuit_udp_release(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+	struct circuit_udp *u;
+
+	if (!sk)
+		return 0;
+	u = udp_of(sk);
+	if (u) {
+		udp_unlist(u);
+		lock_sock(sk);
+		circuit_ep_unlisten(&u->ep);
+		flows_end(u);
+		release_sock(sk);
+		cancel_delayed_work_sync(&u->tidy);
+		udp_detach(sk, u);
+	}
+	/* The caller puts the module, by the ops that were there before this. */
+	return family_of(sock)->udp_ops->release(sock);
+}
+
+static int circuit_udp_bind(struct socket *sock, struct compat_sockaddr *uaddr, int len)
+{
+	struct udp_family *f = family_of(sock);
+	struct sock *sk = sock->sk;
+	struct circuit_udp *u;
+	int err;
+
+	__module_get(THIS_MODULE);
+	err = f->udp_ops->bind(sock, uaddr, len);
+	if (err)
+		goto out;
+	lock_sock(sk);
+	if (READ_ONCE(sock->ops) == &f->ops && inet_sk(sk)->inet_num) {
+		u = udp_attach(sk);
+		if (u)
+			udp_publish(sk, u, true);
+	}
+	release_sock(sk);
+out:
+	module_put(THIS_MODULE);
+	return err;
+}
+
+/*
+ * The socket is connected to somebody to whom UDP has no way, by a circuit if there is one. It is owned.
+ */
+static void udp_set_peer(struct sock *sk, const struct in6_addr *dst, u32 port,
+			 const struct circuit *c)
+{
+	struct inet_sock *inet = inet_sk(sk);
+	struct in6_addr own = circuit_inet_bound(sk);
+
+	inet->inet_dport = htons(port);
+	if (ipv6_addr_v4mapped(dst))
+		inet->inet_daddr = dst->s6_addr32[3];
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6)
+		sk->sk_v6_daddr = *dst;
+#endif
+	if (c && circuit_inet_is_any(&own)) {
+		if (ipv6_addr_v4mapped(&c->local)) {
+			inet->inet_saddr = c->local.s6_addr32[3];
+			inet->inet_rcv_saddr = c->local.s6_addr32[3];
+		}
+#if IS_ENABLED(CONFIG_IPV6)
+		if (sk->sk_family == AF_INET6) {
+			inet6_sk(sk)->saddr = c->local;
+			sk->sk_v6_rcv_saddr = c->local;
+		}
+#endif
+		if (sk->sk_prot->rehash)
+			sk->sk_prot->rehash(sk);
+	}
+	sk->sk_state = TCP_ESTABLISHED;
+}
+
+static int circuit_udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int len,
+			       int flags)
+{
+	const struct sockaddr *addr = (const struct sockaddr *)uaddr;
+	struct udp_family *f = family_of(sock);
+	struct sock *sk = sock->sk;
+	struct circuit_udp *u;
+	struct udp_flow *flow;
+	struct in6_addr dst;
+	bool no_way;
+	u32 port;
+	int ret, err;
+
+	if (len < (int)sizeof(addr->sa_family))
+		return -EINVAL;
+	__module_get(THIS_MODULE);
+	ret = f->udp_ops->connect(sock, uaddr, len, flags);
+	no_way = ret == -ENETUNREACH || ret == -EHOSTUNREACH;
+	u = udp_of(sk);
+	if (!ret && u && addr->sa_family == AF_UNSPEC) {
+		lock_sock(sk);
+		udp_forget(u, inet_sk(sk)->inet_num);
+		release_sock(sk);
+	}
+	if ((ret && !no_way) || !circuit_inet_parse(sk, addr, len, &dst, &port))
+		goto out;
+	err = udp_open(sock, &dst, port, &flow);
+	if (err && err != -ECONNREFUSED)
+		ret = err;
+	/* Where nobody listens connect() succeeds, if there is a way there. */
+	if (no_way && (flow || err == -ECONNREFUSED)) {
+		lock_sock(sk);
+		udp_set_peer(sk, &dst, port, flow ? READ_ONCE(flow->ep.c) : NULL);
+		release_sock(sk);
+		ret = 0;
+	}
+	if (flow)
+		flow_put(flow);
+out:
+	module_put(THIS_MODULE);
+	return ret;
+}
+
+/* Options that make a UDP socket something else. */
+static bool option_is_udps(int level, int optname)
+{
+	return (level == SOL_UDP && optname == UDP_ENCAP) ||
+	       (level == SOL_IPV6 && optname == IPV6_ADDRFORM);
+}
+
+static int circuit_udp_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,
+				  unsigned int optlen)
+{
+	struct udp_family *f = family_of(sock);
+	int err = 0;
+
+	__module_get(THIS_MODULE);
+	if (option_is_udps(level, optname)) {
+		lock_sock(sock->sk);
+		/* Who has circuits already keeps our methods, and they do not allow it. */
+		if (udp_of(sock->sk))
+			err = -EOPNOTSUPP;
+		else if (READ_ONCE(sock->ops) == &f->ops) {
+			circuit_path_native(sock, CIRCUIT_REASON_OPTION);
+			set_udp_ops(sock, f);
+		}
+		release_sock(sock->sk);
+	}
+	if (!err)
+		err = f->udp_ops->setsockopt(sock, level, optname, optval, optlen);
+	module_put(THIS_MODULE);
+	return err;
+}
+
+/* --- registration ---------------------------------------------------------------------------- */
+
+/* A socket is made by UDP, under our number; from then on it is UDP's as well. */
+static int udp_init_family(struct sock *sk, struct udp_family *f)
+{
+	sk->sk_protocol = IPPROTO_UDP;
+	sk->sk_prot_creator = f->udp_prot;
+	WRITE_ONCE(sk->sk_prot, f->udp_prot);
+	return f->udp_prot->init(sk);
+}
+
+static int init_sock4(struct sock *sk)
+{
+	return udp_init_family(sk, &families[0]);
+}
+
+static int init_sock6(struct sock *sk)
+{
+	return udp_init_family(sk, &families[1]);
+}
+
+/* Not all of UDP's methods are exported: a socket has them. */
+static int family_learn(struct udp_family *f, int family, int (*init)(struct sock *sk))
+{
+	struct socket *sock;
+	int err;
+
+	err = sock_create_kern(&init_net, family, SOCK_DGRAM, IPPROTO_UDP, &sock);
+	if (err)
+		return err;
+	f->udp_ops = sock->ops;
+	f->udp_prot = sock->sk->sk_prot;
+	sock_release(sock);
+
+	f->prot = *f->udp_prot;
+	f->prot.init = init;
+	f->circuit_prot = *f->udp_prot;
+	f->ops = *f->udp_ops;
+	f->ops.owner = THIS_MODULE;
+	f->ops.release = circuit_udp_release;
+	f->ops.bind = circuit_udp_bind;
+	f->ops.connect = circuit_udp_connect;
+	f->ops.poll = circuit_udp_poll;
+	f->ops.ioctl = circuit_udp_ioctl;
+	f->ops.setsockopt = circuit_udp_setsockopt;
+	f->ops.sendmsg = circuit_udp_sendmsg;
+	f->ops.recvmsg = circuit_udp_recvmsg;
+	f->protosw.type = SOCK_DGRAM;
+	f->protosw.protocol = IPPROTO_CIRCUIT;
+	f->protosw.prot = &f->prot;
+	f->protosw.ops = &f->ops;
+	return 0;
+}
+
+/**
+ * circuit_udp_init - learn from UDP what sockets are like
+ *
+ * Return: 0 or a negative errno. A machine without IPv6 has none of it here either.
+ */
+int circuit_udp_init(void)
+{
+	int err;
+
+	BUILD_BUG_ON(offsetof(struct udp_flow, ep) || offsetof(struct circuit_udp, ep));
+	err = family_learn(&families[0], AF_INET, init_sock4);
+	if (err)
+		return err;
+	err = family_learn(&families[1], AF_INET6, init_sock6);
+	if (err)
+		families[1].udp_ops = NULL;
+	return err == -ENOMEM ? err : 0;
+}
+
+/**
+ * circuit_udp_register - register the protocol with both families
+ */
+void circuit_udp_register(void)
+{
+	int err;
+
+	inet_register_protosw(&families[0].protosw);
+	if (!families[1].udp_ops)
+		return;
+	err = inet6_register_protosw(&families[1].protosw);
+	if (err) {
+		pr_warn("circuit: no circuits for UDP over IPv6 (%d)\n", err);
+		families[1].udp_ops = NULL;
+	}
+}
+
+/**
+ * circuit_udp_unregister - undo circuit_udp_register(); no socket has our methods any more
+ */
+void circuit_udp_unregister(void)
+{
+	if (families[1].udp_ops)
+		inet6_unregister_protosw(&families[1].protosw);
+	inet_unregister_protosw(&families[0].protosw);
+	cancel_work_sync(&publish_work);
+	/* Whoever has put the module away may not have left it yet. */
+	synchronize_rcu_tasks();
+	rcu_barrier();
+}
+
+MODULE_ALIAS_NET_PF_PROTO_TYPE(PF_INET, 261, 2);
+MODULE_ALIAS_NET_PF_PROTO_TYPE(PF_INET6, 261, 2);
