@@ -164,26 +164,96 @@ one_program() {
 	redirect g1 on
 }
 
-# What programs see of TCP sockets on circuits is what TCP has them see: to an address of this
-# very line that the guest does not know to be its own.
-semantics() { # HOW ADDRESS
-	local log=/out/stream_test.$1.$GUEST_KIND before
+# What programs see of TCP and UDP sockets on circuits is what TCP and UDP have them see: to an address of
+# this very line that the guest does not know to be its own.
+semantics() { # HOW ADDRESS [OPTION]
+	local log=/out/stream_test.$1${3:-}.$GUEST_KIND before
 	before=$(line_get g1 calls-out)
-	guest_exec -t 190 g1 "stream_test --inet $2 --quick" >"$log" || true
+	guest_exec -t 190 g1 "stream_test --inet $2 ${3:-} --quick" >"$log" || true
 	t_note "$(($(line_get g1 calls-out) - before)) calls, $(tail -1 "$log")"
 	grep '^not ok' "$log" || true
 	grep -q '# passed [0-9]* failed 0 ' "$log"
 	echo $(($(line_get g1 calls-out) - before)) >"$LAB_RUN/calls"
 }
-semantics_redirected() { # HOW ADDRESS
-	semantics "$1" "$2"
+semantics_redirected() { # HOW ADDRESS [OPTION]
+	semantics "$1" "$2" "${3:-}"
 	[ "$(<"$LAB_RUN/calls")" -gt 100 ]
 }
-# The same kernel's TCP, case by case.
-semantics_native() {
-	semantics native 127.0.0.1
+# The same kernel's TCP and UDP, case by case.
+semantics_native() { # [OPTION]
+	semantics native 127.0.0.1 "${1:-}"
 	expect 0 "$(<"$LAB_RUN/calls")" "calls"
-	diff "/out/stream_test.native.$GUEST_KIND" "/out/stream_test.v4.$GUEST_KIND"
+	diff "/out/stream_test.native${1:-}.$GUEST_KIND" "/out/stream_test.v4${1:-}.$GUEST_KIND"
+}
+
+# ask_udp FROM ADDRESS PORT: 20 datagrams there and back; how many calls that took.
+ask_udp() {
+	local before
+	before=$(line_get "$1" calls-out)
+	guest_exec "$1" "bench rtt udp $2 $3 20 >/dev/null" || return
+	echo $(($(line_get "$1" calls-out) - before))
+}
+udp_server() { # GUEST PORT
+	guest_bg "$1" "udp$2" "bench serve udp $2"
+	wait_for 10 guest_exec "$1" "netstat -lun | grep -q ':$2 '"
+}
+
+# Servers of UDP take what comes either way.
+udp_either_way() {
+	redirect g1 off
+	redirect g2 off
+	udp_server g2 9000
+	redirect g2 on
+	udp_server g2 9001
+	expect 0 "$(ask_udp g1 "$(guest_ip g2)" 9000)" "calls, both native"
+	expect 0 "$(ask_udp g1 "$(guest_ip g2)" 9001)" "calls, client native"
+	redirect g1 on
+	expect 1 "$(ask_udp g1 "$(guest_ip g2)" 9001)" "calls, both redirected"
+	"$CIRCUIT" -s show
+	expect 1 "$(ask_udp g1 10.77.0.2 9001)" "calls, an address of the exchange's"
+	expect 0 "$(ask_udp g1 "$(guest_ip g2)" 9000)" "calls, server native"
+	expect 0 "$(ask_udp g2 127.0.0.1 9001)" "calls, loopback"
+	guest_bg_kill g2 udp9000
+}
+
+# What is said of UDP by type is not said of TCP, and what a flow may send is limited as a circuit's.
+udp_policy() {
+	local ip
+	ip=$(guest_ip g2)
+	"$CIRCUIT" policy load - <<<$'default connect\nreject type dgram to line g2 port 9001 error EPERM'
+	refuses "Operation not permitted" g1 "bench rtt udp $ip 9001 5"
+	[[ $("$CIRCUIT" explain g1 "$ip:9001" type dgram) == *reject* ]]
+	[[ $("$CIRCUIT" explain g1 "$ip:9001") != *reject* ]]
+	"$CIRCUIT" policy load - <<<$'default native\nconnect type dgram'
+	expect 1 "$(ask_udp g1 "$ip" 9001)" "calls"
+	"$CIRCUIT" policy load - <<<$'default native\nconnect to line g2 port 9001'
+	udp_server g2 9002
+	expect 0 "$(ask_udp g1 "$ip" 9002)" "calls to what may not be published"
+	guest_bg_kill g2 udp9002
+	"$CIRCUIT" policy load - <<<'default connect'
+}
+
+# A line that goes takes flows, and is not missed where there is a network; then there are new ones.
+udp_line_comes_back() {
+	local ip
+	ip=$(guest_ip g2)
+	guest_bg g1 asks "while :; do bench rtt udp $ip 9001 20 >/dev/null || echo failed; done"
+	line_leaves
+	line_returns
+	guest_bg_kill g1 asks
+	expect 1 "$(ask_udp g1 10.77.0.2 9001)" "calls"
+	guest_bg_kill g2 udp9001
+}
+
+line_leaves() {
+	guest_exec g2 'cd /sys/bus/pci/drivers/circuit_guest && for d in 0000:*; do echo $d > unbind; done'
+	wait_for 10 line_is g2 attached
+}
+line_returns() {
+	guest_exec g2 'cd /sys/bus/pci/drivers/circuit_guest && for d in /sys/bus/pci/devices/*; do
+		[ "$(cat $d/vendor)$(cat $d/device)" = 0x1af40x1110 ] && basename $d > bind; done; true'
+	wait_for 10 line_is g2 up
+	wait_for 10 published g2
 }
 
 # The kernel's own tests of sockets go as they go without redirection.
@@ -211,13 +281,9 @@ line_comes_back() {
 	local sum
 	redirect g1 on
 	sum=$(sum_of g2)
-	guest_exec g2 'cd /sys/bus/pci/drivers/circuit_guest && for d in 0000:*; do echo $d > unbind; done'
-	wait_for 10 line_is g2 attached
+	line_leaves
 	expect "$sum 0" "$(fetch g1 "http://$(guest_ip g2):8001/file")" "without a line"
-	guest_exec g2 'cd /sys/bus/pci/drivers/circuit_guest && for d in /sys/bus/pci/devices/*; do
-		[ "$(cat $d/vendor)$(cat $d/device)" = 0x1af40x1110 ] && basename $d > bind; done; true'
-	wait_for 10 line_is g2 up
-	wait_for 10 published g2
+	line_returns
 	expect "$sum 1" "$(fetch g1 "http://10.77.0.2:8001/file")" "with it again"
 }
 published() { [ "$(line_get "$1" listeners)" -gt 0 ]; }
@@ -278,11 +344,18 @@ t_run "each socket says which path it took, and why" why
 t_run "redirected: a cgroup" one_cgroup
 t_run "redirected: a program" one_program
 t_run -t 200 "TCP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1
+t_run "UDP: either way" udp_either_way
+t_run "UDP: policy" udp_policy
+t_run "UDP: a line goes and comes back" udp_line_comes_back
+t_run -t 200 "UDP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1 --dgram
 # What differs between these is decided in a few places: once is enough on slow kernels.
 if [ "$HOST_KIND$GUEST_KIND" = stockstock ]; then
 	t_run -t 200 "the same of TCP itself" semantics_native
 	t_run -t 200 "TCP's semantics on circuits: IPv6" semantics_redirected v6 fd00:77::1
 	t_run -t 200 "TCP's semantics on circuits: IPv4-mapped IPv6" semantics_redirected mapped ::ffff:10.77.0.1
+	t_run -t 200 "the same as IPv4 of UDP itself" semantics_native --dgram
+	t_run -t 200 "UDP's semantics on circuits: IPv6" semantics_redirected v6 fd00:77::1 --dgram
+	t_run -t 200 "UDP's semantics on circuits: IPv4-mapped IPv6" semantics_redirected mapped ::ffff:10.77.0.1 --dgram
 	t_run -t 180 "the kernel's own tests, redirected" kernels_own
 fi
 t_run -t 120 "a line goes and comes back" line_comes_back

@@ -690,7 +690,7 @@ static int run(const struct test *t, int nr, bool verbose)
 	int status;
 	pid_t pid;
 
-	if ((t->type ?: SOCK_STREAM) != type)
+	if ((t->type ?: SOCK_STREAM) != type || (t->inet_only && family == AF_CIRCUIT))
 		return 2;
 	if (use_tcp && t->circuits_only) {
 		printf("ok %d - %s # SKIP %s\n", nr, t->name, t->circuits_only);
@@ -743,8 +743,8 @@ static _Noreturn void usage(int status)
 		"  -v          say how long each took\n"
 		"  -t PATTERN  run only those whose name matches, or contains, PATTERN\n"
 		"  --tcp       over TCP on 127.0.0.1, to verify what is expected of circuits\n"
-		"  --inet ADDRESS  over TCP sockets of AF_INET or AF_INET6, calling ADDRESS, which\n"
-		"              must lead back here\n"
+		"  --inet ADDRESS  over TCP (with --dgram: UDP) sockets of AF_INET or AF_INET6, calling\n"
+		"              ADDRESS, which must lead back here\n"
 		"  --protocol N    make them with this protocol\n"
 		"  --seqpacket messages: the cases for SOCK_SEQPACKET\n"
 		"  --unix      the same over AF_UNIX, to verify what is expected of circuits\n"
@@ -841,7 +841,8 @@ int main(int argc, char **argv)
 	if (list) {
 		for (t = tests; t; t = t->next)
 			if (selected(t->name, patterns, n) &&
-			    (t->type ?: SOCK_STREAM) == type)
+			    (t->type ?: SOCK_STREAM) == type &&
+			    !(t->inet_only && family == AF_CIRCUIT))
 				puts(t->name);
 		return 0;
 	}

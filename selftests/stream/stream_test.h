@@ -50,6 +50,7 @@
  * @name: its name
  * @fn: what to run
  * @circuits_only: why TCP, or AF_UNIX, cannot pass it, or NULL
+ * @inet_only: it is about AF_INET and AF_INET6
  * @type: of the sockets that it is about: 0 or SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM
  * @timeout: seconds, 0 for the usual
  * @next: the one defined after it
@@ -58,6 +59,7 @@ struct test {
 	const char	*name;
 	void		(*fn)(void);
 	const char	*circuits_only;
+	bool		inet_only;
 	int		type;
 	unsigned int	timeout;
 	struct test	*next;

@@ -1,0 +1,653 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What UDP promises beyond what every SOCK_DGRAM does.
+ */
+#include "stream_test.h"
+#include <linux/udp.h>
+#include <netinet/ip.h>
+#include <sys/time.h>
+
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+
+#define UDP_TEST(id, ...) TEST(id, .type = SOCK_DGRAM, .inet_only = true, __VA_ARGS__)
+
+static int bound(unsigned int *port)
+{
+	int fd = sock();
+
+	EQ(sock_bind(fd, 0), 0);
+	*port = port_of(fd);
+	return fd;
+}
+
+static long to(int fd, unsigned int port, const void *buf, size_t len)
+{
+	union addr a;
+	socklen_t n = addr_set(&a, port);
+
+	return sendto(fd, buf, len, 0, &a.sa, n);
+}
+
+/* A datagram with its ancillary data. */
+struct received {
+	char		data[70000];
+	long		len;
+	union addr	from;
+	char		control[512];
+	struct msghdr	msg;
+};
+
+static struct received *receive(int fd)
+{
+	static struct received r;
+	struct iovec iov = { r.data, sizeof(r.data) };
+
+	memset(&r.msg, 0, sizeof(r.msg));
+	r.msg.msg_iov = &iov;
+	r.msg.msg_iovlen = 1;
+	r.msg.msg_name = &r.from;
+	r.msg.msg_namelen = sizeof(r.from);
+	r.msg.msg_control = r.control;
+	r.msg.msg_controllen = sizeof(r.control);
+	r.len = OK(recvmsg(fd, &r.msg, 0));
+	CHECK(!(r.msg.msg_flags & MSG_CTRUNC));
+	return &r;
+}
+
+static void *find(struct received *r, int level, int what)
+{
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(&r->msg); c; c = CMSG_NXTHDR(&r->msg, c))
+		if (c->cmsg_level == level && c->cmsg_type == what)
+			return CMSG_DATA(c);
+	return NULL;
+}
+
+/* Send with one piece of ancillary data. */
+static long with(int fd, unsigned int port, const void *buf, size_t len, int level, int what,
+		 const void *data, size_t size)
+{
+	struct iovec iov = { (void *)buf, len };
+	char control[CMSG_SPACE(64)] = "";
+	union addr a;
+	struct msghdr msg = {
+		.msg_name = &a, .msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = CMSG_SPACE(size),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	msg.msg_namelen = addr_set(&a, port);
+	c->cmsg_level = level;
+	c->cmsg_type = what;
+	c->cmsg_len = CMSG_LEN(size);
+	memcpy(CMSG_DATA(c), data, size);
+	return sendmsg(fd, &msg, 0);
+}
+
+UDP_TEST(udp_is_udp)
+{
+	int s = sock();
+
+	EQ(get_option(s, SO_TYPE), SOCK_DGRAM);
+	EQ(get_option(s, SO_PROTOCOL), IPPROTO_UDP);
+	EQ(get_option(s, SO_DOMAIN), family);
+}
+
+/* To which address was it sent? */
+UDP_TEST(udp_packet_info)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock(), one = 1;
+	struct in6_pktinfo *six;
+	struct in_pktinfo *four;
+	struct received *d;
+	union addr a;
+
+	addr_set(&a, port);
+	if (family == AF_INET)
+		OK(setsockopt(r, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)));
+	else
+		OK(setsockopt(r, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)));
+	EQ(to(s, port, "x", 1), 1);
+	d = receive(r);
+	EQ(addr_port(&d->from), port_of(s));
+	if (family == AF_INET) {
+		four = find(d, IPPROTO_IP, IP_PKTINFO);
+		CHECK(four);
+		EQ(four->ipi_addr.s_addr, a.in.sin_addr.s_addr);
+		EQ(four->ipi_spec_dst.s_addr, a.in.sin_addr.s_addr);
+	} else {
+		six = find(d, IPPROTO_IPV6, IPV6_PKTINFO);
+		CHECK(six);
+		CHECK(!memcmp(&six->ipi6_addr, &a.in6.sin6_addr, 16));
+	}
+}
+
+/* Servers answer from the address they were asked at. */
+UDP_TEST(udp_packet_info_back)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	struct in6_pktinfo six = {};
+	struct in_pktinfo four = {};
+	struct received *d;
+	union addr a;
+
+	addr_set(&a, port);
+	EQ(sock_connect(s, port), 0);
+	send_text(s, "question");
+	d = receive(r);
+	if (family == AF_INET) {
+		four.ipi_spec_dst = a.in.sin_addr;
+		EQ(with(r, addr_port(&d->from), "answer", 6, IPPROTO_IP, IP_PKTINFO, &four,
+			sizeof(four)), 6);
+	} else {
+		six.ipi6_addr = a.in6.sin6_addr;
+		EQ(with(r, addr_port(&d->from), "answer", 6, IPPROTO_IPV6, IPV6_PKTINFO, &six,
+			sizeof(six)), 6);
+	}
+	expect_text(s, "answer");
+}
+
+UDP_TEST(udp_original_destination)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock(), one = 1;
+	struct sockaddr_in *in;
+	struct received *d;
+	union addr a;
+
+	if (family != AF_INET)
+		skip("IPv4");
+	addr_set(&a, port);
+	OK(setsockopt(r, IPPROTO_IP, IP_RECVORIGDSTADDR, &one, sizeof(one)));
+	EQ(to(s, port, "x", 1), 1);
+	d = receive(r);
+	in = find(d, IPPROTO_IP, IP_ORIGDSTADDR);
+	CHECK(in);
+	EQ(in->sin_addr.s_addr, a.in.sin_addr.s_addr);
+	EQ(ntohs(in->sin_port), port);
+}
+
+UDP_TEST(udp_hops)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock(), one = 1, *hops;
+
+	if (family == AF_INET)
+		OK(setsockopt(r, IPPROTO_IP, IP_RECVTTL, &one, sizeof(one)));
+	else
+		OK(setsockopt(r, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, &one, sizeof(one)));
+	EQ(to(s, port, "x", 1), 1);
+	hops = family == AF_INET ? find(receive(r), IPPROTO_IP, IP_TTL) :
+				   find(receive(r), IPPROTO_IPV6, IPV6_HOPLIMIT);
+	CHECK(hops);
+	EQ(*hops, 64);
+}
+
+/* What says how it is to travel is no reason for it not to. */
+UDP_TEST(udp_service)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock(), class = 0x10;
+
+	if (family == AF_INET)
+		EQ(with(s, port, "x", 1, IPPROTO_IP, IP_TOS, &class, sizeof(class)), 1);
+	else
+		EQ(with(s, port, "x", 1, IPPROTO_IPV6, IPV6_TCLASS, &class, sizeof(class)), 1);
+	expect_text(r, "x");
+}
+
+static long long now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * 1000000ll + ts.tv_nsec / 1000;
+}
+
+UDP_TEST(udp_timestamp)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	long long before = now_us();
+	struct timeval *tv;
+
+	option(r, SO_TIMESTAMP, 1);
+	EQ(to(s, port, "x", 1), 1);
+	tv = find(receive(r), SOL_SOCKET, SO_TIMESTAMP);
+	CHECK(tv);
+	CHECK(tv->tv_sec * 1000000ll + tv->tv_usec >= before);
+	CHECK(tv->tv_sec * 1000000ll + tv->tv_usec <= now_us());
+}
+
+UDP_TEST(udp_timestamp_ns)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	long long before = now_us();
+	struct timespec *ts;
+
+	option(r, SO_TIMESTAMPNS, 1);
+	EQ(to(s, port, "x", 1), 1);
+	ts = find(receive(r), SOL_SOCKET, SO_TIMESTAMPNS);
+	CHECK(ts);
+	CHECK(ts->tv_sec * 1000000ll + ts->tv_nsec / 1000 >= before);
+	CHECK(ts->tv_sec * 1000000ll + ts->tv_nsec / 1000 <= now_us());
+}
+
+static void pieces(int r, const uint8_t *buf, size_t len, size_t size)
+{
+	struct received *d;
+	size_t off, n;
+
+	for (off = 0; off < len; off += n) {
+		n = len - off < size ? len - off : size;
+		d = receive(r);
+		EQ(d->len, n);
+		CHECK(!memcmp(d->data, buf + off, n));
+	}
+}
+
+/* Several datagrams by one call. */
+UDP_TEST(udp_segments)
+{
+	uint16_t size = 300;
+	uint8_t buf[3000];
+	unsigned int port;
+	int r = bound(&port), s = sock();
+
+	pattern(buf, sizeof(buf), 7);
+	EQ(with(s, port, buf, 1000, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), 1000);
+	pieces(r, buf, 1000, 300);
+	EQ(with(s, port, buf, 200, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), 200);
+	pieces(r, buf, 200, 300);
+	EQ(with(s, port, buf, 3000, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), 3000);
+	pieces(r, buf, 3000, 300);
+}
+
+UDP_TEST(udp_segments_by_option)
+{
+	uint8_t buf[1000];
+	unsigned int port;
+	int r = bound(&port), s = sock(), size = 400;
+
+	pattern(buf, sizeof(buf), 9);
+	OK(setsockopt(s, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)));
+	EQ(to(s, port, buf, sizeof(buf)), sizeof(buf));
+	pieces(r, buf, sizeof(buf), 400);
+	size = 0;
+	OK(setsockopt(s, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)));
+	EQ(to(s, port, buf, sizeof(buf)), sizeof(buf));
+	pieces(r, buf, sizeof(buf), sizeof(buf));
+}
+
+/* Whether or not it comes in pieces, all of it does. */
+UDP_TEST(udp_coalesced)
+{
+	uint16_t size = 100;
+	uint8_t buf[1000];
+	unsigned int port;
+	int r = bound(&port), s = sock(), one = 1;
+	struct received *d;
+	long got = 0;
+
+	pattern(buf, sizeof(buf), 3);
+	OK(setsockopt(r, SOL_UDP, UDP_GRO, &one, sizeof(one)));
+	EQ(with(s, port, buf, sizeof(buf), SOL_UDP, UDP_SEGMENT, &size, sizeof(size)),
+	   sizeof(buf));
+	while (got < (long)sizeof(buf)) {
+		d = receive(r);
+		if (d->len > 100) {
+			CHECK(find(d, SOL_UDP, UDP_GRO));
+			EQ(*(int *)find(d, SOL_UDP, UDP_GRO), 100);
+		}
+		CHECK(!memcmp(d->data, buf + got, d->len));
+		got += d->len;
+	}
+	EQ(got, sizeof(buf));
+}
+
+UDP_TEST(udp_port_in_use)
+{
+	unsigned int port;
+	int r = bound(&port);
+
+	ERR(sock_bind(sock(), port), EADDRINUSE);
+	ERR(sock_bind(r, port), EINVAL);
+	close(r);
+	EQ(sock_bind(sock(), port), 0);
+}
+
+/* Those who share a port share what comes there, each sender's going to one of them. */
+UDP_TEST(udp_shared_port)
+{
+	enum { N = 4, SENDERS = 16 };
+	unsigned int port;
+	int r[N], s, i, j, got = 0;
+	char c;
+
+	r[0] = sock();
+	option(r[0], SO_REUSEPORT, 1);
+	EQ(sock_bind(r[0], 0), 0);
+	port = port_of(r[0]);
+	for (i = 1; i < N; i++) {
+		r[i] = sock();
+		option(r[i], SO_REUSEPORT, 1);
+		EQ(sock_bind(r[i], port), 0);
+	}
+	for (i = 0; i < SENDERS; i++) {
+		s = sock();
+		EQ(to(s, port, "a", 1), 1);
+		EQ(to(s, port, "b", 1), 1);
+	}
+	for (i = 0; i < N; i++)
+		for (j = 0; recv(r[i], &c, 1, MSG_DONTWAIT) == 1; j++)
+			got++;
+	EQ(got, 2 * SENDERS);
+}
+
+UDP_TEST(udp_names)
+{
+	unsigned int port;
+	union addr a, none = {};
+	socklen_t n;
+	int s = sock();
+
+	bound(&port);
+	EQ(port_of(s), 0);
+	EQ(to(s, port, "x", 1), 1);
+	CHECK(port_of(s));
+	EQ(sock_connect(s, port), 0);
+	n = sizeof(a);
+	OK(getsockname(s, &a.sa, &n));
+	EQ(n, addr_len());
+	/* It has an address by now. */
+	if (family == AF_INET)
+		CHECK(a.in.sin_addr.s_addr != none.in.sin_addr.s_addr);
+	else
+		CHECK(memcmp(&a.in6.sin6_addr, &none.in6.sin6_addr, 16));
+}
+
+/* Where there is no room for all of an address. */
+UDP_TEST(udp_name_cut_short)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	char c, few[4] = "\377\377\377\377";
+	socklen_t n = 2;
+
+	EQ(to(s, port, "x", 1), 1);
+	EQ(recvfrom(r, &c, 1, 0, (struct sockaddr *)few, &n), 1);
+	EQ(n, addr_len());
+	EQ(*(uint16_t *)few, family);
+	EQ(few[2], -1);
+}
+
+UDP_TEST(udp_connected_and_elsewhere)
+{
+	unsigned int port[2];
+	int r[2] = { bound(&port[0]), bound(&port[1]) }, s = sock();
+	char c;
+
+	EQ(sock_connect(s, port[0]), 0);
+	EQ(to(s, port[1], "other", 5), 5);
+	send_text(s, "first");
+	expect_text(r[1], "other");
+	expect_text(r[0], "first");
+	/* But it hears one only. */
+	EQ(to(r[1], port_of(s), "not you", 7), 7);
+	EQ(to(r[0], port_of(s), "you", 3), 3);
+	expect_text(s, "you");
+	ERR(recv(s, &c, 1, MSG_DONTWAIT), EAGAIN);
+}
+
+/* Who was not asked may answer, as servers of TFTP do. */
+UDP_TEST(udp_answer_from_elsewhere)
+{
+	unsigned int port, other;
+	int r = bound(&port), o = bound(&other), s = sock();
+	struct received *d;
+
+	EQ(to(s, port, "question", 8), 8);
+	d = receive(r);
+	EQ(to(o, addr_port(&d->from), "answer", 6), 6);
+	d = receive(s);
+	EQ(d->len, 6);
+	EQ(addr_port(&d->from), other);
+	/* And so may others who have no port of their own yet. */
+	EQ(to(sock(), port_of(s), "another", 7), 7);
+	EQ(receive(s)->len, 7);
+}
+
+static void counter(struct task *t)
+{
+	uint32_t i;
+
+	for (i = 0; i < (quick ? 3000 : 30000); i++) {
+		EQ(send(t->fd, &i, 4, 0), 4);
+		if (i % 50 == 49)	/* UDP loses what there is no room for */
+			EQ(recv(t->fd, &t->ret, 1, 0), 1);
+	}
+}
+
+/* From one to another everything comes in order. */
+UDP_TEST(udp_in_order)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	struct received *d;
+	struct task t;
+	uint32_t i;
+
+	EQ(sock_connect(s, port), 0);
+	task_start(&t, counter, s, NULL);
+	for (i = 0; i < (quick ? 3000 : 30000); i++) {
+		d = receive(r);
+		EQ(*(uint32_t *)d->data, i);
+		if (i % 50 == 49)
+			EQ(to(r, addr_port(&d->from), "+", 1), 1);
+	}
+	task_join(&t);
+}
+
+UDP_TEST(udp_gather_scatter)
+{
+	enum { N = 100 };
+	struct iovec out[N], in[N];
+	struct msghdr msg = { .msg_iov = out, .msg_iovlen = N };
+	uint8_t buf[N * 13], got[N * 13];
+	unsigned int port;
+	int r = bound(&port), s = sock(), i;
+
+	pattern(buf, sizeof(buf), 1);
+	for (i = 0; i < N; i++) {
+		out[i] = (struct iovec){ buf + i * 13, 13 };
+		in[i] = (struct iovec){ got + (N - 1 - i) * 13, 13 };
+	}
+	EQ(sock_connect(s, port), 0);
+	EQ(sendmsg(s, &msg, 0), sizeof(buf));
+	msg.msg_iov = in;
+	EQ(recvmsg(r, &msg, 0), sizeof(buf));
+	for (i = 0; i < N; i++)
+		CHECK(!memcmp(in[i].iov_base, out[i].iov_base, 13));
+}
+
+/* A datagram is gone once it was received, however little of it. */
+UDP_TEST(udp_no_room)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	char c;
+
+	EQ(to(s, port, "first", 5), 5);
+	EQ(to(s, port, "second", 6), 6);
+	EQ(recv(r, NULL, 0, 0), 0);
+	EQ(recv(r, &c, 0, MSG_TRUNC), 6);
+	ERR(recv(r, &c, 1, MSG_DONTWAIT), EAGAIN);
+}
+
+UDP_TEST(udp_nothing_went_wrong)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	char c;
+
+	EQ(to(s, port, "x", 1), 1);
+	ERR(recv(s, &c, 1, MSG_ERRQUEUE | MSG_DONTWAIT), EAGAIN);
+	ERR(recv(r, &c, 1, MSG_ERRQUEUE | MSG_DONTWAIT), EAGAIN);
+	expect_text(r, "x");
+}
+
+UDP_TEST(udp_nonblocking)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	char c, buf[1000] = "";
+	int i;
+
+	OK(fcntl(r, F_SETFL, O_NONBLOCK));
+	OK(fcntl(s, F_SETFL, O_NONBLOCK));
+	ERR(recv(r, &c, 1, 0), EAGAIN);
+	/* Nobody reads, and nobody waits for that. */
+	for (i = 0; i < 3000; i++)
+		EQ(to(s, port, buf, sizeof(buf)), sizeof(buf));
+	EQ(recv(r, buf, sizeof(buf), 0), sizeof(buf));
+}
+
+/* One that does not read does not keep another from getting what is for it. */
+UDP_TEST(udp_deaf)
+{
+	unsigned int port[2];
+	int r[2] = { bound(&port[0]), bound(&port[1]) }, s = sock();
+	long long start = now_ms();
+	char buf[1000] = "";
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		EQ(to(s, port[0], buf, sizeof(buf)), sizeof(buf));
+		if (i % 100 == 0) {
+			EQ(to(s, port[1], "x", 1), 1);
+			expect_text(r[1], "x");
+		}
+	}
+	CHECK(now_ms() - start < 20000);
+	EQ(recv(r[0], buf, sizeof(buf), 0), sizeof(buf));
+}
+
+/* One of many that sends all the time does not keep others from being heard. */
+UDP_TEST(udp_loud)
+{
+	unsigned int port;
+	int r = bound(&port), s[2] = { sock(), sock() }, i, n = 0;
+	struct received *d;
+
+	EQ(to(s[1], port, "x", 1), 1);
+	receive(r);
+	for (i = 0; i < 50; i++)
+		EQ(to(s[0], port, "loud", 4), 4);
+	EQ(to(s[1], port, "x", 1), 1);
+	do {
+		d = receive(r);
+		n++;
+	} while (d->len != 1);
+	CHECK(n <= 51);
+}
+
+/* More than a socket has circuits for. */
+UDP_TEST(udp_many_peers, .timeout = 60)
+{
+	enum { N = 300 };
+	unsigned int port[N], own;
+	int r[N], s = bound(&own), i;
+	struct received *d;
+
+	for (i = 0; i < N; i++) {
+		r[i] = bound(&port[i]);
+		EQ(to(s, port[i], &i, sizeof(i)), sizeof(i));
+	}
+	for (i = 0; i < N; i++) {
+		d = receive(r[i]);
+		EQ(*(int *)d->data, i);
+		EQ(addr_port(&d->from), own);
+		EQ(to(r[i], own, &i, sizeof(i)), sizeof(i));
+		d = receive(s);
+		EQ(*(int *)d->data, i);
+		EQ(addr_port(&d->from), port[i]);
+	}
+}
+
+static void echo(struct task *t)
+{
+	char buf[100];
+	union addr a;
+	socklen_t n;
+	long len;
+
+	do {
+		n = sizeof(a);
+		len = OK(recvfrom(t->fd, buf, sizeof(buf), 0, &a.sa, &n));
+		EQ(sendto(t->fd, buf, len, 0, &a.sa, n), len);
+	} while (len);
+}
+
+/* A socket that several threads receive from: each datagram gets to one of them. */
+UDP_TEST(udp_threads)
+{
+	struct task t[4];
+	unsigned int port;
+	int r = bound(&port), s = sock(), i;
+
+	for (i = 0; i < 4; i++)
+		task_start(&t[i], echo, r, NULL);
+	EQ(sock_connect(s, port), 0);
+	for (i = 0; i < 1000; i++) {
+		EQ(send(s, &i, sizeof(i), 0), sizeof(i));
+		EQ(recv(s, &i, sizeof(i), 0), sizeof(i));
+	}
+	for (i = 0; i < 4; i++)
+		EQ(send(s, "", 0, 0), 0);
+	for (i = 0; i < 4; i++)
+		task_join(&t[i]);
+}
+
+/* A child has the socket as well, and goes. */
+UDP_TEST(udp_inherited)
+{
+	unsigned int port, own;
+	int r = bound(&port), s = bound(&own);
+	pid_t pid = spawn();
+
+	if (!pid) {
+		EQ(to(s, port, "child", 5), 5);
+		_exit(0);
+	}
+	reap(pid);
+	expect_text(r, "child");
+	EQ(to(s, port, "parent", 6), 6);
+	EQ(receive(r)->len, 6);
+	EQ(to(r, own, "back", 4), 4);
+	expect_text(s, "back");
+}
+
+/* The server goes, and another comes: who is connected to it goes on. */
+UDP_TEST(udp_server_restarts)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock(), i;
+	char c;
+
+	EQ(sock_connect(s, port), 0);
+	for (i = 0; i < 10; i++) {
+		UNTIL(send(s, "x", 1, 0) == 1);
+		EQ(recv(r, &c, 1, 0), 1);
+		close(r);
+		/* Nobody is there: it hears of that, sooner or later. */
+		UNTIL(send(s, "y", 1, 0) < 0 && errno == ECONNREFUSED);
+		r = sock();
+		EQ(sock_bind(r, port), 0);
+	}
+}
