@@ -134,11 +134,14 @@ int circuit_inet_name(const struct sock *sk, struct sockaddr *uaddr, const struc
 }
 
 /**
- * circuit_inet_has_route - is there a way there without the operator?
+ * circuit_inet_route - is there a way there without the operator?
  * @sk: the socket
  * @dst: where to
+ * @src: set to the address that it would be from, or NULL
+ *
+ * Return: true if there is.
  */
-bool circuit_inet_has_route(const struct sock *sk, const struct in6_addr *dst)
+bool circuit_inet_route(const struct sock *sk, const struct in6_addr *dst, struct in6_addr *src)
 {
 	struct net *net = sock_net(sk);
 	struct dst_entry *entry;
@@ -155,6 +158,8 @@ bool circuit_inet_has_route(const struct sock *sk, const struct in6_addr *dst)
 		if (IS_ERR(rt))
 			return false;
 		ip_rt_put(rt);
+		if (src)
+			ipv6_addr_set_v4mapped(fl4.saddr, src);
 		return true;
 	} else {
 		struct flowi6 fl6 = {
@@ -166,6 +171,8 @@ bool circuit_inet_has_route(const struct sock *sk, const struct in6_addr *dst)
 		entry = ip6_route_output(net, NULL, &fl6);
 		ret = !entry->error;
 		dst_release(entry);
+		if (src)
+			*src = fl6.saddr;
 		return ret;
 	}
 }

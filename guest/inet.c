@@ -365,7 +365,7 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reaso
 		if (left < 0)
 			err = -EINTR;
 		else if (left && in->ep.native && in->ep.reason == CIRCUIT_REASON_NO_LISTENER &&
-			 !circuit_inet_has_route(sk, dst))
+			 !circuit_inet_route(sk, dst, NULL))
 			/* The exchange knows the host, and knows that nobody listens there. */
 			circuit_ep_fail(&in->ep, ECONNREFUSED, in->ep.reason);
 		else if (!left || in->ep.native)

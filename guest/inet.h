@@ -19,7 +19,7 @@ struct in6_addr circuit_inet_bound(const struct sock *sk);
 bool circuit_inet_is_any(const struct in6_addr *addr);
 int circuit_inet_name(const struct sock *sk, struct sockaddr *uaddr, const struct in6_addr *addr,
 		      u32 port);
-bool circuit_inet_has_route(const struct sock *sk, const struct in6_addr *dst);
+bool circuit_inet_route(const struct sock *sk, const struct in6_addr *dst, struct in6_addr *src);
 bool circuit_inet_has_option(const struct sock *sk);
 enum circuit_reason circuit_inet_why_native(struct sock *sk, bool ours);
 

@@ -39,7 +39,7 @@
 #define FLOWS		256			/* of a socket */
 #define BUCKETS		64
 #define BACKLOG		128
-#define NATIVES		16
+#define NATIVES		64
 #define NATIVE_FOR	HZ
 #define RING		(128u << 10)		/* has to hold the longest datagram */
 /* The longest datagrams, as over IPv4 and IPv6. */
@@ -538,11 +538,11 @@ put_line:
 }
 
 /*
- * Call somebody. Returns 0 and the flow, which may still wait to be connected; 0 and no flow if
- * UDP has to reach him; or a negative errno. The socket is owned, and has a port.
+ * Call somebody, from an address of ours or from any. Returns 0 and the flow, which may still wait to be
+ * connected; 0 and no flow if UDP has to reach him; or a negative errno. The socket is owned, and has a port.
  */
-static int udp_call(struct circuit_udp *u, struct sock *sk, const struct in6_addr *dst, u32 port,
-		    struct udp_flow **ret, u32 *reason)
+static int udp_call_from(struct circuit_udp *u, struct sock *sk, const struct in6_addr *src,
+			 const struct in6_addr *dst, u32 port, struct udp_flow **ret, u32 *reason)
 {
 	struct circuit_sig_call call = {
 		.type = CIRCUIT_SIG_DGRAM,
@@ -552,7 +552,6 @@ static int udp_call(struct circuit_udp *u, struct sock *sk, const struct in6_add
 		.tx_size = RING,
 		.rx_size = RING,
 	};
-	struct in6_addr src = circuit_inet_bound(sk);
 	struct circuit_line *line = circuit_line_get();
 	struct udp_flow *flow = NULL;
 	struct circuit_ep *ep;
@@ -570,8 +569,8 @@ static int udp_call(struct circuit_udp *u, struct sock *sk, const struct in6_add
 	flow->port = port;
 	ep = &flow->ep;
 	memcpy(call.dst, dst, sizeof(call.dst));
-	if (!circuit_inet_is_any(&src))
-		memcpy(call.src, &src, sizeof(call.src));
+	if (!circuit_inet_is_any(src))
+		memcpy(call.src, src, sizeof(call.src));
 	if (circuit_ep_call(ep, line, &call))
 		goto end;
 	left = wait_for_completion_killable_timeout(&ep->decided, CIRCUIT_ASK_TIMEOUT);
@@ -580,7 +579,7 @@ static int udp_call(struct circuit_udp *u, struct sock *sk, const struct in6_add
 		err = -EINTR;
 	} else if (left && ep->native) {
 		/* The exchange knows the host, and knows that nobody listens there. */
-		if (ep->reason == CIRCUIT_REASON_NO_LISTENER && !circuit_inet_has_route(sk, dst))
+		if (ep->reason == CIRCUIT_REASON_NO_LISTENER && !circuit_inet_route(sk, dst, NULL))
 			err = -ECONNREFUSED;
 	} else if (left && READ_ONCE(ep->state) == TCP_CLOSE) {
 		err = -ep->error;
@@ -598,6 +597,22 @@ put_line:
 	if (line)
 		circuit_line_put(line);
 	*ret = flow;
+	return err;
+}
+
+/* The same, from where UDP would send it, if that is an address of the line's. */
+static int udp_call(struct circuit_udp *u, struct sock *sk, const struct in6_addr *dst, u32 port,
+		    struct udp_flow **ret, u32 *reason)
+{
+	struct in6_addr src = circuit_inet_bound(sk);
+	bool any = circuit_inet_is_any(&src);
+	int err;
+
+	if (any)
+		circuit_inet_route(sk, dst, &src);
+	err = udp_call_from(u, sk, &src, dst, port, ret, reason);
+	if (any && !*ret && !err && *reason == CIRCUIT_REASON_NOT_YOURS)
+		err = udp_call_from(u, sk, &in6addr_any, dst, port, ret, reason);
 	return err;
 }
 
@@ -1148,11 +1163,21 @@ static bool native_pending(struct sock *sk)
 	       !skb_queue_empty_lockless(&udp_sk(sk)->reader_queue);
 }
 
-static int native_take(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+/* Receive what UDP has. An answer goes the way the question came. */
+static int native_take(struct circuit_udp *u, struct socket *sock, struct msghdr *msg, size_t len,
+		       int flags)
 {
+	struct in6_addr addr;
+	u32 port;
+	int ret;
+
 	if (!native_pending(sock->sk))
 		return -EAGAIN;
-	return family_of(sock)->udp_ops->recvmsg(sock, msg, len, flags | MSG_DONTWAIT);
+	ret = family_of(sock)->udp_ops->recvmsg(sock, msg, len, flags | MSG_DONTWAIT);
+	if (ret >= 0 && msg->msg_name &&
+	    circuit_inet_parse(sock->sk, msg->msg_name, msg->msg_namelen, &addr, &port))
+		set_native(u, &addr, port);
+	return ret;
 }
 
 /* Receive from either, in turn; but what was looked at first. */
@@ -1163,7 +1188,8 @@ static int either_take(struct circuit_udp *u, struct socket *sock, struct msghdr
 	int i, ret = -EAGAIN;
 
 	for (i = 0; i < 2 && ret == -EAGAIN; i++, circuits = !circuits)
-		ret = circuits ? udp_take(u, msg, len, flags) : native_take(sock, msg, len, flags);
+		ret = circuits ? udp_take(u, msg, len, flags) :
+				 native_take(u, sock, msg, len, flags);
 	if (ret == -EAGAIN)
 		return ret;
 	/* @circuits is what it was not, by now. */

@@ -224,9 +224,9 @@ udp_policy() {
 	refuses "Operation not permitted" g1 "bench rtt udp $ip 9001 5"
 	[[ $("$CIRCUIT" explain g1 "$ip:9001" type dgram) == *reject* ]]
 	[[ $("$CIRCUIT" explain g1 "$ip:9001") != *reject* ]]
-	"$CIRCUIT" policy load - <<<$'default native\nconnect type dgram'
+	"$CIRCUIT" policy load - <<<$'default reject\nconnect type dgram'
 	expect 1 "$(ask_udp g1 "$ip" 9001)" "calls"
-	"$CIRCUIT" policy load - <<<$'default native\nconnect to line g2 port 9001'
+	"$CIRCUIT" policy load - <<<$'default connect\nreject on listen type dgram port 9002'
 	udp_server g2 9002
 	expect 0 "$(ask_udp g1 "$ip" 9002)" "calls to what may not be published"
 	guest_bg_kill g2 udp9002
