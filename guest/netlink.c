@@ -56,7 +56,7 @@ static int put_addr(struct sk_buff *skb, int attr, u16 family, const struct in6_
 }
 
 /* What every socket has; @sk is NULL if nobody has accepted it yet. */
-static int put_sock(struct dump *d, struct sock *sk, u16 family, u32 state, u32 reason,
+static int put_sock(struct dump *d, struct sock *sk, u16 family, u32 type, u32 state, u32 reason,
 		    enum circuit_guest_path path)
 {
 	struct sk_buff *skb = d->skb;
@@ -65,6 +65,7 @@ static int put_sock(struct dump *d, struct sock *sk, u16 family, u32 state, u32 
 	    nla_put_u32(skb, CIRCUIT_GUEST_A_SOCK_PATH, path) ||
 	    nla_put_u32(skb, CIRCUIT_GUEST_A_SOCK_REASON, reason) ||
 	    nla_put_u32(skb, CIRCUIT_GUEST_A_SOCK_FAMILY, family) ||
+	    nla_put_u32(skb, CIRCUIT_GUEST_A_SOCK_TYPE, sk ? sk->sk_type : type) ||
 	    nla_put_u32(skb, CIRCUIT_GUEST_A_SOCK_STATE, state))
 		return -EMSGSIZE;
 	return sk ? nla_put_u32(skb, CIRCUIT_GUEST_A_SOCK_UID,
@@ -96,6 +97,7 @@ static int put_circuit(struct dump *d, const struct circuit *c, bool call)
 	struct sk_buff *skb = d->skb;
 	u32 recv = 0, send = 0;
 	u16 family = AF_CIRCUIT;
+	u32 type = !c->messages ? SOCK_STREAM : c->ip ? SOCK_DGRAM : SOCK_SEQPACKET;
 	void *hdr;
 	int err;
 
@@ -112,7 +114,7 @@ static int put_circuit(struct dump *d, const struct circuit *c, bool call)
 	hdr = dump_put(d, CIRCUIT_GUEST_CMD_SOCK_GET);
 	if (!hdr)
 		return -EMSGSIZE;
-	err = put_sock(d, sk, family, ep ? circuit_state(ep, c) : TCP_ESTABLISHED,
+	err = put_sock(d, sk, family, type, ep ? circuit_state(ep, c) : TCP_ESTABLISHED,
 		       ep ? READ_ONCE(ep->reason) : READ_ONCE(c->reason),
 		       CIRCUIT_GUEST_PATH_CIRCUIT) ||
 	      put_addr(skb, CIRCUIT_GUEST_A_SOCK_LOCAL_ADDR, family, &c->local) ||
@@ -153,7 +155,7 @@ static int put_listener(struct dump *d, struct sock *sk, struct circuit_ep *ep,
 	hdr = dump_put(d, CIRCUIT_GUEST_CMD_SOCK_GET);
 	if (!hdr)
 		return -EMSGSIZE;
-	err = put_sock(d, sk, sk->sk_family, TCP_LISTEN, READ_ONCE(ep->reason), path) ||
+	err = put_sock(d, sk, sk->sk_family, 0, TCP_LISTEN, READ_ONCE(ep->reason), path) ||
 	      put_addr(d->skb, CIRCUIT_GUEST_A_SOCK_LOCAL_ADDR, sk->sk_family, addr) ||
 	      nla_put_u32(d->skb, CIRCUIT_GUEST_A_SOCK_LOCAL_PORT, port) ||
 	      nla_put_u32(d->skb, CIRCUIT_GUEST_A_SOCK_RECV_QUEUE,
@@ -164,7 +166,7 @@ static int put_listener(struct dump *d, struct sock *sk, struct circuit_ep *ep,
 	return dump_end(d, hdr, err ? -EMSGSIZE : 0);
 }
 
-/* Those of AF_CIRCUIT, of one table of the line's. */
+/* Those of AF_CIRCUIT and of UDP, of one table of the line's. */
 static int dump_line(struct dump *d, long what)
 {
 	struct circuit_line *line = circuit_line_get();
@@ -179,10 +181,13 @@ static int dump_line(struct dump *d, long what)
 	if (what == DUMP_LISTENERS) {
 		xa_for_each_start(&line->listeners, i, entry, cb->args[1]) {
 			struct circuit_listener *lst = entry;
+			struct in6_addr addr;
 
-			if (lst->what.flags & CIRCUIT_SIG_IP)
+			/* TCP's are told of whether or not they are published. */
+			if (lst->what.flags & CIRCUIT_SIG_IP && lst->what.type == CIRCUIT_SIG_STREAM)
 				continue;
-			err = put_listener(d, lst->ep->sk, lst->ep, lst, NULL, lst->what.port);
+			memcpy(&addr, lst->what.addr, sizeof(addr));
+			err = put_listener(d, lst->ep->sk, lst->ep, lst, &addr, lst->what.port);
 			if (err)
 				break;
 		}

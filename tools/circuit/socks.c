@@ -15,6 +15,7 @@
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include "circuit.h"
+#include "rule.h"
 
 struct native {
 	uint32_t ino;
@@ -99,7 +100,7 @@ static const char *addr_of(const struct nlattr *a, char *text)
 static int print_sock(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *tb[CIRCUIT_GUEST_A_SOCK_MAX + 1];
-	uint32_t state, path, reason;
+	uint32_t state, path, reason, type;
 	char text[INET6_ADDRSTRLEN];
 	bool listens, v6;
 
@@ -124,6 +125,9 @@ static int print_sock(const struct nlmsghdr *nlh, void *data)
 	print_tail(nl_u32(tb[CIRCUIT_GUEST_A_SOCK_RECV_QUEUE]),
 		   nl_u32(tb[CIRCUIT_GUEST_A_SOCK_SEND_QUEUE]),
 		   nl_u32(tb[CIRCUIT_GUEST_A_SOCK_UID]), nl_u32(tb[CIRCUIT_GUEST_A_SOCK_INO]));
+	type = nl_u32(tb[CIRCUIT_GUEST_A_SOCK_TYPE]);
+	if (type && (opt.json || type != SOCK_STREAM))
+		out_str("type", "", type_name(type));
 	if (opt.stats && tb[CIRCUIT_GUEST_A_SOCK_INDEX]) {
 		out_newline();
 		out_u64("index", "circuit", nl_u32(tb[CIRCUIT_GUEST_A_SOCK_INDEX]));

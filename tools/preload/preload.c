@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * libcircuit-preload: TCP sockets that may become circuits, for a program that does not
+ * libcircuit-preload: TCP and UDP sockets that may become circuits, for a program that does not
  * know of them and on a kernel that does not let anybody else see to it.
  *
  *	LD_PRELOAD=libcircuit-preload.so PROGRAM
@@ -37,17 +37,18 @@ static int is_lasting(int error)
 __attribute__((visibility("default")))
 int socket(int domain, int type, int protocol)
 {
-	static volatile char without[2];
-	int saved = errno, v6 = domain == AF_INET6, fd;
+	static volatile char without[2][2];
+	int saved = errno, v6 = domain == AF_INET6, dgram = (type & TYPE_MASK) == SOCK_DGRAM, fd;
 
-	if ((domain != AF_INET && !v6) || (type & TYPE_MASK) != SOCK_STREAM ||
-	    (protocol && protocol != IPPROTO_TCP) || without[v6])
+	if ((domain != AF_INET && !v6) || without[v6][dgram] ||
+	    (!dgram && (type & TYPE_MASK) != SOCK_STREAM) ||
+	    (protocol && protocol != (dgram ? IPPROTO_UDP : IPPROTO_TCP)))
 		return next_socket(domain, type, protocol);
 	fd = next_socket(domain, type, IPPROTO_CIRCUIT);
 	if (fd >= 0 || errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 		return fd;
 	if (is_lasting(errno))
-		without[v6] = 1;
+		without[v6][dgram] = 1;
 	errno = saved;
 	return next_socket(domain, type, protocol);
 }
