@@ -48,7 +48,17 @@ boot() {
 	guest_bg g2 serve-udp "bench serve udp 7000"
 	wait_for 10 guest_exec g2 "grep -q ':1B58 ' /proc/net/udp"
 	wait_for 10 listeners 4
+	# The same program, redirected.
+	for g in g1 g2; do
+		"$CIRCUIT" line set $g addr "$(guest_ip $g)"
+	done
+	redirect g2 1
+	guest_bg g2 serve-flow "bench serve udp 7002"
+	wait_for 10 guest_exec g2 "grep -q ':1B5A ' /proc/net/udp"
+	redirect g2 0
+	wait_for 10 listeners 5
 }
+redirect() { guest_exec "$1" "echo $2 >/proc/sys/net/circuit/redirect"; }
 listeners() { [ "$(line_get g2 listeners)" = "$1" ]; }
 # What the kernel and processes hold: free memory, and what can be had back at once.
 free_kib() {
@@ -68,12 +78,17 @@ counters() {
 }
 
 measure() { # TEST PROTO REPEAT COMMAND ARG...
-	local test=$1 proto=$2 rep=$3 run=$4 where=g2 before after out
+	local test=$1 proto=$2 rep=$3 run=$4 where=g2 how=$2 port=7000 before after out
 	shift 4
-	case $proto in tcp | udp) where=$(guest_ip g2) ;; esac
+	case $proto in tcp | udp | flow) where=$(guest_ip g2) ;; esac
+	if [ "$proto" = flow ]; then
+		how=udp port=7002
+		redirect g1 1
+	fi
 	read -ra before < <(counters)
-	out=$(guest_exec -t 60 g1 "bench $run $proto $where 7000 $*")
+	out=$(guest_exec -t 60 g1 "bench $run $how $where $port $*")
 	read -ra after < <(counters)
+	[ "$proto" != flow ] || redirect g1 0
 	echo "$test $proto $rep $((after[0] - before[0])) $((after[1] - before[1])) \
 $((after[2] - before[2])) $((after[3] - before[3])) $out" >>"$RAW"
 }
@@ -120,6 +135,20 @@ datagrams() { # REPEAT
 	done
 }
 
+# Datagrams of programs that know nothing of circuits.
+flows() { # REPEAT
+	local proto test
+	for proto in flow udp; do
+		measure udp-rtt $proto "$1" rtt 500
+	done
+	for test in "64 1" "64 64" "1400 1"; do
+		for proto in flow udp; do
+			# shellcheck disable=SC2086
+			measure "udp-${test/ /x}" $proto "$1" messages $test 1500
+		done
+	done
+}
+
 # The same round trips when nobody spins: what notification costs.
 no_spinning() {
 	local i
@@ -153,7 +182,7 @@ rules() {
 idle_circuits() {
 	local before after
 	guest_bg g2 hold "peer hold-listen 3200 10000 4096"
-	wait_for 10 listeners 5
+	wait_for 10 listeners 6
 	before=$(free_kib)
 	guest_bg g1 hold "mkfifo /tmp/go; peer hold g2 3200 10000 4096 /tmp/go"
 	wait_for 250 grep -q 'all work' "$(guest_bg_log g1 hold)"
@@ -174,6 +203,7 @@ done
 for r in $(seq "$REPEATS"); do
 	t_run -t 120 "messages, $r of $REPEATS" messages "$r"
 	t_run -t 120 "datagrams, $r of $REPEATS" datagrams "$r"
+	t_run -t 120 "UDP over circuits, $r of $REPEATS" flows "$r"
 done
 t_run -t 120 "without spinning" no_spinning
 # What does not depend on the processor needs no second look.
