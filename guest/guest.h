@@ -502,6 +502,7 @@ void circuit_inet_unregister(void);
 /* udp.c */
 void circuit_udp_line_up(void);
 int circuit_udp_init(void);
+void circuit_udp_exit(void);
 void circuit_udp_register(void);
 void circuit_udp_unregister(void);
 

@@ -32,7 +32,7 @@ static int __init circuit_guest_init(void)
 		goto netlink;
 	err = circuit_family_init();
 	if (err)
-		goto netlink;
+		goto udp;
 	circuit_inet_register();
 	circuit_udp_register();
 	circuit_redirect_start();
@@ -42,6 +42,8 @@ static int __init circuit_guest_init(void)
 	transport = !err;
 	return 0;
 
+udp:
+	circuit_udp_exit();
 netlink:
 	circuit_guest_netlink_exit();
 redirect:
@@ -60,6 +62,7 @@ static void __exit circuit_guest_exit(void)
 	circuit_redirect_exit();
 	circuit_udp_unregister();
 	circuit_inet_unregister();
+	circuit_udp_exit();
 	circuit_family_exit();
 	circuit_path_exit();
 }

@@ -101,11 +101,13 @@ enum udp_source {
  * @node: in bound
  * @round: the last publish_round that it needs no publishing by; bound_lock
  * @port: where others may call it, and where all flows come from
+ * @closed: it has no flows any more, nor will; under lock_sock()
  * @tidy: takes out flows that have ended
- * @lock: of the next four
+ * @lock: of the next two
  * @ready: flows to look into
  * @natives: to whom there is no circuit
- * @peeked: &enum udp_source of what was looked at, and has to be the next to be read
+ * @peeked: &enum udp_source of what was looked at, and has to be the next to be read; read and written without
+ *	a lock, as the next is
  * @turn: circuits come first
  * @flows: by whom they are with
  * @nr: how many
@@ -117,6 +119,7 @@ struct circuit_udp {
 	struct list_head	node;
 	unsigned int		round;
 	u16			port;
+	bool			closed;
 	struct delayed_work	tidy;
 	spinlock_t		lock;
 	struct list_head	ready;
@@ -141,6 +144,9 @@ static struct udp_family {
 static LIST_HEAD(bound);
 static DEFINE_MUTEX(bound_lock);
 static unsigned int publish_round;
+
+/* Of one's own: who is at work in a ring may be kept there by the memory that its user has given. */
+static struct workqueue_struct *udp_wq;
 
 static struct udp_family *family_of_sk(const struct sock *sk)
 {
@@ -231,7 +237,7 @@ static void flow_moved(struct circuit_ep *ep)
 		return;
 	spin_lock_bh(&flow->u->lock);
 	if (!flow->gone)
-		mod_delayed_work(system_wq, &flow->u->tidy, 0);
+		mod_delayed_work(udp_wq, &flow->u->tidy, 0);
 	spin_unlock_bh(&flow->u->lock);
 }
 
@@ -449,11 +455,15 @@ static void set_udp_ops(struct socket *sock, struct udp_family *f)
 	module_put(THIS_MODULE);
 }
 
-static void udp_unlist(struct circuit_udp *u)
+/* It has had its last flow. The socket is owned. */
+static void udp_close(struct circuit_udp *u)
 {
+	u->closed = true;
 	mutex_lock(&bound_lock);
 	list_del_init(&u->node);
 	mutex_unlock(&bound_lock);
+	circuit_ep_unlisten(&u->ep);
+	flows_end(u);
 }
 
 /* --- calls ----------------------------------------------------------------------------------- */
@@ -486,6 +496,8 @@ static void udp_publish(struct sock *sk, struct circuit_udp *u, bool wait)
 	int err;
 
 	udp_forget(u, what.port);
+	if (u->closed)
+		return;
 	mutex_lock(&bound_lock);
 	if (list_empty(&u->node)) {
 		u->round = publish_round;
@@ -643,7 +655,7 @@ static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
 	}
 	reason = CIRCUIT_REASON_OPTION;
 	u = udp_attach(sk);
-	if (!u)
+	if (!u || u->closed)
 		goto native;
 	/* Somebody else may have been faster. */
 	*ret = flow_find(u, dst, port);
@@ -697,7 +709,7 @@ static DECLARE_WORK(publish_work, publish_all);
  */
 void circuit_udp_line_up(void)
 {
-	schedule_work(&publish_work);
+	queue_work(udp_wq, &publish_work);
 }
 
 /* Take the calls that others have made. */
@@ -923,8 +935,10 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 	err = NOT_OURS;
 	if (unlikely(msg->msg_controllen && !udp_control(sk, msg, &ctl)))
 		goto put;
-	if (unlikely(ctl.segment && DIV_ROUND_UP(len, ctl.segment) > UDP_MAX_SEGMENTS))
+	if (unlikely(ctl.segment && DIV_ROUND_UP(len, ctl.segment) > UDP_MAX_SEGMENTS)) {
+		err = -EINVAL;
 		goto put;
+	}
 	c = READ_ONCE(flow->ep.c);	/* there while the flow is */
 	if (unlikely(ctl.has_src && c && !ipv6_addr_equal(&ctl.src, &c->local)))
 		goto put;
@@ -943,10 +957,12 @@ static int circuit_udp_sendmsg(struct socket *sock, struct msghdr *msg, size_t l
 
 	__module_get(THIS_MODULE);
 	ret = udp_send(sock, msg, len);
-	/* The far end is gone, and nothing of this has gone: perhaps it is back. */
+	/* The far end is gone: perhaps it is back. What has begun to go there is lost. */
 	if (unlikely(ret == -ENETDOWN && msg_data_left(msg) == len))
 		ret = udp_send(sock, msg, len);
-	if (ret == NOT_OURS || (ret == -ENETDOWN && msg_data_left(msg) == len))
+	if (unlikely(ret == -ENETDOWN))
+		ret = msg_data_left(msg) == len ? NOT_OURS : len;
+	if (ret == NOT_OURS)
 		ret = family_of(sock)->udp_ops->sendmsg(sock, msg, len);
 	/* It may have been given another port, having been connected before. */
 	u = udp_of(sk);
@@ -1236,7 +1252,7 @@ static int circuit_udp_recvmsg(struct socket *sock, struct msghdr *msg, size_t l
 	if (!u || flags & (MSG_ERRQUEUE | MSG_OOB))
 		return UDPS(sock, recvmsg, sock, msg, len, flags);
 	if (has_option(sk)) {
-		mod_delayed_work(system_wq, &u->tidy, 0);
+		mod_delayed_work(udp_wq, &u->tidy, 0);
 		return UDPS(sock, recvmsg, sock, msg, len, flags);
 	}
 	__module_get(THIS_MODULE);
@@ -1322,10 +1338,8 @@ static int circuit_udp_release(struct socket *sock)
 		return 0;
 	u = udp_of(sk);
 	if (u) {
-		udp_unlist(u);
 		lock_sock(sk);
-		circuit_ep_unlisten(&u->ep);
-		flows_end(u);
+		udp_close(u);
 		release_sock(sk);
 		cancel_delayed_work_sync(&u->tidy);
 		udp_detach(sk, u);
@@ -1458,14 +1472,18 @@ static int circuit_udp_setsockopt(struct socket *sock, int level, int optname, s
 				  unsigned int optlen)
 {
 	struct udp_family *f = family_of(sock);
+	struct circuit_udp *u;
 	int err = 0;
 
 	__module_get(THIS_MODULE);
 	if (option_is_udps(level, optname)) {
 		lock_sock(sock->sk);
-		/* Who has circuits already keeps our methods, and they do not allow it. */
-		if (udp_of(sock->sk))
+		u = udp_of(sock->sk);
+		/* Who could have circuits keeps our methods, and can be of another family no more. */
+		if (u && optname == IPV6_ADDRFORM)
 			err = -EOPNOTSUPP;
+		else if (u)
+			udp_close(u);
 		else if (READ_ONCE(sock->ops) == &f->ops) {
 			circuit_path_native(sock, CIRCUIT_REASON_OPTION);
 			set_udp_ops(sock, f);
@@ -1542,13 +1560,29 @@ int circuit_udp_init(void)
 	int err;
 
 	BUILD_BUG_ON(offsetof(struct udp_flow, ep) || offsetof(struct circuit_udp, ep));
+	udp_wq = alloc_workqueue("circuit_udp", WQ_UNBOUND, 0);
+	if (!udp_wq)
+		return -ENOMEM;
 	err = family_learn(&families[0], AF_INET, init_sock4);
 	if (err)
-		return err;
+		goto wq;
 	err = family_learn(&families[1], AF_INET6, init_sock6);
 	if (err)
 		families[1].udp_ops = NULL;
-	return err == -ENOMEM ? err : 0;
+	if (err == -ENOMEM)
+		goto wq;
+	return 0;
+wq:
+	destroy_workqueue(udp_wq);
+	return err;
+}
+
+/**
+ * circuit_udp_exit - undo circuit_udp_init()
+ */
+void circuit_udp_exit(void)
+{
+	destroy_workqueue(udp_wq);
 }
 
 /**
