@@ -184,6 +184,21 @@ static bool has_option(const struct sock *sk)
 			READ_ONCE(udp_sk(sk)->encap_type));
 }
 
+/* Whom the socket is connected to; false if to nobody. */
+static bool udp_peer(const struct sock *sk, struct in6_addr *addr, u32 *port)
+{
+	if (READ_ONCE(sk->sk_state) != TCP_ESTABLISHED)
+		return false;
+	if (sk->sk_family == AF_INET)
+		ipv6_addr_set_v4mapped(inet_sk(sk)->inet_daddr, addr);
+#if IS_ENABLED(CONFIG_IPV6)
+	else
+		*addr = sk->sk_v6_daddr;
+#endif
+	*port = ntohs(inet_sk(sk)->inet_dport);
+	return *port;
+}
+
 /* --- flows ----------------------------------------------------------------------------------- */
 
 static void udp_free_rcu(struct rcu_head *rcu)
@@ -364,23 +379,7 @@ static void flow_enter(struct udp_flow *flow)
 	hlist_add_tail_rcu(&flow->node, flow_bucket(u, &flow->remote, flow->port));
 }
 
-static void tidy_work(struct work_struct *work)
-{
-	struct circuit_udp *u = container_of(to_delayed_work(work), struct circuit_udp, tidy);
-	struct sock *sk = u->ep.sk;
-	struct hlist_node *next;
-	struct udp_flow *flow;
-	unsigned int i;
-
-	lock_sock(sk);
-	if (has_option(sk))
-		flows_end(u);
-	for (i = 0; i < BUCKETS; i++)
-		hlist_for_each_entry_safe(flow, next, &u->flows[i], node)
-			if (READ_ONCE(flow->ep.state) == TCP_CLOSE && !flow_unread(flow))
-				flow_end(flow);
-	release_sock(sk);
-}
+static void tidy_work(struct work_struct *work);
 
 /* --- the socket ------------------------------------------------------------------------------ */
 
@@ -455,14 +454,20 @@ static void set_udp_ops(struct socket *sock, struct udp_family *f)
 	module_put(THIS_MODULE);
 }
 
-/* It has had its last flow. The socket is owned. */
-static void udp_close(struct circuit_udp *u)
+/* Nobody is to call it any more. The socket is owned. */
+static void udp_withdraw(struct circuit_udp *u)
 {
-	u->closed = true;
 	mutex_lock(&bound_lock);
 	list_del_init(&u->node);
 	mutex_unlock(&bound_lock);
 	circuit_ep_unlisten(&u->ep);
+}
+
+/* It has had its last flow. The socket is owned. */
+static void udp_close(struct circuit_udp *u)
+{
+	u->closed = true;
+	udp_withdraw(u);
 	flows_end(u);
 }
 
@@ -549,6 +554,46 @@ put_line:
 	circuit_line_put(line);
 }
 
+/* Take the calls that others have made. The socket is owned. */
+static void udp_answer_owned(struct circuit_udp *u)
+{
+	struct sock *sk = u->ep.sk;
+	struct udp_flow *flow;
+	struct circuit *c;
+
+	while (u->ep.lst && (c = circuit_listener_pop(u->ep.lst))) {
+		flow = flow_alloc(u, sk);
+		if (!flow) {
+			circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
+			circuit_put(c);
+			continue;
+		}
+		flow->remote = c->remote;
+		flow->port = c->peer_port;
+		flow_enter(flow);
+		circuit_path_count(sk, false);
+		/* Of what is there already whoever has come here knows: it need not be told. */
+		c->seen_tail = READ_ONCE(c->rx.prod->tail);
+		circuit_ep_adopt(&flow->ep, c);
+	}
+}
+
+static void udp_answer(struct circuit_udp *u)
+{
+	struct circuit_listener *lst;
+	bool calls;
+
+	rcu_read_lock();
+	lst = READ_ONCE(u->ep.lst);
+	calls = lst && READ_ONCE(lst->queued);
+	rcu_read_unlock();
+	if (likely(!calls))
+		return;
+	lock_sock(u->ep.sk);
+	udp_answer_owned(u);
+	release_sock(u->ep.sk);
+}
+
 /*
  * Call somebody, from an address of ours or from any. Returns 0 and the flow, which may still wait to be
  * connected; 0 and no flow if UDP has to reach him; or a negative errno. The socket is owned, and has a port.
@@ -628,9 +673,12 @@ static int udp_call(struct circuit_udp *u, struct sock *sk, const struct in6_add
 	return err;
 }
 
-/* Find the way to somebody that a socket has not sent to as yet: as udp_call(), and the flow is referenced. */
+/*
+ * Find the way to somebody that a socket has not sent to as yet: as udp_call(), and the flow is referenced.
+ * Who sends has a port, and can be called there.
+ */
 static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
-		    struct udp_flow **ret)
+		    bool publish, struct udp_flow **ret)
 {
 	struct sock *sk = sock->sk;
 	struct circuit_udp *u;
@@ -657,11 +705,14 @@ static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
 	u = udp_attach(sk);
 	if (!u || u->closed)
 		goto native;
-	/* Somebody else may have been faster. */
+	/* Somebody else may have been faster; or he himself. */
+	udp_answer_owned(u);
 	*ret = flow_find(u, dst, port);
 	if (*ret)
 		goto unlock;
-	udp_publish(sk, u, false);
+	udp_forget(u, inet_sk(sk)->inet_num);
+	if (publish && sk->sk_state != TCP_ESTABLISHED)
+		udp_publish(sk, u, false);
 	err = udp_call(u, sk, dst, port, ret, &reason);
 	if (*ret)
 		refcount_inc(&(*ret)->ep.ref);
@@ -674,6 +725,50 @@ native:
 unlock:
 	release_sock(sk);
 	return err;
+}
+
+/*
+ * The socket, which is owned, may have been connected, or not be connected any more, or its flow have ended. As
+ * long as it has one with whom it is connected to nobody else need call it; and another may have its port.
+ */
+static void udp_settle(struct sock *sk, struct circuit_udp *u)
+{
+	struct udp_flow *flow = NULL;
+	struct in6_addr peer;
+	u32 port;
+
+	if (!inet_sk(sk)->inet_num)
+		return;
+	if (udp_peer(sk, &peer, &port))
+		flow = flow_find(u, &peer, port);
+	if (!flow) {
+		udp_publish(sk, u, true);
+		return;
+	}
+	flow_put(flow);
+	/* He may have called as well. */
+	udp_answer_owned(u);
+	udp_withdraw(u);
+}
+
+static void tidy_work(struct work_struct *work)
+{
+	struct circuit_udp *u = container_of(to_delayed_work(work), struct circuit_udp, tidy);
+	struct sock *sk = u->ep.sk;
+	struct hlist_node *next;
+	struct udp_flow *flow;
+	unsigned int i;
+
+	lock_sock(sk);
+	if (has_option(sk))
+		flows_end(u);
+	for (i = 0; i < BUCKETS; i++)
+		hlist_for_each_entry_safe(flow, next, &u->flows[i], node)
+			if (READ_ONCE(flow->ep.state) == TCP_CLOSE && !flow_unread(flow))
+				flow_end(flow);
+	if (!u->closed && READ_ONCE(sk->sk_state) == TCP_ESTABLISHED)
+		udp_settle(sk, u);
+	release_sock(sk);
 }
 
 static void publish_all(struct work_struct *work)
@@ -710,40 +805,6 @@ static DECLARE_WORK(publish_work, publish_all);
 void circuit_udp_line_up(void)
 {
 	queue_work(udp_wq, &publish_work);
-}
-
-/* Take the calls that others have made. */
-static void udp_answer(struct circuit_udp *u)
-{
-	struct sock *sk = u->ep.sk;
-	struct circuit_listener *lst;
-	struct udp_flow *flow;
-	struct circuit *c;
-	bool calls;
-
-	rcu_read_lock();
-	lst = READ_ONCE(u->ep.lst);
-	calls = lst && READ_ONCE(lst->queued);
-	rcu_read_unlock();
-	if (likely(!calls))
-		return;
-	lock_sock(sk);
-	while (u->ep.lst && (c = circuit_listener_pop(u->ep.lst))) {
-		flow = flow_alloc(u, sk);
-		if (!flow) {
-			circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
-			circuit_put(c);
-			continue;
-		}
-		flow->remote = c->remote;
-		flow->port = c->peer_port;
-		flow_enter(flow);
-		circuit_path_count(sk, false);
-		/* Of what is there already whoever has come here knows: it need not be told. */
-		c->seen_tail = READ_ONCE(c->rx.prod->tail);
-		circuit_ep_adopt(&flow->ep, c);
-	}
-	release_sock(sk);
 }
 
 /* --- sending --------------------------------------------------------------------------------- */
@@ -866,21 +927,6 @@ static bool udp_control(const struct sock *sk, struct msghdr *msg, struct udp_co
 	return true;
 }
 
-/* Whom the socket is connected to; false if to nobody. */
-static bool udp_peer(const struct sock *sk, struct in6_addr *addr, u32 *port)
-{
-	if (READ_ONCE(sk->sk_state) != TCP_ESTABLISHED)
-		return false;
-	if (sk->sk_family == AF_INET)
-		ipv6_addr_set_v4mapped(inet_sk(sk)->inet_daddr, addr);
-#if IS_ENABLED(CONFIG_IPV6)
-	else
-		*addr = sk->sk_v6_daddr;
-#endif
-	*port = ntohs(inet_sk(sk)->inet_dport);
-	return *port;
-}
-
 /* Nobody listens there: who is connected to him hears of it, as of an ICMP message. */
 static void udp_refused(struct sock *sk, const struct in6_addr *dst, u32 port)
 {
@@ -924,7 +970,7 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 			goto put;
 	}
 	if (!flow) {
-		err = udp_open(sock, &dst, port, &flow);
+		err = udp_open(sock, &dst, port, true, &flow);
 		if (err == -ECONNREFUSED) {
 			udp_refused(sk, &dst, port);
 			return len;
@@ -1411,11 +1457,12 @@ static int udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int l
 {
 	struct sock *sk = sock->sk;
 	struct in6_addr own = circuit_inet_bound(sk);
+	struct circuit_udp *u;
 	struct udp_flow *flow;
 	bool no_way;
 	int ret, err;
 
-	err = udp_open(sock, dst, port, &flow);
+	err = udp_open(sock, dst, port, false, &flow);
 	if (err && err != -ECONNREFUSED)
 		return err;
 	ret = family_of(sock)->udp_ops->connect(sock, uaddr, len, flags);
@@ -1427,6 +1474,12 @@ static int udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int l
 			     circuit_inet_is_any(&own));
 		release_sock(sk);
 		ret = 0;
+	}
+	u = udp_of(sk);
+	if (!ret && u) {
+		lock_sock(sk);
+		udp_settle(sk, u);
+		release_sock(sk);
 	}
 	if (flow)
 		flow_put(flow);
@@ -1454,6 +1507,7 @@ static int circuit_udp_connect(struct socket *sock, struct compat_sockaddr *uadd
 		if (!ret && u) {
 			lock_sock(sk);
 			udp_forget(u, inet_sk(sk)->inet_num);
+			udp_settle(sk, u);
 			release_sock(sk);
 		}
 	}

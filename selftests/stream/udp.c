@@ -633,6 +633,62 @@ UDP_TEST(udp_inherited)
 	expect_text(s, "back");
 }
 
+/* As servers do that give each client a socket: the one that has got the first datagram, and make another. */
+UDP_TEST(udp_server_connects)
+{
+	int r, s, next, i, one[8];
+	struct received *d;
+	unsigned int port;
+	char c;
+
+	r = sock();
+	option(r, SO_REUSEADDR, 1);
+	EQ(sock_bind(r, 0), 0);
+	port = port_of(r);
+	for (i = 0; i < 8; i++) {
+		s = one[i] = sock();
+		EQ(sock_connect(s, port), 0);
+		EQ(send(s, &i, sizeof(i), 0), sizeof(i));
+		d = receive(r);
+		EQ(*(int *)d->data, i);
+		EQ(sock_connect(r, addr_port(&d->from)), 0);
+		next = sock();
+		option(next, SO_REUSEADDR, 1);
+		EQ(sock_bind(next, port), 0);
+		EQ(send(r, "hello", 5, 0), 5);
+		expect_text(s, "hello");
+		send_text(s, "there");
+		expect_text(r, "there");
+		r = next;
+	}
+	/* Each has its own still. */
+	for (i = 0; i < 8; i++)
+		send_text(one[i], "x");
+	ERR(recv(r, &c, 1, MSG_DONTWAIT), EAGAIN);
+}
+
+/* Two that are connected to each other before either has sent anything. */
+UDP_TEST(udp_peers)
+{
+	unsigned int port[2];
+	int fd[2], i;
+
+	for (i = 0; i < 20; i++) {
+		fd[0] = bound(&port[0]);
+		fd[1] = bound(&port[1]);
+		EQ(sock_connect(fd[0], port[1]), 0);
+		EQ(sock_connect(fd[1], port[0]), 0);
+		send_text(fd[i % 2], "there");
+		send_text(fd[!(i % 2)], "and back");
+		expect_text(fd[!(i % 2)], "there");
+		expect_text(fd[i % 2], "and back");
+		/* One is connected to somebody else now, and back again. */
+		EQ(sock_connect(fd[0], port_of(bound(&port[1]))), 0);
+		close(fd[0]);
+		close(fd[1]);
+	}
+}
+
 /* The server goes, and another comes: who is connected to it goes on. */
 UDP_TEST(udp_server_restarts)
 {
