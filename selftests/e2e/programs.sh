@@ -201,12 +201,28 @@ sent, received = end["sum_sent"], end["sum_received"]
 assert 0 < received["bytes"] <= sent["bytes"], end
 print(int(received["bits_per_second"] / 1e6), "Mbit/s")' <<<"$out")"
 }
+# The same of UDP, none of which the kernel's own UDP has seen.
+iperf_udp() { # OPTION...
+	local out sent
+	sent=$(udp_sent)
+	out=$(in_real g1 "iperf3 -J -t 1 -u $*") || { echo "$out"; return 1; }
+	t_note "iperf3 -u $*: $(python3 -c '
+import json, sys
+sum = json.load(sys.stdin)["end"]["sum"]
+assert sum["packets"] > 0 and sum["lost_packets"] < sum["packets"] / 2, sum
+print(int(sum["bits_per_second"] / 1e6), "Mbit/s,", sum["lost_packets"], "of", sum["packets"], "lost")' <<<"$out")"
+	expect "$sent" "$(udp_sent)" "datagrams of UDP's"
+}
+udp_sent() { guest_exec g1 "awk '/^Udp:/ { n = \$5 } END { print n }' /proc/net/snmp"; }
 iperf3() {
 	serve 5201 iperf3 -s
 	circuits iperf -c "$ip"
 	circuits iperf -c "$ip" -P 8
 	circuits iperf -c "$ip" -R
 	circuits iperf -c "$ip6" -6
+	circuits iperf_udp -c "$ip" -b 50M
+	circuits iperf_udp -c "$ip" -b 10M -P 4
+	circuits iperf_udp -c "$ip" -b 50M -R
 	tcp_client iperf -c "$ip6" -6 -R
 	serve_no_more 5201
 	serve -n 5201 iperf3 -s
