@@ -111,6 +111,7 @@ enum udp_source {
  * @turn: circuits come first
  * @flows: by whom they are with
  * @nr: how many
+ * @batched: the flow that a batch has sent to last, whose far end has not been told of that, referenced; or NULL
  * @lost: datagrams that others had no room for; read without a lock
  */
 struct circuit_udp {
@@ -128,6 +129,7 @@ struct circuit_udp {
 	bool			turn;
 	struct hlist_head	flows[BUCKETS];
 	unsigned int		nr;
+	struct udp_flow		*batched;
 	atomic64_t		lost;
 };
 
@@ -243,17 +245,24 @@ static void flow_is_ready(struct udp_flow *flow, bool first)
 	spin_unlock_bh(&u->lock);
 }
 
+/* Have a flow taken out that has ended, and in which there is nothing any more. */
+static void flow_tidy(struct udp_flow *flow)
+{
+	struct circuit_udp *u = flow->u;
+
+	spin_lock_bh(&u->lock);
+	if (!flow->gone)
+		mod_delayed_work(udp_wq, &u->tidy, 0);
+	spin_unlock_bh(&u->lock);
+}
+
 static void flow_moved(struct circuit_ep *ep)
 {
 	struct udp_flow *flow = container_of(ep, struct udp_flow, ep);
 
 	flow_is_ready(flow, false);
-	if (READ_ONCE(ep->state) != TCP_CLOSE)
-		return;
-	spin_lock_bh(&flow->u->lock);
-	if (!flow->gone)
-		mod_delayed_work(udp_wq, &flow->u->tidy, 0);
-	spin_unlock_bh(&flow->u->lock);
+	if (READ_ONCE(ep->state) == TCP_CLOSE)
+		flow_tidy(flow);
 }
 
 /* There is a circuit: whoever waits already has to arm it. */
@@ -466,9 +475,14 @@ static void udp_withdraw(struct circuit_udp *u)
 /* It has had its last flow. The socket is owned. */
 static void udp_close(struct circuit_udp *u)
 {
+	struct udp_flow *flow;
+
 	u->closed = true;
 	udp_withdraw(u);
 	flows_end(u);
+	flow = xchg(&u->batched, NULL);
+	if (flow)
+		flow_put(flow);
 }
 
 /* --- calls ----------------------------------------------------------------------------------- */
@@ -856,6 +870,25 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 	return err;
 }
 
+/* A batch goes on with another flow, or has ended: tell the far end of the one before. */
+static void batch_goes_on(struct circuit_udp *u, struct udp_flow *next)
+{
+	struct udp_flow *flow;
+
+	if (likely(READ_ONCE(u->batched) == next))
+		return;
+	if (next)
+		refcount_inc(&next->ep.ref);
+	flow = xchg(&u->batched, next);
+	if (!flow)
+		return;
+	circuit_ep_lock(&flow->ep);
+	if (flow->ep.c)
+		circuit_tx_told(flow->ep.c);
+	circuit_ep_unlock(&flow->ep);
+	flow_put(flow);
+}
+
 /* Send what is one datagram, or several if they are of @segment bytes each. */
 static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 segment)
 {
@@ -877,6 +910,7 @@ static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 seg
 		err = flow_write(flow, msg, n, left || msg->msg_flags & MSG_BATCH, &timeo);
 	} while (!err && left);
 	mutex_unlock(&ep->tx_mutex);
+	batch_goes_on(flow->u, msg->msg_flags & MSG_BATCH ? flow : NULL);
 	return err;
 }
 
@@ -1075,7 +1109,11 @@ static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 				return avail;
 			break;		/* flow_moved() comes when more is allowed */
 		}
-		if (READ_ONCE(ep->state) != TCP_ESTABLISHED || !circuit_rx_rearm(c, 0))
+		if (READ_ONCE(ep->state) != TCP_ESTABLISHED) {
+			flow_tidy(flow);
+			break;
+		}
+		if (!circuit_rx_rearm(c, 0))
 			break;
 		if (circuit_rx_avail(&c->rx))
 			continue;

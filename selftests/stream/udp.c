@@ -667,6 +667,29 @@ UDP_TEST(udp_server_connects)
 	ERR(recv(r, &c, 1, MSG_DONTWAIT), EAGAIN);
 }
 
+/* A batch for several: all hear of it, and at once. */
+UDP_TEST(udp_batch_for_several)
+{
+	enum { N = 8 };
+	struct mmsghdr out[2 * N] = {};
+	struct iovec iov = { "x", 1 };
+	unsigned int port[N];
+	union addr a[N];
+	int r[N], s = sock(), i;
+	char c;
+
+	for (i = 0; i < N; i++)
+		r[i] = bound(&port[i]);
+	for (i = 0; i < 2 * N; i++)
+		out[i].msg_hdr = (struct msghdr){
+			.msg_name = &a[i % N], .msg_namelen = addr_set(&a[i % N], port[i % N]),
+			.msg_iov = &iov, .msg_iovlen = 1,
+		};
+	EQ(sendmmsg(s, out, 2 * N, 0), 2 * N);
+	for (i = 0; i < 2 * N; i++)
+		EQ(recv(r[i % N], &c, 1, 0), 1);
+}
+
 /* Two that are connected to each other before either has sent anything. */
 UDP_TEST(udp_peers)
 {
