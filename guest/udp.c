@@ -58,6 +58,8 @@
  * @node: in u->flows
  * @ready: in u->ready
  * @gone: the socket has no such flow any more; u->lock
+ * @answered: the far end has called
+ * @broken: it has broken the ring's rules, and there is nothing to be read any more; ep.rx_mutex
  * @used: when it was last, in jiffies
  * @lost: datagrams that there was no room for; ep.tx_mutex
  * @missed: those of the far end that were counted; ep.rx_mutex
@@ -71,6 +73,8 @@ struct udp_flow {
 	struct hlist_node	node;
 	struct list_head	ready;
 	bool			gone;
+	bool			answered;
+	bool			broken;
 	unsigned long		used;
 	u64			lost;
 	u64			missed;
@@ -80,11 +84,13 @@ struct udp_flow {
  * struct udp_native - somebody to whom there is no circuit
  * @addr: his address
  * @port: and port, 0 if there is none
+ * @refused: nor another way: he had one to us, and is gone
  * @until: when to ask again, in jiffies
  */
 struct udp_native {
 	struct in6_addr	addr;
 	u32		port;
+	bool		refused;
 	unsigned long	until;
 };
 
@@ -202,6 +208,30 @@ static bool udp_peer(const struct sock *sk, struct in6_addr *addr, u32 *port)
 }
 
 /* --- flows ----------------------------------------------------------------------------------- */
+
+static bool is_native(struct circuit_udp *u, const struct in6_addr *addr, u32 port, bool *refused)
+{
+	struct udp_native *n = &u->natives[jhash2((const u32 *)addr, 4, port) % NATIVES];
+	bool ret;
+
+	spin_lock_bh(&u->lock);
+	ret = n->port == port && ipv6_addr_equal(&n->addr, addr) && time_before(jiffies, n->until);
+	*refused = n->refused;
+	spin_unlock_bh(&u->lock);
+	return ret;
+}
+
+static void set_native(struct circuit_udp *u, const struct in6_addr *addr, u32 port, bool refused)
+{
+	struct udp_native *n = &u->natives[jhash2((const u32 *)addr, 4, port) % NATIVES];
+
+	spin_lock_bh(&u->lock);
+	n->addr = *addr;
+	n->port = port;
+	n->refused = refused;
+	n->until = jiffies + NATIVE_FOR;
+	spin_unlock_bh(&u->lock);
+}
 
 static void udp_free_rcu(struct rcu_head *rcu)
 {
@@ -328,6 +358,9 @@ static void flow_end(struct udp_flow *flow)
 		hlist_del_rcu(&flow->node);
 		u->nr--;
 	}
+	/* Who has called, and is gone, is not called back for each thing that he has left. */
+	if (flow->answered && READ_ONCE(flow->ep.state) == TCP_CLOSE)
+		set_native(u, &flow->remote, flow->port, true);
 	spin_lock_bh(&u->lock);
 	flow->gone = true;
 	list_del_init(&flow->ready);
@@ -354,7 +387,7 @@ static u32 flow_unread(struct udp_flow *flow)
 
 	mutex_lock(&flow->ep.rx_mutex);
 	c = circuit_ep_rings(&flow->ep);
-	if (c)
+	if (c && !flow->broken)
 		avail = circuit_rx_avail(&c->rx);
 	mutex_unlock(&flow->ep.rx_mutex);
 	return max(avail, 0);
@@ -432,28 +465,6 @@ static void udp_detach(struct sock *sk, struct circuit_udp *u)
 	rcu_assign_sk_user_data(sk, NULL);
 	write_unlock_bh(&sk->sk_callback_lock);
 	circuit_ep_put(&u->ep);
-}
-
-static bool is_native(struct circuit_udp *u, const struct in6_addr *addr, u32 port)
-{
-	struct udp_native *n = &u->natives[jhash2((const u32 *)addr, 4, port) % NATIVES];
-	bool ret;
-
-	spin_lock_bh(&u->lock);
-	ret = n->port == port && ipv6_addr_equal(&n->addr, addr) && time_before(jiffies, n->until);
-	spin_unlock_bh(&u->lock);
-	return ret;
-}
-
-static void set_native(struct circuit_udp *u, const struct in6_addr *addr, u32 port)
-{
-	struct udp_native *n = &u->natives[jhash2((const u32 *)addr, 4, port) % NATIVES];
-
-	spin_lock_bh(&u->lock);
-	n->addr = *addr;
-	n->port = port;
-	n->until = jiffies + NATIVE_FOR;
-	spin_unlock_bh(&u->lock);
 }
 
 /* UDP's methods for good. What runs after that is waited for by synchronize_rcu_tasks(). */
@@ -584,6 +595,7 @@ static void udp_answer_owned(struct circuit_udp *u)
 		}
 		flow->remote = c->remote;
 		flow->port = c->peer_port;
+		flow->answered = true;
 		flow_enter(flow);
 		circuit_path_count(sk, false);
 		/* Of what is there already whoever has come here knows: it need not be told. */
@@ -735,7 +747,7 @@ static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
 native:
 	circuit_path_native(sock, reason);
 	if (u)
-		set_native(u, dst, port);
+		set_native(u, dst, port, false);
 unlock:
 	release_sock(sk);
 	return err;
@@ -982,6 +994,7 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 	struct udp_flow *flow = NULL;
 	struct in6_addr dst;
 	struct circuit *c;
+	bool refused;
 	u32 port;
 	int err;
 
@@ -995,8 +1008,12 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 		return -EMSGSIZE;
 	if (u) {
 		flow = flow_find(u, &dst, port);
-		if (!flow && is_native(u, &dst, port))
-			return NOT_OURS;
+		if (!flow && is_native(u, &dst, port, &refused)) {
+			if (!refused)
+				return NOT_OURS;
+			udp_refused(sk, &dst, port);
+			return len;
+		}
 		err = sock_error(sk);
 		if (!err && READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
 			err = -EPIPE;
@@ -1067,6 +1084,14 @@ static bool flow_unwanted(const struct udp_flow *flow)
 	       (port != flow->port || !ipv6_addr_equal(&peer, &flow->remote));
 }
 
+/* The far end has broken the ring's rules: nothing of what it has written counts. rx_mutex is held. */
+static void flow_break(struct udp_flow *flow, struct circuit *c)
+{
+	flow->broken = true;
+	circuit_ep_kill(&flow->ep, c);
+	flow_tidy(flow);	/* it may have ended before that */
+}
+
 /*
  * Look for something to read in a flow, whose rx_mutex is held, and have it in @ready no more; if there
  * is nothing, the tasklet tells. Returns how much may be read, 0 if there is nothing.
@@ -1085,7 +1110,7 @@ static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 	spin_unlock_bh(&u->lock);
 	c = circuit_ep_rings(ep);
 	*ret = c;
-	if (!c)
+	if (!c || flow->broken)
 		return 0;
 	lost = READ_ONCE(c->rx.prod->lost);
 	if (unlikely(lost != flow->missed)) {
@@ -1095,7 +1120,7 @@ static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 	for (;;) {
 		avail = circuit_rx_avail(&c->rx);
 		if (unlikely(avail < 0)) {
-			circuit_ep_kill(ep, c);
+			flow_break(flow, c);
 			return 0;
 		}
 		if (unlikely(avail && flow_unwanted(flow))) {
@@ -1231,12 +1256,13 @@ static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int f
 		if (likely(may)) {
 			ret = circuit_message_take(c, msg, len, flags, may, &want);
 			if (unlikely(ret == -EPROTO || ret == -EBUSY)) {
-				circuit_ep_kill(&flow->ep, c);
+				flow_break(flow, c);
 				ret = -EAGAIN;
+			} else {
+				/* There may be more: those that have waited for longer are first. */
+				flow_is_ready(flow, flags & MSG_PEEK);
+				WRITE_ONCE(flow->used, jiffies);
 			}
-			/* There may be more: those that have waited for longer are first. */
-			flow_is_ready(flow, flags & MSG_PEEK);
-			WRITE_ONCE(flow->used, jiffies);
 		}
 		if (likely(ret >= 0)) {
 			if (msg->msg_name)
@@ -1276,7 +1302,7 @@ static int native_take(struct circuit_udp *u, struct socket *sock, struct msghdr
 	ret = family_of(sock)->udp_ops->recvmsg(sock, msg, len, flags | MSG_DONTWAIT);
 	if (ret >= 0 && msg->msg_name &&
 	    circuit_inet_parse(sock->sk, msg->msg_name, msg->msg_namelen, &addr, &port))
-		set_native(u, &addr, port);
+		set_native(u, &addr, port, false);
 	return ret;
 }
 
