@@ -58,7 +58,6 @@
  * @node: in u->flows
  * @ready: in u->ready
  * @gone: the socket has no such flow any more; u->lock
- * @answered: the far end has called
  * @broken: it has broken the ring's rules, and there is nothing to be read any more; ep.rx_mutex
  * @used: when it was last, in jiffies
  * @lost: datagrams that there was no room for; ep.tx_mutex
@@ -73,7 +72,6 @@ struct udp_flow {
 	struct hlist_node	node;
 	struct list_head	ready;
 	bool			gone;
-	bool			answered;
 	bool			broken;
 	unsigned long		used;
 	u64			lost;
@@ -84,7 +82,7 @@ struct udp_flow {
  * struct udp_native - somebody to whom there is no circuit
  * @addr: his address
  * @port: and port, 0 if there is none
- * @refused: nor another way: he had one to us, and is gone
+ * @refused: nor is another way tried: he has broken the rules of one
  * @until: when to ask again, in jiffies
  */
 struct udp_native {
@@ -358,8 +356,8 @@ static void flow_end(struct udp_flow *flow)
 		hlist_del_rcu(&flow->node);
 		u->nr--;
 	}
-	/* Who has called, and is gone, is not called back for each thing that he has left. */
-	if (flow->answered && READ_ONCE(flow->ep.state) == TCP_CLOSE)
+	/* Who has broken the rules is not called back for each thing that he has left. */
+	if (flow->broken)
 		set_native(u, &flow->remote, flow->port, true);
 	spin_lock_bh(&u->lock);
 	flow->gone = true;
@@ -380,6 +378,16 @@ static void flows_end(struct circuit_udp *u)
 			flow_end(flow);
 }
 
+/* Not from whom the socket is connected to. */
+static bool flow_unwanted(const struct udp_flow *flow)
+{
+	struct in6_addr peer;
+	u32 port;
+
+	return udp_peer(flow->ep.sk, &peer, &port) &&
+	       (port != flow->port || !ipv6_addr_equal(&peer, &flow->remote));
+}
+
 static u32 flow_unread(struct udp_flow *flow)
 {
 	struct circuit *c;
@@ -389,6 +397,8 @@ static u32 flow_unread(struct udp_flow *flow)
 	c = circuit_ep_rings(&flow->ep);
 	if (c && !flow->broken)
 		avail = circuit_rx_avail(&c->rx);
+	if (avail > 0 && smp_load_acquire(&c->ended))
+		avail = clamp_t(s32, c->rx_final - c->rx.head, 0, avail);
 	mutex_unlock(&flow->ep.rx_mutex);
 	return max(avail, 0);
 }
@@ -579,14 +589,19 @@ put_line:
 	circuit_line_put(line);
 }
 
-/* Take the calls that others have made. The socket is owned. */
-static void udp_answer_owned(struct circuit_udp *u)
+/*
+ * Take calls that others have made. The socket is owned. Returns how many: who is not a reader has to wake
+ * those who are.
+ */
+static unsigned int udp_answer_owned(struct circuit_udp *u)
 {
 	struct sock *sk = u->ep.sk;
+	unsigned int n = 0;
 	struct udp_flow *flow;
 	struct circuit *c;
 
-	while (u->ep.lst && (c = circuit_listener_pop(u->ep.lst))) {
+	while (u->ep.lst && n < BACKLOG && (c = circuit_listener_pop(u->ep.lst))) {
+		n++;
 		flow = flow_alloc(u, sk);
 		if (!flow) {
 			circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_NONE);
@@ -595,13 +610,13 @@ static void udp_answer_owned(struct circuit_udp *u)
 		}
 		flow->remote = c->remote;
 		flow->port = c->peer_port;
-		flow->answered = true;
 		flow_enter(flow);
 		circuit_path_count(sk, false);
 		/* Of what is there already whoever has come here knows: it need not be told. */
 		c->seen_tail = READ_ONCE(c->rx.prod->tail);
 		circuit_ep_adopt(&flow->ep, c);
 	}
+	return n;
 }
 
 static void udp_answer(struct circuit_udp *u)
@@ -665,7 +680,8 @@ static int udp_call_from(struct circuit_udp *u, struct sock *sk, const struct in
 		if (ep->reason == CIRCUIT_REASON_NO_LISTENER && !circuit_inet_route(sk, dst, NULL))
 			err = -ECONNREFUSED;
 	} else if (left && READ_ONCE(ep->state) == TCP_CLOSE) {
-		err = -ep->error;
+		/* There was one, for a moment: what would have gone there is lost. */
+		err = ep->c ? -ECONNREFUSED : -ep->error;
 	} else if (left) {
 		flow_enter(flow);
 		circuit_path_count(sk, true);
@@ -732,7 +748,8 @@ static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
 	if (!u || u->closed)
 		goto native;
 	/* Somebody else may have been faster; or he himself. */
-	udp_answer_owned(u);
+	if (udp_answer_owned(u))
+		sk->sk_data_ready(sk);
 	*ret = flow_find(u, dst, port);
 	if (*ret)
 		goto unlock;
@@ -773,7 +790,8 @@ static void udp_settle(struct sock *sk, struct circuit_udp *u)
 	}
 	flow_put(flow);
 	/* He may have called as well. */
-	udp_answer_owned(u);
+	if (udp_answer_owned(u))
+		sk->sk_data_ready(sk);
 	udp_withdraw(u);
 }
 
@@ -786,11 +804,14 @@ static void tidy_work(struct work_struct *work)
 	unsigned int i;
 
 	lock_sock(sk);
-	if (has_option(sk))
+	if (has_option(sk)) {
+		circuit_ep_unlisten(&u->ep);
 		flows_end(u);
+	}
 	for (i = 0; i < BUCKETS; i++)
 		hlist_for_each_entry_safe(flow, next, &u->flows[i], node)
-			if (READ_ONCE(flow->ep.state) == TCP_CLOSE && !flow_unread(flow))
+			if ((READ_ONCE(flow->ep.state) == TCP_CLOSE && !flow_unread(flow)) ||
+			    flow_unwanted(flow))
 				flow_end(flow);
 	if (!u->closed && READ_ONCE(sk->sk_state) == TCP_ESTABLISHED)
 		udp_settle(sk, u);
@@ -994,7 +1015,7 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 	struct udp_flow *flow = NULL;
 	struct in6_addr dst;
 	struct circuit *c;
-	bool refused;
+	bool refused, other;
 	u32 port;
 	int err;
 
@@ -1036,9 +1057,14 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 		err = -EINVAL;
 		goto put;
 	}
-	c = READ_ONCE(flow->ep.c);	/* there while the flow is */
-	if (unlikely(ctl.has_src && c && !ipv6_addr_equal(&ctl.src, &c->local)))
-		goto put;
+	if (unlikely(ctl.has_src)) {
+		rcu_read_lock();
+		c = READ_ONCE(flow->ep.c);
+		other = c && !ipv6_addr_equal(&ctl.src, &c->local);
+		rcu_read_unlock();
+		if (other)
+			goto put;
+	}
 	err = flow_send(flow, msg, len, ctl.segment) ?: len;
 put:
 	if (flow)
@@ -1073,16 +1099,6 @@ static int circuit_udp_sendmsg(struct socket *sock, struct msghdr *msg, size_t l
 }
 
 /* --- receiving ------------------------------------------------------------------------------- */
-
-/* Not from whom the socket is connected to. */
-static bool flow_unwanted(const struct udp_flow *flow)
-{
-	struct in6_addr peer;
-	u32 port;
-
-	return udp_peer(flow->ep.sk, &peer, &port) &&
-	       (port != flow->port || !ipv6_addr_equal(&peer, &flow->remote));
-}
 
 /* The far end has broken the ring's rules: nothing of what it has written counts. rx_mutex is held. */
 static void flow_break(struct udp_flow *flow, struct circuit *c)
@@ -1124,14 +1140,15 @@ static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 			return 0;
 		}
 		if (unlikely(avail && flow_unwanted(flow))) {
-			if (circuit_rx_release(&c->rx, avail))
-				circuit_tell(c);
-			continue;
+			flow_tidy(flow);
+			return 0;
 		}
 		if (avail) {
 			avail = circuit_rx_may(c, avail, &flags, &held);
 			if (avail >= (int)circuit_message_want(c))
 				return avail;
+			if (smp_load_acquire(&c->ended))
+				flow_tidy(flow);
 			break;		/* flow_moved() comes when more is allowed */
 		}
 		if (READ_ONCE(ep->state) != TCP_ESTABLISHED) {
@@ -1272,6 +1289,9 @@ static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int f
 			if (unlikely(wants_control(flow->ep.sk)))
 				tell_control(flow, c, msg);
 			circuit_rx_rewatch(&flow->ep);
+			/* Others may have looked while it was not in @ready. */
+			if (c->rx.tail != c->rx.head && !(flags & MSG_PEEK))
+				flow->ep.sk->sk_data_ready(flow->ep.sk);
 		}
 		mutex_unlock(&flow->ep.rx_mutex);
 		flow_put(flow);
@@ -1372,6 +1392,7 @@ static int circuit_udp_recvmsg(struct socket *sock, struct msghdr *msg, size_t l
 		goto out;
 	udp_spin(u);
 	add_wait_queue(sk_sleep(sk), &wait);
+	smp_mb();	/* pairs with that in skwq_has_sleeper() */
 	for (;;) {
 		ret = either_take(u, sock, msg, len, flags);
 		if (ret != -EAGAIN || !timeo)
