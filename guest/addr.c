@@ -168,7 +168,9 @@ bool circuit_inet_route(const struct sock *sk, const struct in6_addr *dst, struc
 			.flowi6_uid = sk->sk_uid,
 		};
 
-		entry = ip6_route_output(net, NULL, &fl6);
+		/* As ip6_route_output(), which does not say the source. */
+		if (ip6_dst_lookup(net, NULL, &entry, &fl6))
+			return false;
 		ret = !entry->error;
 		dst_release(entry);
 		if (src)

@@ -15,14 +15,15 @@
  * but no more: nobody is to be held up by one of many peers that does not read. A flow ends when either
  * end closes its socket, or has so many that it has to give up one; then the next datagram begins another.
  *
- * What makes a UDP socket have flows is a struct circuit_udp, which comes when there is the first, or
- * when the socket is bound, and goes when it is released. It hangs on sk_user_data, as
- * tunnels' do, and is there while the socket's struct proto is a copy of ours of UDP's.
+ * What makes a UDP socket have flows is a struct circuit_udp, which comes when it first sends, or when it is
+ * bound, and goes when it is released. It is found by its socket: nothing of that
+ * is touched which others may want, as those who attach tunnels or BPF's maps do, by which it becomes theirs.
  *
  * Flows are entered and taken out under lock_sock(), and found under RCU. Those in which there may be
  * something to read are in @ready, under @lock; others have their rings armed, and the tasklet puts them there.
  */
 #include <linux/module.h>
+#include <linux/rhashtable.h>
 #include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <linux/udp.h>
@@ -41,6 +42,7 @@
 #define BACKLOG		128
 #define NATIVES		64
 #define NATIVE_FOR	HZ
+#define QUESTIONS	FLOWS			/* that a socket has a second, unless there is no other way */
 #define RING		(128u << 10)		/* has to hold the longest datagram */
 /* The longest datagrams, as over IPv4 and IPv6. */
 #define MAX4		(U16_MAX - sizeof(struct iphdr) - sizeof(struct udphdr))
@@ -62,6 +64,7 @@
  * @used: when it was last, in jiffies
  * @lost: datagrams that there was no room for; ep.tx_mutex
  * @missed: those of the far end that were counted; ep.rx_mutex
+ * @until: where the ring's data ended when the socket was connected last, to whomever; the owner of the socket writes it
  */
 struct udp_flow {
 	struct circuit_ep	ep;
@@ -76,6 +79,7 @@ struct udp_flow {
 	unsigned long		used;
 	u64			lost;
 	u64			missed;
+	u32			until;
 };
 
 /**
@@ -102,14 +106,17 @@ enum udp_source {
  * struct circuit_udp - what a UDP socket has as an end of circuits
  * @ep: the endpoint that others call, must be first
  * @rcu: for the tasklet
+ * @hash: in udps, by its socket
  * @node: in bound
- * @round: the last publish_round that it needs no publishing by; bound_lock
  * @port: where others may call it, and where all flows come from
  * @closed: it has no flows any more, nor will; under lock_sock()
- * @tidy: takes out flows that have ended
+ * @tidy: takes out flows that have ended, and publishes the socket
+ * @publish: it is to do that
+ * @asked: questions to the operator since @asked_since; under lock_sock()
+ * @asked_since: in jiffies
  * @lock: of the next two
  * @ready: flows to look into
- * @natives: to whom there is no circuit
+ * @natives: to whom there is no circuit, NULL before there was somebody
  * @peeked: &enum udp_source of what was looked at, and has to be the next to be read; read and written without
  *	a lock, as the next is
  * @turn: circuits come first
@@ -121,14 +128,17 @@ enum udp_source {
 struct circuit_udp {
 	struct circuit_ep	ep;
 	struct rcu_head		rcu;
+	struct rhash_head	hash;
 	struct list_head	node;
-	unsigned int		round;
 	u16			port;
 	bool			closed;
-	struct delayed_work	tidy;
+	struct work_struct	tidy;
+	bool			publish;
+	unsigned int		asked;
+	unsigned long		asked_since;
 	spinlock_t		lock;
 	struct list_head	ready;
-	struct udp_native	natives[NATIVES];
+	struct udp_native	*natives;
 	u8			peeked;
 	bool			turn;
 	struct hlist_head	flows[BUCKETS];
@@ -142,14 +152,21 @@ static struct udp_family {
 	struct proto		*udp_prot;
 	struct proto_ops	ops;
 	struct proto		prot;
-	struct proto		circuit_prot;
 	struct inet_protosw	protosw;
 } families[2];		/* IPv4, IPv6 */
+
+/* All that there are. */
+static struct rhashtable udps;
+static const struct rhashtable_params udps_params = {
+	.head_offset = offsetof(struct circuit_udp, hash),
+	.key_offset = offsetof(struct circuit_udp, ep.sk),
+	.key_len = sizeof(struct sock *),
+	.automatic_shrinking = true,
+};
 
 /* Sockets that others may call, to be published again when a line comes up. */
 static LIST_HEAD(bound);
 static DEFINE_MUTEX(bound_lock);
-static unsigned int publish_round;
 
 /* Of one's own: who is at work in a ring may be kept there by the memory that its user has given. */
 static struct workqueue_struct *udp_wq;
@@ -178,16 +195,14 @@ static struct udp_family *family_of(const struct socket *sock)
 /* Stays until the socket is released. */
 static struct circuit_udp *udp_of(const struct sock *sk)
 {
-	if (smp_load_acquire(&sk->sk_prot) != &family_of_sk(sk)->circuit_prot)
-		return NULL;
-	return rcu_dereference_raw(__sk_user_data(sk));
+	return rhashtable_lookup_fast(&udps, &sk, udps_params);
 }
 
-/* Has the socket an option that means something on a network, and nothing here? */
+/* Has the socket an option that means something on a network, and nothing here, or an owner? */
 static bool has_option(const struct sock *sk)
 {
 	return unlikely(circuit_inet_has_option(sk) || READ_ONCE(sk->sk_peek_off) >= 0 ||
-			READ_ONCE(udp_sk(sk)->encap_type));
+			READ_ONCE(udp_sk(sk)->encap_type) || rcu_access_pointer(sk->sk_user_data));
 }
 
 /* Whom the socket is connected to; false if to nobody. */
@@ -207,11 +222,20 @@ static bool udp_peer(const struct sock *sk, struct in6_addr *addr, u32 *port)
 
 /* --- flows ----------------------------------------------------------------------------------- */
 
+static struct udp_native *native_slot(struct circuit_udp *u, const struct in6_addr *addr, u32 port)
+{
+	struct udp_native *natives = smp_load_acquire(&u->natives);
+
+	return natives ? &natives[jhash2((const u32 *)addr, 4, port) % NATIVES] : NULL;
+}
+
 static bool is_native(struct circuit_udp *u, const struct in6_addr *addr, u32 port, bool *refused)
 {
-	struct udp_native *n = &u->natives[jhash2((const u32 *)addr, 4, port) % NATIVES];
+	struct udp_native *n = native_slot(u, addr, port);
 	bool ret;
 
+	if (!n)
+		return false;
 	spin_lock_bh(&u->lock);
 	ret = n->port == port && ipv6_addr_equal(&n->addr, addr) && time_before(jiffies, n->until);
 	*refused = n->refused;
@@ -221,8 +245,17 @@ static bool is_native(struct circuit_udp *u, const struct in6_addr *addr, u32 po
 
 static void set_native(struct circuit_udp *u, const struct in6_addr *addr, u32 port, bool refused)
 {
-	struct udp_native *n = &u->natives[jhash2((const u32 *)addr, 4, port) % NATIVES];
+	struct udp_native *n = native_slot(u, addr, port), *new;
 
+	if (!n) {
+		new = kcalloc(NATIVES, sizeof(*new), GFP_KERNEL_ACCOUNT);
+		/* Another one may have been faster. */
+		if (new && cmpxchg(&u->natives, NULL, new))
+			kfree(new);
+		n = native_slot(u, addr, port);
+		if (!n)
+			return;
+	}
 	spin_lock_bh(&u->lock);
 	n->addr = *addr;
 	n->port = port;
@@ -236,6 +269,7 @@ static void udp_free_rcu(struct rcu_head *rcu)
 	struct circuit_udp *u = container_of(rcu, struct circuit_udp, rcu);
 
 	sock_put(u->ep.sk);
+	kfree(u->natives);
 	kfree(u);
 }
 
@@ -280,7 +314,7 @@ static void flow_tidy(struct udp_flow *flow)
 
 	spin_lock_bh(&u->lock);
 	if (!flow->gone)
-		mod_delayed_work(udp_wq, &u->tidy, 0);
+		queue_work(udp_wq, &u->tidy);
 	spin_unlock_bh(&u->lock);
 }
 
@@ -388,19 +422,29 @@ static bool flow_unwanted(const struct udp_flow *flow)
 	       (port != flow->port || !ipv6_addr_equal(&peer, &flow->remote));
 }
 
-static u32 flow_unread(struct udp_flow *flow)
+/* How much of what is there came before the socket was connected to somebody else? */
+static u32 flow_before(const struct udp_flow *flow, const struct circuit *c, u32 avail)
+{
+	return clamp_t(s32, READ_ONCE(flow->until) - c->rx.head, 0, avail);
+}
+
+/* Is there something to be read? Where somebody does so just now there may be. */
+static bool flow_unread(struct udp_flow *flow)
 {
 	struct circuit *c;
 	int avail = 0;
 
-	mutex_lock(&flow->ep.rx_mutex);
+	if (!mutex_trylock(&flow->ep.rx_mutex))
+		return true;
 	c = circuit_ep_rings(&flow->ep);
 	if (c && !flow->broken)
 		avail = circuit_rx_avail(&c->rx);
 	if (avail > 0 && smp_load_acquire(&c->ended))
 		avail = clamp_t(s32, c->rx_final - c->rx.head, 0, avail);
+	if (avail > 0 && flow_unwanted(flow))
+		avail = flow_before(flow, c, avail);
 	mutex_unlock(&flow->ep.rx_mutex);
-	return max(avail, 0);
+	return avail > 0;
 }
 
 /* Make room for another flow: the one that has been idle for longest goes, if it can be without loss. */
@@ -438,43 +482,27 @@ static void tidy_work(struct work_struct *work);
 /* The socket is owned. */
 static struct circuit_udp *udp_attach(struct sock *sk)
 {
-	struct udp_family *f = family_of_sk(sk);
 	struct circuit_udp *u = udp_of(sk);
-	bool busy;
 
 	if (u)
 		return u;
 	u = kzalloc(sizeof(*u), GFP_KERNEL_ACCOUNT);
 	if (!u)
 		return NULL;
+	sock_hold(sk);
 	circuit_ep_init(&u->ep, sk, udp_free);
 	u->ep.overlay = true;
 	u->ep.soft = true;
 	INIT_LIST_HEAD(&u->node);
-	INIT_DELAYED_WORK(&u->tidy, tidy_work);
+	INIT_WORK(&u->tidy, tidy_work);
 	spin_lock_init(&u->lock);
 	INIT_LIST_HEAD(&u->ready);
-	write_lock_bh(&sk->sk_callback_lock);
-	busy = sk->sk_user_data || READ_ONCE(sk->sk_prot) != f->udp_prot;
-	if (!busy)
-		rcu_assign_sk_user_data(sk, u);
-	write_unlock_bh(&sk->sk_callback_lock);
-	if (busy) {
-		kfree(u);
+	u->asked_since = jiffies;
+	if (rhashtable_insert_fast(&udps, &u->hash, udps_params)) {
+		circuit_ep_put(&u->ep);
 		return NULL;
 	}
-	sock_hold(sk);
-	smp_store_release(&sk->sk_prot, &f->circuit_prot);
 	return u;
-}
-
-static void udp_detach(struct sock *sk, struct circuit_udp *u)
-{
-	WRITE_ONCE(sk->sk_prot, family_of_sk(sk)->udp_prot);
-	write_lock_bh(&sk->sk_callback_lock);
-	rcu_assign_sk_user_data(sk, NULL);
-	write_unlock_bh(&sk->sk_callback_lock);
-	circuit_ep_put(&u->ep);
 }
 
 /* UDP's methods for good. What runs after that is waited for by synchronize_rcu_tasks(). */
@@ -518,6 +546,12 @@ static void udp_forget(struct circuit_udp *u, u16 port)
 	u->port = port;
 }
 
+/* Has the operator said no, to whom nobody has waited for it? */
+static bool listener_refused(const struct circuit_listener *lst)
+{
+	return smp_load_acquire(&lst->decided) && lst->error;
+}
+
 /*
  * Publish a socket that has a port; it is owned. Whatever fails, UDP's remains. The operator's answer need
  * not be waited for by who asks it something else then.
@@ -539,12 +573,10 @@ static void udp_publish(struct sock *sk, struct circuit_udp *u, bool wait)
 	if (u->closed)
 		return;
 	mutex_lock(&bound_lock);
-	if (list_empty(&u->node)) {
-		u->round = publish_round;
+	if (list_empty(&u->node))
 		list_add_tail(&u->node, &bound);
-	}
 	mutex_unlock(&bound_lock);
-	if (ep->lst && ep->state == TCP_LISTEN)
+	if (ep->lst && ep->state == TCP_LISTEN && !listener_refused(ep->lst))
 		return;
 	ep->reason = circuit_inet_why_native(sk, circuit_inet_is_inside(&addr) ||
 					     (ipv6_addr_v4mapped(&addr) &&
@@ -635,6 +667,30 @@ static void udp_answer(struct circuit_udp *u)
 	release_sock(u->ep.sk);
 }
 
+/* Was a call refused for what the line has too much of, rather than for whom it was to? */
+static bool reason_is_limit(u32 reason)
+{
+	switch (reason) {
+	case CIRCUIT_REASON_QUOTA_MEMORY:
+	case CIRCUIT_REASON_QUOTA_CIRCUITS:
+	case CIRCUIT_REASON_QUOTA_PENDING:
+	case CIRCUIT_REASON_RATE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* May the operator be asked once more? The socket is owned. */
+static bool udp_may_ask(struct circuit_udp *u)
+{
+	if (time_after(jiffies, u->asked_since + HZ)) {
+		u->asked_since = jiffies;
+		u->asked = 0;
+	}
+	return u->asked++ < QUESTIONS;
+}
+
 /*
  * Call somebody, from an address of ours or from any. Returns 0 and the flow, which may still wait to be
  * connected; 0 and no flow if UDP has to reach him; or a negative errno. The socket is owned, and has a port.
@@ -682,6 +738,9 @@ static int udp_call_from(struct circuit_udp *u, struct sock *sk, const struct in
 	} else if (left && READ_ONCE(ep->state) == TCP_CLOSE) {
 		/* There was one, for a moment: what would have gone there is lost. */
 		err = ep->c ? -ECONNREFUSED : -ep->error;
+		/* That there are enough circuits is nothing that a network would say. */
+		if (reason_is_limit(ep->reason) && circuit_inet_route(sk, dst, NULL))
+			err = 0;
 	} else if (left) {
 		flow_enter(flow);
 		circuit_path_count(sk, true);
@@ -731,7 +790,7 @@ static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
 	lock_sock(sk);
 	if (READ_ONCE(sock->ops) != &family_of_sk(sk)->ops || !port)
 		goto unlock;
-	u = udp_of(sk);
+	u = udp_attach(sk);
 	reason = circuit_inet_why_native(sk, circuit_inet_is_ours(sock_net(sk), dst));
 	if (!reason && has_option(sk))
 		reason = CIRCUIT_REASON_OPTION;
@@ -743,9 +802,10 @@ static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
 			goto native;
 		inet_sk(sk)->inet_sport = htons(inet_sk(sk)->inet_num);
 	}
+	if (!u)
+		goto native;
 	reason = CIRCUIT_REASON_OPTION;
-	u = udp_attach(sk);
-	if (!u || u->closed)
+	if (u->closed)
 		goto native;
 	/* Somebody else may have been faster; or he himself. */
 	if (udp_answer_owned(u))
@@ -756,7 +816,9 @@ static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
 	udp_forget(u, inet_sk(sk)->inet_num);
 	if (publish && sk->sk_state != TCP_ESTABLISHED)
 		udp_publish(sk, u, false);
-	err = udp_call(u, sk, dst, port, ret, &reason);
+	reason = CIRCUIT_REASON_RATE;
+	if (udp_may_ask(u) || !circuit_inet_route(sk, dst, NULL))
+		err = udp_call(u, sk, dst, port, ret, &reason);
 	if (*ret)
 		refcount_inc(&(*ret)->ep.ref);
 	if (*ret || err)
@@ -772,23 +834,29 @@ unlock:
 
 /*
  * The socket, which is owned, may have been connected, or not be connected any more, or its flow have ended. As
- * long as it has one with whom it is connected to nobody else need call it; and another may have its port.
+ * long as it has one with whom it is connected to nobody else need call it; and another may have its port,
+ * to whom calls are then, as datagrams are if UDP is the way to its peer.
  */
 static void udp_settle(struct sock *sk, struct circuit_udp *u)
 {
 	struct udp_flow *flow = NULL;
 	struct in6_addr peer;
+	bool withdraw = false;
 	u32 port;
 
 	if (!inet_sk(sk)->inet_num)
 		return;
-	if (udp_peer(sk, &peer, &port))
+	if (udp_peer(sk, &peer, &port)) {
 		flow = flow_find(u, &peer, port);
-	if (!flow) {
+		withdraw = flow || ((sk->sk_reuse || sk->sk_reuseport) &&
+				    circuit_inet_route(sk, &peer, NULL));
+	}
+	if (!withdraw) {
 		udp_publish(sk, u, true);
 		return;
 	}
-	flow_put(flow);
+	if (flow)
+		flow_put(flow);
 	/* He may have called as well. */
 	if (udp_answer_owned(u))
 		sk->sk_data_ready(sk);
@@ -797,7 +865,7 @@ static void udp_settle(struct sock *sk, struct circuit_udp *u)
 
 static void tidy_work(struct work_struct *work)
 {
-	struct circuit_udp *u = container_of(to_delayed_work(work), struct circuit_udp, tidy);
+	struct circuit_udp *u = container_of(work, struct circuit_udp, tidy);
 	struct sock *sk = u->ep.sk;
 	struct hlist_node *next;
 	struct udp_flow *flow;
@@ -810,35 +878,25 @@ static void tidy_work(struct work_struct *work)
 	}
 	for (i = 0; i < BUCKETS; i++)
 		hlist_for_each_entry_safe(flow, next, &u->flows[i], node)
-			if ((READ_ONCE(flow->ep.state) == TCP_CLOSE && !flow_unread(flow)) ||
-			    flow_unwanted(flow))
+			if ((READ_ONCE(flow->ep.state) == TCP_CLOSE || flow_unwanted(flow)) &&
+			    !flow_unread(flow))
 				flow_end(flow);
 	if (!u->closed && READ_ONCE(sk->sk_state) == TCP_ESTABLISHED)
 		udp_settle(sk, u);
+	else if (xchg(&u->publish, false))
+		udp_publish(sk, u, true);
 	release_sock(sk);
 }
 
+/* Each by a work of its own: who is at work in one keeps nobody else from being published. */
 static void publish_all(struct work_struct *work)
 {
 	struct circuit_udp *u;
 
 	mutex_lock(&bound_lock);
-	/* Those that are done go to the end, where new ones come as well. */
-	publish_round++;
-	while ((u = list_first_entry_or_null(&bound, struct circuit_udp, node)) &&
-	       u->round != publish_round) {
-		struct sock *sk = u->ep.sk;
-
-		u->round = publish_round;
-		list_move_tail(&u->node, &bound);
-		refcount_inc(&u->ep.ref);
-		mutex_unlock(&bound_lock);
-		lock_sock(sk);
-		if (udp_of(sk) == u)
-			udp_publish(sk, u, true);
-		release_sock(sk);
-		circuit_ep_put(&u->ep);
-		mutex_lock(&bound_lock);
+	list_for_each_entry(u, &bound, node) {
+		WRITE_ONCE(u->publish, true);
+		queue_work(udp_wq, &u->tidy);
 	}
 	mutex_unlock(&bound_lock);
 }
@@ -1140,15 +1198,20 @@ static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 			return 0;
 		}
 		if (unlikely(avail && flow_unwanted(flow))) {
-			flow_tidy(flow);
-			return 0;
+			avail = flow_before(flow, c, avail);
+			if (!avail) {
+				flow_tidy(flow);
+				return 0;
+			}
 		}
 		if (avail) {
 			avail = circuit_rx_may(c, avail, &flags, &held);
 			if (avail >= (int)circuit_message_want(c))
 				return avail;
-			if (smp_load_acquire(&c->ended))
+			if (!held && smp_load_acquire(&c->ended)) {
+				flow->broken = true;
 				flow_tidy(flow);
+			}
 			break;		/* flow_moved() comes when more is allowed */
 		}
 		if (READ_ONCE(ep->state) != TCP_ESTABLISHED) {
@@ -1276,6 +1339,9 @@ static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int f
 				flow_break(flow, c);
 				ret = -EAGAIN;
 			} else {
+				/* Whose memory is bad has lost the datagram. */
+				if (unlikely(ret == -EFAULT && !(flags & MSG_PEEK)))
+					circuit_message_take(c, msg, 0, 0, may, &want);
 				/* There may be more: those that have waited for longer are first. */
 				flow_is_ready(flow, flags & MSG_PEEK);
 				WRITE_ONCE(flow->used, jiffies);
@@ -1371,6 +1437,13 @@ static void udp_spin(struct circuit_udp *u)
 	flow_put(flow);
 }
 
+/* The socket has been given an option since it could be called: it can be no more, and has no flows. */
+static void udp_has_option(struct circuit_udp *u)
+{
+	if (READ_ONCE(u->nr) || READ_ONCE(u->ep.lst))
+		queue_work(udp_wq, &u->tidy);
+}
+
 static int circuit_udp_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
@@ -1382,7 +1455,7 @@ static int circuit_udp_recvmsg(struct socket *sock, struct msghdr *msg, size_t l
 	if (!u || flags & (MSG_ERRQUEUE | MSG_OOB))
 		return UDPS(sock, recvmsg, sock, msg, len, flags);
 	if (has_option(sk)) {
-		mod_delayed_work(udp_wq, &u->tidy, 0);
+		udp_has_option(u);
 		return UDPS(sock, recvmsg, sock, msg, len, flags);
 	}
 	__module_get(THIS_MODULE);
@@ -1443,7 +1516,11 @@ static __poll_t circuit_udp_poll(struct file *file, struct socket *sock, poll_ta
 	__poll_t mask = UDPS(sock, poll, file, sock, wait);
 	struct circuit_udp *u = udp_of(sock->sk);
 
-	if (u && !has_option(sock->sk) && udp_readable(u, NULL))
+	if (!u)
+		return mask;
+	if (has_option(sock->sk))
+		udp_has_option(u);
+	else if (udp_readable(u, NULL))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	return mask;
 }
@@ -1472,8 +1549,9 @@ static int circuit_udp_release(struct socket *sock)
 		lock_sock(sk);
 		udp_close(u);
 		release_sock(sk);
-		cancel_delayed_work_sync(&u->tidy);
-		udp_detach(sk, u);
+		cancel_work_sync(&u->tidy);
+		rhashtable_remove_fast(&udps, &u->hash, udps_params);
+		circuit_ep_put(&u->ep);
 	}
 	/* The caller puts the module, by the ops that were there before this. */
 	return family_of(sock)->udp_ops->release(sock);
@@ -1536,6 +1614,21 @@ static void udp_set_peer(struct sock *sk, const struct in6_addr *dst, u32 port,
 	sk->sk_state = TCP_ESTABLISHED;
 }
 
+/* The socket, which is owned, is connected: what comes now from others is not for it any more. */
+static void flows_mark(struct circuit_udp *u)
+{
+	struct udp_flow *flow;
+	unsigned int i;
+
+	for (i = 0; i < BUCKETS; i++)
+		hlist_for_each_entry(flow, &u->flows[i], node) {
+			circuit_ep_lock(&flow->ep);
+			if (flow->ep.c)
+				WRITE_ONCE(flow->until, READ_ONCE(flow->ep.c->rx.prod->tail));
+			circuit_ep_unlock(&flow->ep);
+		}
+}
+
 /* As udp_open(), before UDP chooses the address that the socket is at: the operator may choose another. */
 static int udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int len, int flags,
 		       const struct in6_addr *dst, u32 port)
@@ -1563,6 +1656,7 @@ static int udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int l
 	u = udp_of(sk);
 	if (!ret && u) {
 		lock_sock(sk);
+		flows_mark(u);
 		udp_settle(sk, u);
 		release_sock(sk);
 	}
@@ -1671,7 +1765,6 @@ static int family_learn(struct udp_family *f, int family, int (*init)(struct soc
 
 	f->prot = *f->udp_prot;
 	f->prot.init = init;
-	f->circuit_prot = *f->udp_prot;
 	f->ops = *f->udp_ops;
 	f->ops.owner = THIS_MODULE;
 	f->ops.release = circuit_udp_release;
@@ -1699,9 +1792,13 @@ int circuit_udp_init(void)
 	int err;
 
 	BUILD_BUG_ON(offsetof(struct udp_flow, ep) || offsetof(struct circuit_udp, ep));
+	err = rhashtable_init(&udps, &udps_params);
+	if (err)
+		return err;
+	err = -ENOMEM;
 	udp_wq = alloc_workqueue("circuit_udp", WQ_UNBOUND, 0);
 	if (!udp_wq)
-		return -ENOMEM;
+		goto table;
 	err = family_learn(&families[0], AF_INET, init_sock4);
 	if (err)
 		goto wq;
@@ -1713,6 +1810,8 @@ int circuit_udp_init(void)
 	return 0;
 wq:
 	destroy_workqueue(udp_wq);
+table:
+	rhashtable_destroy(&udps);
 	return err;
 }
 
@@ -1722,6 +1821,7 @@ wq:
 void circuit_udp_exit(void)
 {
 	destroy_workqueue(udp_wq);
+	rhashtable_destroy(&udps);
 }
 
 /**

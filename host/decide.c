@@ -79,6 +79,14 @@ static void policy_log(struct circuit_exchange *ex, const struct circuit_query *
 			&query->daddr, query->port, verdicts[decision->verdict], by);
 }
 
+/* Will there be a call? To where there is nobody none is placed, whatever the policy says: it is native. */
+static bool places_call(const struct circuit_query *query, const struct circuit_decision *decision)
+{
+	return decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK ||
+	       (decision->verdict == CIRCUIT_POLICY_VERDICT_CONNECT &&
+		query->to != CIRCUIT_POLICY_TO_ELSEWHERE);
+}
+
 /**
  * circuit_decide - have the policy decide, and look at rates
  * @ex: the exchange, locked
@@ -86,8 +94,8 @@ static void policy_log(struct circuit_exchange *ex, const struct circuit_query *
  * @payer: the line that places a call, NULL if none does
  * @decision: filled in
  *
- * The rates of the rule, of the line and of its groups: from all of them one is taken, or, if
- * one has none left, from none.
+ * The rates of the rule, and, if a call will be placed, of the line and of its groups: from all of them
+ * one is taken, or, if one has none left, from none.
  */
 void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *query,
 		    struct circuit_line *payer, struct circuit_decision *decision)
@@ -106,8 +114,7 @@ void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *que
 		has = circuit_bucket_has(&rule->bucket, rule->cfg.calls, now);
 		rule->limited += !has;
 	}
-	if (has && payer && (decision->verdict == CIRCUIT_POLICY_VERDICT_CONNECT ||
-			     decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK))
+	if (has && payer && places_call(query, decision))
 		has = circuit_may_call(payer, now);
 	if (has && rule && rule->cfg.calls)
 		circuit_bucket_take(&rule->bucket, rule->cfg.calls, now);

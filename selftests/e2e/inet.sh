@@ -233,6 +233,23 @@ udp_policy() {
 	"$CIRCUIT" policy load - <<<'default connect'
 }
 
+# What a line may place of calls does not matter where there is another way, and where nobody is called.
+udp_limits() {
+	local ip before
+	ip=$(guest_ip g2)
+	"$CIRCUIT" line set g1 calls 1/s
+	for _ in 1 2 3 4 5; do
+		guest_exec g1 "bench rtt udp $ip 9001 5 >/dev/null"
+	done
+	before=$(line_get g1 calls-limited)
+	[ "$before" -gt 0 ]
+	for _ in 1 2 3 4 5; do
+		refuses "Connection refused" g1 "bench rtt udp 10.99.0.1 9 1"
+	done
+	expect "$before" "$(line_get g1 calls-limited)" "limited calls to nobody"
+	"$CIRCUIT" line set g1 calls none
+}
+
 # A line that goes takes flows, and is not missed where there is a network; then there are new ones.
 udp_line_comes_back() {
 	local ip
@@ -353,6 +370,7 @@ t_run "redirected: a program" one_program
 t_run -t 200 "TCP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1
 t_run "UDP: either way" udp_either_way
 t_run "UDP: policy" udp_policy
+t_run "UDP: limits of calls" udp_limits
 t_run "UDP: a line goes and comes back" udp_line_comes_back
 t_run -t 200 "UDP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1 --dgram
 # What differs between these is decided in a few places: once is enough on slow kernels.

@@ -730,3 +730,31 @@ UDP_TEST(udp_server_restarts)
 		EQ(sock_bind(r, port), 0);
 	}
 }
+
+/* What there is no memory for is lost, and what comes after it is not. */
+UDP_TEST(udp_bad_memory)
+{
+	unsigned int port;
+	int r = bound(&port), s = sock();
+
+	EQ(to(s, port, "one", 3), 3);
+	EQ(to(s, port, "two", 3), 3);
+	ERR(recv(r, (void *)8, 3, 0), EFAULT);
+	expect_text(r, "two");
+}
+
+/* What has come from others is there after connect(); what comes after it is not. */
+UDP_TEST(udp_before_connect)
+{
+	unsigned int port, own[2];
+	int r = bound(&port), s[2] = { bound(&own[0]), bound(&own[1]) };
+
+	EQ(to(s[0], port, "zero", 4), 4);
+	EQ(to(s[1], port, "one", 3), 3);
+	EQ(sock_connect(r, own[1]), 0);
+	expect_text(r, "zero");
+	expect_text(r, "one");
+	to(s[0], port, "three", 5);
+	EQ(to(s[1], port, "four", 4), 4);
+	expect_text(r, "four");
+}
