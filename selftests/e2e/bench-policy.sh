@@ -8,8 +8,11 @@
 #
 #	decide RULES INSTRUCTIONS
 #	load RULES INSTRUCTIONS-IN-THE-KERNEL
+#	rate RULES CONNECTIONS NS
 #
-# lab: --timeout 300 --icount
+# The last is of two guests that have the same processor as the host: what a connection costs all three.
+#
+# lab: --timeout 560 --icount --mem 6144
 . "$TOP/selftests/e2e/common.sh"
 
 RAW=/out/raw
@@ -69,6 +72,36 @@ curve() {
 	expect 100 "$(grep -c ^decide "$RAW")" "decisions"
 }
 
+# Connections while there are rules, none of which matches, and while there are none.
+guests() {
+	local g
+	for g in g1 g2; do
+		guest_start "$g" --line "$g" --no-wait
+	done
+	for g in g1 g2; do
+		guest_ready "$g"
+		wait_for 60 line_is "$g" up
+	done
+	guest_bg g2 serve "bench serve circuit 7000"
+	wait_for 60 listens
+}
+listens() { [ "$(line_get g2 listeners)" -gt 0 ]; }
+connections() {
+	local n i got
+	for i in $(seq 5); do
+		for n in 0 10000; do
+			table "$n" >"$LAB_RUN/table"
+			"$CIRCUIT" policy load "$LAB_RUN/table"
+			got=$(guest_exec -t 120 g1 "bench rate circuit g2 7000 500")
+			echo "rate $n $got" >>"$RAW"
+		done
+	done
+	grep ^rate "$RAW"
+	expect 10 "$(grep -c '^rate [0-9]* [1-9]' "$RAW")" "measurements"
+}
+
 : >"$RAW"
 t_run "a tracer" setup
 t_run -t 200 "tables of up to ten thousand rules" curve
+t_run -t 180 "two guests" guests
+t_run -t 180 "connections beside ten thousand rules, and beside none" connections

@@ -161,24 +161,6 @@ no_spinning() {
 	done
 }
 
-# Connections while ten thousand rules are looked at, and while there is none. Nothing matches.
-rules() {
-	local i
-	awk 'BEGIN {
-		print "default connect"
-		for (i = 0; i < 10000; i++) {
-			if (i % 3 == 0) printf "reject from line vm%d port %d\n", i, i
-			if (i % 3 == 1) printf "connect to 11.%d.%d.0/24 port %d-%d\n", i / 256, i % 256, i, i + 99
-			if (i % 3 == 2) printf "native from group g%d to 2001:db8:%x::/48\n", i % 100, i
-		} }' >"$LAB_RUN/rules"
-	for i in $(seq "$REPEATS"); do
-		"$CIRCUIT" policy load "$LAB_RUN/rules"
-		measure rate-rules circuit "$i" rate 2000
-		"$CIRCUIT" policy flush
-		measure rate-free circuit "$i" rate 2000
-	done
-}
-
 idle_circuits() {
 	local before after
 	guest_bg g2 hold "peer hold-listen 3200 10000 4096"
@@ -208,6 +190,5 @@ done
 t_run -t 120 "without spinning" no_spinning
 # What does not depend on the processor needs no second look.
 if grep -qw erms /proc/cpuinfo; then
-	t_run -t 180 "with ten thousand rules, and without" rules
-	t_run -t 400 "10,000 idle circuits" idle_circuits
+		t_run -t 400 "10,000 idle circuits" idle_circuits
 fi
