@@ -4,6 +4,7 @@
  *
  * Addresses are IPv6 ones throughout, those of IPv4 as IPv4-mapped.
  */
+#include <linux/bpf-cgroup.h>
 #include <linux/inetdevice.h>
 #include <net/addrconf.h>
 #include <net/ip6_route.h>
@@ -179,6 +180,20 @@ bool circuit_inet_route(const struct sock *sk, const struct in6_addr *dst, struc
 	}
 }
 
+/*
+ * Has an administrator attached programs to the socket's cgroup that are to see what it sends and receives, or
+ * to whom? Firewalls of services and containers, and the redirection of the latter's services, are made of such.
+ */
+#define has_program(sk, type)							\
+	(cgroup_bpf_enabled(type) && cgroup_bpf_sock_enabled((struct sock *)(sk), type))
+static bool has_programs(const struct sock *sk)
+{
+	return has_program(sk, CGROUP_INET_EGRESS) || has_program(sk, CGROUP_INET_INGRESS) ||
+	       has_program(sk, CGROUP_INET4_CONNECT) || has_program(sk, CGROUP_INET6_CONNECT) ||
+	       has_program(sk, CGROUP_UDP4_SENDMSG) || has_program(sk, CGROUP_UDP6_SENDMSG) ||
+	       has_program(sk, CGROUP_UDP4_RECVMSG) || has_program(sk, CGROUP_UDP6_RECVMSG);
+}
+
 /**
  * circuit_inet_has_option - has a socket an option that means something on a network, and nothing here?
  * @sk: the socket
@@ -187,7 +202,8 @@ bool circuit_inet_has_option(const struct sock *sk)
 {
 	return sock_flag(sk, SOCK_TXTIME) || READ_ONCE(sk->sk_bound_dev_if) ||
 	       READ_ONCE(sk->sk_mark) || rcu_access_pointer(sk->sk_filter) ||
-	       READ_ONCE(sk->sk_tsflags) || READ_ONCE(sk->sk_max_pacing_rate) != ~0UL;
+	       READ_ONCE(sk->sk_tsflags) || READ_ONCE(sk->sk_max_pacing_rate) != ~0UL ||
+	       has_programs(sk);
 }
 
 /**

@@ -202,7 +202,7 @@ static struct circuit_udp *udp_of(const struct sock *sk)
 static bool has_option(const struct sock *sk)
 {
 	return unlikely(circuit_inet_has_option(sk) || READ_ONCE(sk->sk_peek_off) >= 0 ||
-			READ_ONCE(udp_sk(sk)->encap_type) || rcu_access_pointer(sk->sk_user_data));
+			READ_ONCE(udp_sk(sk)->encap_type) || READ_ONCE(sk->sk_user_data));
 }
 
 /* Whom the socket is connected to; false if to nobody. */

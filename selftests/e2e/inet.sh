@@ -145,6 +145,25 @@ one_cgroup() {
 	expect "network namespace off" "$(guest_exec g1 "circuit redirect show")"
 }
 
+# What the programs of a cgroup are to see goes where they see it.
+filtered() {
+	local sum cg=/sys/fs/cgroup/filtered url
+	url=http://$(guest_ip g2):8001/file
+	sum=$(sum_of g2)
+	redirect g1 on
+	guest_exec g1 "mkdir -p $cg/worker"
+	fetch_in() { # CGROUP
+		local before sum
+		before=$(line_get g1 calls-out)
+		sum=$(guest_exec g1 "echo 0 >$1/cgroup.procs; wget -q -O - $url | sha256sum") || return
+		echo "${sum%% *} $(($(line_get g1 calls-out) - before))"
+	}
+	expect "$sum 1" "$(fetch_in $cg/worker)" "without programs"
+	guest_exec g1 "peer filter $cg" || t_skip "programs cannot be attached to cgroups"
+	expect "$sum 0" "$(fetch_in $cg/worker)" "with one"
+	expect "$sum 1" "$(fetch g1 "$url")" "elsewhere"
+}
+
 # One program only: by a cgroup, or by a library where that may not be.
 one_program() {
 	local sum url=http://10.77.0.2:8001/file
@@ -366,6 +385,7 @@ t_run "client not redirected: TCP" client_native
 t_run "loopback and own addresses: TCP" local_native
 t_run "each socket says which path it took, and why" why
 t_run "redirected: a cgroup" one_cgroup
+t_run "native: a cgroup with a firewall" filtered
 t_run "redirected: a program" one_program
 t_run -t 200 "TCP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1
 t_run "UDP: either way" udp_either_way

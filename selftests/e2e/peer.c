@@ -36,6 +36,7 @@
  *	peer dgram-ask LINE PORT N SIZE	(or "udp:ADDRESS" for the line) N datagrams of that size, an answer to each within 5 s
  *	peer dgram-flood LINE PORT	send datagrams until an error, print which
  *	peer map FILE			have a page of it mapped until killed
+ *	peer filter DIR			have a program see what the cgroup at DIR sends, from now on
  *
  * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
  * line (and "tcp" or "tcp6" before the command of a listening one) makes it TCP.
@@ -44,6 +45,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -55,6 +57,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <fcntl.h>
@@ -683,6 +686,34 @@ static void dgram_ask(const char *line, const char *port, int n, size_t size)
 	printf("%d answers\n", n);
 }
 
+static void filter(const char *dir)
+{
+	const struct bpf_insn pass[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_CGROUP_SKB,
+		.expected_attach_type = BPF_CGROUP_INET_EGRESS,
+		.insns = (uintptr_t)pass,
+		.insn_cnt = sizeof(pass) / sizeof(pass[0]),
+		.license = (uintptr_t)"GPL",
+	};
+	int prog, cgroup = open(dir, O_RDONLY | O_DIRECTORY);
+
+	if (cgroup < 0)
+		die(dir);
+	prog = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+	if (prog < 0)
+		die("BPF_PROG_LOAD");
+	memset(&attr, 0, sizeof(attr));
+	attr.target_fd = cgroup;
+	attr.attach_bpf_fd = prog;
+	attr.attach_type = BPF_CGROUP_INET_EGRESS;
+	if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof(attr)))
+		die("BPF_PROG_ATTACH");
+}
+
 int main(int argc, char **argv)
 {
 	const char *what;
@@ -777,6 +808,8 @@ int main(int argc, char **argv)
 		while ((n = send(s, buf, 1400, 0)) > 0)
 			;
 		printf("%s\n", strerror(errno));
+	} else if (!strcmp(what, "filter")) {
+		filter(argv[2]);
 	} else if (!strcmp(what, "map")) {
 		int fd = open(argv[2], O_RDWR);
 
