@@ -209,14 +209,12 @@ static void evict(struct circuit *c, enum circuit_reason reason, int error)
 /* Would a call that has been connected like this be connected by this decision? */
 static bool still_allowed(const struct circuit *c, const struct circuit_decision *decision)
 {
-	struct circuit_leg *leg;
 	const char *trunk;
 
 	if (decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK) {
-		leg = circuit_leg_of(c);
-		if (!leg || c->local->nr != 1)
+		if (!c->local || !c->local->ops->trunk || c->local->nr != 1)
 			return false;
-		trunk = circuit_leg_trunk(leg);
+		trunk = c->local->ops->trunk(c->local);
 		/* Or its socket is closed: there is nothing left to allow. */
 		return !trunk || !strcmp(trunk, decision->rule->cfg.trunk->name);
 	}

@@ -165,16 +165,7 @@ struct circuit_exposure *circuit_exposure_find(struct circuit_exchange *ex,
 static int exposure_listen(struct circuit_exposure *exp, struct net *net)
 {
 	bool v6 = !ipv6_addr_v4mapped(&exp->addr);
-	struct sockaddr_in6 sin6 = {
-		.sin6_family = AF_INET6,
-		.sin6_port = htons(exp->host_port),
-		.sin6_addr = exp->addr,
-	};
-	struct sockaddr_in sin = {
-		.sin_family = AF_INET,
-		.sin_port = htons(exp->host_port),
-		.sin_addr.s_addr = exp->addr.s6_addr32[3],
-	};
+	struct sockaddr_storage ss;
 	struct socket *sock;
 	int err;
 
@@ -189,8 +180,8 @@ static int exposure_listen(struct circuit_exposure *exp, struct net *net)
 	if (!err)
 		err = circuit_trunk_setup(exp->trunk, sock);
 	if (!err)
-		err = v6 ? kernel_bind(sock, (struct compat_sockaddr *)&sin6, sizeof(sin6)) :
-			   kernel_bind(sock, (struct compat_sockaddr *)&sin, sizeof(sin));
+		err = kernel_bind(sock, (struct compat_sockaddr *)&ss,
+				  circuit_sockaddr(&exp->addr, exp->host_port, &ss));
 	if (err)
 		return err;
 	write_lock_bh(&sock->sk->sk_callback_lock);

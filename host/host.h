@@ -720,17 +720,24 @@ struct circuit_exposure {
 	atomic_t		waiting;
 };
 
+struct circuit_socket_info;
+
 /**
  * struct circuit_local_ops - what is done with a circuit's local end
  * @look: there may be something to do; the end's work, one at a time
  * @setup: the circuit has its rings; its exchange is locked
  * @hungup: the guest has hung up, or there will be no circuit; likewise, perhaps more than
  *	once; may be NULL
+ * @trunk: the name of its trunk, NULL if it has come in without one, or hung up; likewise; NULL if it has
+ *	nothing to do with trunks
+ * @info: what there is to say of its socket, false if there is none; likewise
  */
 struct circuit_local_ops {
 	void (*look)(struct circuit_local *local);
 	void (*setup)(struct circuit_local *local);
 	void (*hungup)(struct circuit_local *local);
+	const char *(*trunk)(const struct circuit_local *local);
+	bool (*info)(struct circuit_local *local, struct circuit_socket_info *info);
 };
 
 /**
@@ -766,12 +773,12 @@ struct circuit_local {
 };
 
 /**
- * struct circuit_socket_info - what can be told of a leg's socket
+ * struct circuit_socket_info - what can be told of a local end's socket
  * @local: its address
  * @remote: the far end's
  * @local_port: its port
  * @remote_port: the far end's
- * @state: TCP_*
+ * @state: TCP_*, 0 if it is not one of TCP's, and then the rest is not told
  * @congestion: its congestion control
  * @zerocopy: bytes it was given to send without a copy
  * @info: as TCP_INFO
@@ -933,6 +940,9 @@ bool circuit_trunk_leads_to(const struct circuit_trunk *trunk, const struct in6_
 bool circuit_trunk_reaches(const struct circuit_trunk *trunk, struct net *net,
 			   const struct in6_addr *dst);
 int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock);
+int circuit_trunk_bind(const struct circuit_trunk *trunk, struct socket *sock);
+int circuit_sockaddr(const struct in6_addr *addr, u16 port, struct sockaddr_storage *ss);
+void circuit_sockaddr_read(const struct sockaddr_storage *ss, struct in6_addr *addr, u16 *port);
 
 /* lend.c */
 void circuit_lender_init(struct circuit_lender *lender);
@@ -963,8 +973,6 @@ int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk);
 int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock);
 struct circuit_leg *circuit_leg_of(const struct circuit *c);
 void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_options *options);
-const char *circuit_leg_trunk(const struct circuit_leg *leg);
-bool circuit_leg_info(struct circuit_leg *leg, struct circuit_socket_info *info);
 
 /* box.c */
 enum circuit_reason circuit_box_open(struct circuit *c);

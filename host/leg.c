@@ -182,38 +182,6 @@ static void leg_unhook(struct circuit_leg *leg, struct socket *sock)
 	write_unlock_bh(&sk->sk_callback_lock);
 }
 
-static int leg_sockaddr(const struct in6_addr *addr, u16 port, struct sockaddr_storage *ss)
-{
-	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
-	struct sockaddr_in *sin = (struct sockaddr_in *)ss;
-
-	memset(ss, 0, sizeof(*ss));
-	if (ipv6_addr_v4mapped(addr)) {
-		sin->sin_family = AF_INET;
-		sin->sin_port = htons(port);
-		sin->sin_addr.s_addr = addr->s6_addr32[3];
-		return sizeof(*sin);
-	}
-	sin6->sin6_family = AF_INET6;
-	sin6->sin6_port = htons(port);
-	sin6->sin6_addr = *addr;
-	return sizeof(*sin6);
-}
-
-static void leg_address(const struct sockaddr_storage *ss, struct in6_addr *addr, u16 *port)
-{
-	const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)ss;
-	const struct sockaddr_in *sin = (const struct sockaddr_in *)ss;
-
-	if (ss->ss_family == AF_INET) {
-		ipv6_addr_set_v4mapped(sin->sin_addr.s_addr, addr);
-		*port = ntohs(sin->sin_port);
-	} else {
-		*addr = sin6->sin6_addr;
-		*port = ntohs(sin6->sin6_port);
-	}
-}
-
 /* --- the end of a leg -------------------------------------------------------------------- */
 
 /* The socket is closed. Nothing is left to do once nobody has anything of the ring. */
@@ -320,7 +288,6 @@ static void leg_failed(struct circuit_leg *leg, enum circuit_reason reason, int 
 static int leg_connect(struct circuit_leg *leg)
 {
 	bool v6 = !ipv6_addr_v4mapped(&leg->dst);
-	const struct in6_addr *source = &leg->trunk->cfg.source[v6];
 	struct sockaddr_storage ss;
 	struct socket *sock;
 	int err, len, yes = 1;
@@ -339,21 +306,20 @@ static int leg_connect(struct circuit_leg *leg)
 	err = circuit_trunk_setup(leg->trunk, sock);
 	if (err)
 		return err;
-	if (!ipv6_addr_any(source)) {
+	if (!ipv6_addr_any(&leg->trunk->cfg.source[v6])) {
 		/* The port is chosen when it is known whom it has to be unique for. */
 		err = sock->ops->setsockopt(sock, SOL_IP, IP_BIND_ADDRESS_NO_PORT,
 					    KERNEL_SOCKPTR(&yes), sizeof(yes));
 		if (err)
 			return err;
-		len = leg_sockaddr(source, 0, &ss);
-		err = kernel_bind(sock, (struct compat_sockaddr *)&ss, len);
+		err = circuit_trunk_bind(leg->trunk, sock);
 		if (err)
 			return err;
 	}
 	err = leg_hook(leg, sock);
 	if (err)
 		return err;
-	len = leg_sockaddr(&leg->dst, leg->port, &ss);
+	len = circuit_sockaddr(&leg->dst, leg->port, &ss);
 	return kernel_connect(sock, (struct compat_sockaddr *)&ss, len, O_NONBLOCK);
 }
 
@@ -749,9 +715,44 @@ static void leg_setup(struct circuit_local *local)
 	smp_store_release(&leg->state, LEG_TALKS);
 }
 
+static const char *leg_trunk(const struct circuit_local *local)
+{
+	const struct circuit_leg *leg = container_of(local, struct circuit_leg, local);
+
+	return leg->trunk ? leg->trunk->name : NULL;
+}
+
+static bool leg_info(struct circuit_local *local, struct circuit_socket_info *info)
+{
+	struct circuit_leg *leg = leg_of(local);
+	struct sockaddr_storage ss;
+	struct socket *sock = leg->sock;
+
+	memset(info, 0, sizeof(*info));
+	if (!sock)
+		return false;
+	if (kernel_getsockname(sock, (struct sockaddr *)&ss) >= 0)
+		circuit_sockaddr_read(&ss, &info->local, &info->local_port);
+	info->remote = leg->dst;
+	info->remote_port = leg->port;
+	if (kernel_getpeername(sock, (struct sockaddr *)&ss) >= 0)
+		circuit_sockaddr_read(&ss, &info->remote, &info->remote_port);
+	info->state = inet_sk_state_load(sock->sk);
+	info->zerocopy = READ_ONCE(leg->lender.total);
+	tcp_get_info(sock->sk, &info->info);
+	lock_sock(sock->sk);
+	if (inet_csk(sock->sk)->icsk_ca_ops)
+		strscpy(info->congestion, inet_csk(sock->sk)->icsk_ca_ops->name,
+			sizeof(info->congestion));
+	release_sock(sock->sk);
+	return true;
+}
+
 static const struct circuit_local_ops leg_ops = {
 	.look = leg_look,
 	.setup = leg_setup,
+	.trunk = leg_trunk,
+	.info = leg_info,
 };
 
 static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit_trunk *trunk)
@@ -829,7 +830,7 @@ int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock)
 	err = kernel_getpeername(sock, (struct sockaddr *)&ss);
 	if (err < 0)
 		goto abort;
-	leg_address(&ss, &addr, &port);
+	circuit_sockaddr_read(&ss, &addr, &port);
 	/* The socket that listens does not keep its namespace, which may be going. */
 	err = -ENONET;
 	if (!maybe_get_net(net))
@@ -874,47 +875,4 @@ void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_optio
 	leg->options = *options;
 	WRITE_ONCE(leg->set_options, true);
 	leg_kick(leg);
-}
-
-/**
- * circuit_leg_trunk - the name of a leg's trunk
- * @leg: a leg that has a circuit; its exchange is locked
- *
- * Return: the name, or NULL if the leg has come in without one, or hung up.
- */
-const char *circuit_leg_trunk(const struct circuit_leg *leg)
-{
-	return leg->trunk ? leg->trunk->name : NULL;
-}
-
-/**
- * circuit_leg_info - what there is to say of a leg's socket
- * @leg: a leg that has a circuit; its exchange is locked
- * @info: filled in
- *
- * Return: false if there is no socket.
- */
-bool circuit_leg_info(struct circuit_leg *leg, struct circuit_socket_info *info)
-{
-	struct sockaddr_storage ss;
-	struct socket *sock = leg->sock;
-
-	memset(info, 0, sizeof(*info));
-	if (!sock)
-		return false;
-	if (kernel_getsockname(sock, (struct sockaddr *)&ss) >= 0)
-		leg_address(&ss, &info->local, &info->local_port);
-	info->remote = leg->dst;
-	info->remote_port = leg->port;
-	if (kernel_getpeername(sock, (struct sockaddr *)&ss) >= 0)
-		leg_address(&ss, &info->remote, &info->remote_port);
-	info->state = inet_sk_state_load(sock->sk);
-	info->zerocopy = READ_ONCE(leg->lender.total);
-	tcp_get_info(sock->sk, &info->info);
-	lock_sock(sock->sk);
-	if (inet_csk(sock->sk)->icsk_ca_ops)
-		strscpy(info->congestion, inet_csk(sock->sk)->icsk_ca_ops->name,
-			sizeof(info->congestion));
-	release_sock(sock->sk);
-	return true;
 }

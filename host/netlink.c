@@ -737,7 +737,8 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 		    const char *line)
 {
 	const struct circuit_end *end = &c->end[nr];
-	struct circuit_leg *leg = circuit_leg_of(c);
+	struct circuit_local *local = c->local && c->local->ops->info && c->local->nr == nr ?
+				      c->local : NULL;
 	struct nlattr *nest = nla_nest_start(skb, attr);
 	u64 bytes = 0;
 	u32 queued = 0;
@@ -759,7 +760,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	    nla_put_u32(skb, CIRCUIT_A_END_QUEUED, queued) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_END_MARKS, circuit_marks(c, nr)) ||
 	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP)) ||
-	    (leg && c->local->nr == nr && circuit_nl_put_socket(skb, leg))) {
+	    (local && circuit_nl_put_socket(skb, local))) {
 		nla_nest_cancel(skb, nest);
 		return -EMSGSIZE;
 	}

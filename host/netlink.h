@@ -48,7 +48,7 @@ int circuit_nl_trunk_dump(struct sk_buff *skb, struct netlink_callback *cb);
 int circuit_nl_expose_new(struct sk_buff *skb, struct genl_info *info);
 int circuit_nl_expose_del(struct sk_buff *skb, struct genl_info *info);
 int circuit_nl_expose_dump(struct sk_buff *skb, struct netlink_callback *cb);
-int circuit_nl_put_socket(struct sk_buff *skb, struct circuit_leg *leg);
+int circuit_nl_put_socket(struct sk_buff *skb, struct circuit_local *local);
 
 /* The trunks that a request gives a line, if it speaks of them. */
 struct circuit_nl_trunks {

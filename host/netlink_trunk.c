@@ -492,36 +492,39 @@ int circuit_nl_expose_dump(struct sk_buff *skb, struct netlink_callback *cb)
 }
 
 /**
- * circuit_nl_put_socket - what there is to say of a leg, in the end of a circuit
+ * circuit_nl_put_socket - what there is to say of a local end's socket, in the end of a circuit
  * @skb: where to
- * @leg: the leg; its exchange is locked
+ * @local: an end that has one; its exchange is locked
  *
  * Return: 0 or -EMSGSIZE.
  */
-int circuit_nl_put_socket(struct sk_buff *skb, struct circuit_leg *leg)
+int circuit_nl_put_socket(struct sk_buff *skb, struct circuit_local *local)
 {
-	const char *trunk = circuit_leg_trunk(leg);
+	const char *trunk = local->ops->trunk(local);
 	struct circuit_socket_info info;
 	struct nlattr *nest;
 
 	if (trunk && nla_put_string(skb, CIRCUIT_A_END_TRUNK, trunk))
 		return -EMSGSIZE;
-	if (!circuit_leg_info(leg, &info))
+	if (!local->ops->info(local, &info))
 		return 0;
 	nest = nla_nest_start(skb, CIRCUIT_A_END_SOCKET);
 	if (!nest ||
 	    circuit_nl_put_addr(skb, CIRCUIT_A_SOCKET_LOCAL, &info.local) ||
 	    nla_put_u32(skb, CIRCUIT_A_SOCKET_LOCAL_PORT, info.local_port) ||
 	    circuit_nl_put_addr(skb, CIRCUIT_A_SOCKET_REMOTE, &info.remote) ||
-	    nla_put_u32(skb, CIRCUIT_A_SOCKET_REMOTE_PORT, info.remote_port) ||
-	    nla_put_u32(skb, CIRCUIT_A_SOCKET_STATE, info.state) ||
-	    nla_put_string(skb, CIRCUIT_A_SOCKET_CONGESTION, info.congestion) ||
-	    nla_put_u32(skb, CIRCUIT_A_SOCKET_RTT, info.info.tcpi_rtt) ||
-	    nla_put_u32(skb, CIRCUIT_A_SOCKET_CWND, info.info.tcpi_snd_cwnd) ||
-	    nla_put_u32(skb, CIRCUIT_A_SOCKET_RETRANS, info.info.tcpi_total_retrans) ||
-	    nla_put_u32(skb, CIRCUIT_A_SOCKET_UNACKED, info.info.tcpi_unacked) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_SOCKET_DELIVERY_RATE, info.info.tcpi_delivery_rate) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_SOCKET_ZEROCOPY, info.zerocopy))
+	    nla_put_u32(skb, CIRCUIT_A_SOCKET_REMOTE_PORT, info.remote_port))
+		return -EMSGSIZE;
+	if (info.state &&
+	    (nla_put_u32(skb, CIRCUIT_A_SOCKET_STATE, info.state) ||
+	     nla_put_string(skb, CIRCUIT_A_SOCKET_CONGESTION, info.congestion) ||
+	     nla_put_u32(skb, CIRCUIT_A_SOCKET_RTT, info.info.tcpi_rtt) ||
+	     nla_put_u32(skb, CIRCUIT_A_SOCKET_CWND, info.info.tcpi_snd_cwnd) ||
+	     nla_put_u32(skb, CIRCUIT_A_SOCKET_RETRANS, info.info.tcpi_total_retrans) ||
+	     nla_put_u32(skb, CIRCUIT_A_SOCKET_UNACKED, info.info.tcpi_unacked) ||
+	     circuit_nl_put_u64(skb, CIRCUIT_A_SOCKET_DELIVERY_RATE,
+				info.info.tcpi_delivery_rate) ||
+	     circuit_nl_put_u64(skb, CIRCUIT_A_SOCKET_ZEROCOPY, info.zerocopy)))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;

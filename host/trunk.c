@@ -273,6 +273,72 @@ bool circuit_trunk_reaches(const struct circuit_trunk *trunk, struct net *net,
 #endif
 }
 
+/**
+ * circuit_sockaddr - an address and a port, as sockets have them
+ * @addr: the address, IPv4 as IPv4-mapped IPv6
+ * @port: the port
+ * @ss: filled in
+ *
+ * Return: how long it is.
+ */
+int circuit_sockaddr(const struct in6_addr *addr, u16 port, struct sockaddr_storage *ss)
+{
+	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
+	struct sockaddr_in *sin = (struct sockaddr_in *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	if (ipv6_addr_v4mapped(addr)) {
+		sin->sin_family = AF_INET;
+		sin->sin_port = htons(port);
+		sin->sin_addr.s_addr = addr->s6_addr32[3];
+		return sizeof(*sin);
+	}
+	sin6->sin6_family = AF_INET6;
+	sin6->sin6_port = htons(port);
+	sin6->sin6_addr = *addr;
+	return sizeof(*sin6);
+}
+
+/**
+ * circuit_sockaddr_read - undo circuit_sockaddr()
+ * @ss: an address of IPv4 or IPv6
+ * @addr: set to the address
+ * @port: and port
+ */
+void circuit_sockaddr_read(const struct sockaddr_storage *ss, struct in6_addr *addr, u16 *port)
+{
+	const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)ss;
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)ss;
+
+	if (ss->ss_family == AF_INET) {
+		ipv6_addr_set_v4mapped(sin->sin_addr.s_addr, addr);
+		*port = ntohs(sin->sin_port);
+	} else {
+		*addr = sin6->sin6_addr;
+		*port = ntohs(sin6->sin6_port);
+	}
+}
+
+/**
+ * circuit_trunk_bind - bind a socket to its trunk's source address, or to any; the port is any
+ * @trunk: the trunk, or NULL
+ * @sock: a socket that is not bound
+ *
+ * Return: 0 or a negative errno.
+ */
+int circuit_trunk_bind(const struct circuit_trunk *trunk, struct socket *sock)
+{
+	bool v6 = sock->sk->sk_family == AF_INET6;
+	struct sockaddr_storage ss;
+	struct in6_addr addr = {};
+
+	if (trunk)
+		addr = trunk->cfg.source[v6];
+	if (!v6 && ipv6_addr_any(&addr))
+		ipv6_addr_set_v4mapped(0, &addr);
+	return kernel_bind(sock, (struct compat_sockaddr *)&ss, circuit_sockaddr(&addr, 0, &ss));
+}
+
 static int trunk_tos(struct socket *sock, u8 tos)
 {
 	int val = tos;
@@ -286,19 +352,22 @@ static int trunk_tos(struct socket *sock, u8 tos)
 /**
  * circuit_trunk_setup - give a socket what its trunk says
  * @trunk: the trunk, or NULL
- * @sock: a new TCP socket
+ * @sock: a new socket of TCP or UDP
  *
  * Return: 0 or a negative errno.
  */
 int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock)
 {
+	bool tcp = sock->type == SOCK_STREAM;
 	const struct circuit_trunk_config *cfg;
 	int err = 0, mss;
 
-	/* What a guest has to say has been collected in its ring already. */
-	tcp_sock_set_nodelay(sock->sk);
-	/* Urgent data is where it was among the rest; the guest takes it out, or does not. */
-	sock_set_flag(sock->sk, SOCK_URGINLINE);
+	if (tcp) {
+		/* What a guest has to say has been collected in its ring already. */
+		tcp_sock_set_nodelay(sock->sk);
+		/* Urgent data is where it was among the rest; the guest takes it out, or does not. */
+		sock_set_flag(sock->sk, SOCK_URGINLINE);
+	}
 	if (!trunk)
 		return 0;
 	cfg = &trunk->cfg;
@@ -306,16 +375,16 @@ int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock)
 		sock_set_mark(sock->sk, cfg->mark);
 	if (cfg->tos)
 		err = trunk_tos(sock, cfg->tos);
-	if (!err && cfg->congestion[0])
+	if (!err && tcp && cfg->congestion[0])
 		err = sock->ops->setsockopt(sock, SOL_TCP, TCP_CONGESTION,
 					    KERNEL_SOCKPTR((void *)cfg->congestion),
 					    strlen(cfg->congestion));
-	if (!err && cfg->mss) {
+	if (!err && tcp && cfg->mss) {
 		mss = cfg->mss;
 		err = sock->ops->setsockopt(sock, SOL_TCP, TCP_MAXSEG, KERNEL_SOCKPTR(&mss),
 					    sizeof(mss));
 	}
-	if (!err && cfg->user_timeout)
+	if (!err && tcp && cfg->user_timeout)
 		tcp_sock_set_user_timeout(sock->sk, cfg->user_timeout);
 	if (!err && cfg->pacing) {
 		lock_sock(sock->sk);
