@@ -184,6 +184,7 @@ bool circuit_inet_route(const struct sock *sk, const struct in6_addr *dst, struc
  * Has an administrator attached programs to the socket's cgroup that are to see what it sends and receives, or
  * to whom? Firewalls of services and containers, and the redirection of the latter's services, are made of such.
  */
+#ifdef CONFIG_CGROUP_BPF
 #define has_program(sk, type)							\
 	(cgroup_bpf_enabled(type) && cgroup_bpf_sock_enabled((struct sock *)(sk), type))
 static bool has_programs(const struct sock *sk)
@@ -193,6 +194,12 @@ static bool has_programs(const struct sock *sk)
 	       has_program(sk, CGROUP_UDP4_SENDMSG) || has_program(sk, CGROUP_UDP6_SENDMSG) ||
 	       has_program(sk, CGROUP_UDP4_RECVMSG) || has_program(sk, CGROUP_UDP6_RECVMSG);
 }
+#else
+static bool has_programs(const struct sock *sk)
+{
+	return false;
+}
+#endif
 
 /**
  * circuit_inet_has_option - has a socket an option that means something on a network, and nothing here?

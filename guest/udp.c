@@ -318,13 +318,31 @@ static void flow_tidy(struct udp_flow *flow)
 	spin_unlock_bh(&u->lock);
 }
 
+/* He cannot be reached: who is connected to him hears of it, as of an ICMP message. */
+static void udp_unreachable(struct sock *sk, const struct in6_addr *dst, u32 port, int err)
+{
+	struct in6_addr peer;
+	u32 peer_port;
+
+	if (!udp_peer(sk, &peer, &peer_port) || peer_port != port || !ipv6_addr_equal(&peer, dst))
+		return;
+	WRITE_ONCE(sk->sk_err, err);
+	sk_error_report(sk);
+}
+
 static void flow_moved(struct circuit_ep *ep)
 {
 	struct udp_flow *flow = container_of(ep, struct udp_flow, ep);
+	int err;
 
 	flow_is_ready(flow, false);
-	if (READ_ONCE(ep->state) == TCP_CLOSE)
-		flow_tidy(flow);
+	if (READ_ONCE(ep->state) != TCP_CLOSE)
+		return;
+	flow_tidy(flow);
+	/* What became of a call is told to the caller; that there is nobody any more is not to be told at all. */
+	err = ep->c ? xchg(&ep->error, 0) : 0;
+	if (err == ECONNREFUSED || err == EHOSTUNREACH || err == ENETUNREACH || err == EACCES)
+		udp_unreachable(ep->sk, &flow->remote, flow->port, err);
 }
 
 /* There is a circuit: whoever waits already has to arm it. */
@@ -729,6 +747,10 @@ static int udp_call_from(struct circuit_udp *u, struct sock *sk, const struct in
 		goto end;
 	left = wait_for_completion_killable_timeout(&ep->decided, CIRCUIT_ASK_TIMEOUT);
 	*reason = left > 0 ? ep->reason : CIRCUIT_REASON_TIMEOUT;
+	/* The world is a moment further away; and what is sent to who does not answer is lost. */
+	if (left > 0)
+		wait_event_interruptible_timeout(*sk_sleep(sk), READ_ONCE(ep->state) != TCP_SYN_SENT,
+						 left);
 	if (left < 0) {
 		err = -EINTR;
 	} else if (left && ep->native) {
@@ -1052,18 +1074,6 @@ static bool udp_control(const struct sock *sk, struct msghdr *msg, struct udp_co
 	return true;
 }
 
-/* Nobody listens there: who is connected to him hears of it, as of an ICMP message. */
-static void udp_refused(struct sock *sk, const struct in6_addr *dst, u32 port)
-{
-	struct in6_addr peer;
-	u32 peer_port;
-
-	if (!udp_peer(sk, &peer, &peer_port) || peer_port != port || !ipv6_addr_equal(&peer, dst))
-		return;
-	WRITE_ONCE(sk->sk_err, ECONNREFUSED);
-	sk_error_report(sk);
-}
-
 /* Returns what sendmsg() does, or NOT_OURS; or -ENETDOWN if there is no circuit any more. */
 static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 {
@@ -1090,7 +1100,7 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 		if (!flow && is_native(u, &dst, port, &refused)) {
 			if (!refused)
 				return NOT_OURS;
-			udp_refused(sk, &dst, port);
+			udp_unreachable(sk, &dst, port, ECONNREFUSED);
 			return len;
 		}
 		err = sock_error(sk);
@@ -1102,7 +1112,7 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 	if (!flow) {
 		err = udp_open(sock, &dst, port, true, &flow);
 		if (err == -ECONNREFUSED) {
-			udp_refused(sk, &dst, port);
+			udp_unreachable(sk, &dst, port, ECONNREFUSED);
 			return len;
 		}
 		if (!flow)

@@ -253,6 +253,7 @@ static enum circuit_reason call_tuple(struct circuit *c)
 	c->tuple.dst = c->end[1].addr;
 	c->tuple.sport = c->end[0].port;
 	c->tuple.dport = c->end[1].port;
+	c->tuple.type = c->type;
 	if (c->tuple.sport) {
 		err = circuit_directory_add_tuple(ex, c);
 	} else {
@@ -294,6 +295,8 @@ static enum circuit_reason call_by_trunk(struct circuit *c, struct circuit_trunk
 	reason = call_legs(line);
 	if (reason)
 		return reason;
+	if (c->type == CIRCUIT_SIG_DGRAM)
+		return circuit_udp_dial(c, trunk) ? CIRCUIT_REASON_NO_MEMORY : CIRCUIT_REASON_NONE;
 	reason = call_tuple(c);
 	if (reason)
 		return reason;
@@ -396,8 +399,7 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 	default:
 		return decision->reason;
 	}
-	/* The host's UDP is not reached by circuits. */
-	if (!line && (!trunk || c->type == CIRCUIT_SIG_DGRAM))
+	if (!line && !trunk)
 		return CIRCUIT_REASON_NO_ADDRESS;
 	if (!source)
 		return CIRCUIT_REASON_NOT_YOURS;
@@ -662,18 +664,19 @@ void circuit_call_failed(struct circuit *c, enum circuit_reason reason, int erro
  * circuit_call_from_trunk - the world calls a line
  * @line: the line, its exchange locked
  * @port: the port called
+ * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_DGRAM
  * @from: the caller
  * @addr: its address
  * @src_port: its port
  *
  * Return: 0, or a negative errno if there is nobody to answer.
  */
-int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_local *from,
-			    const struct in6_addr *addr, u16 src_port)
+int circuit_call_from_trunk(struct circuit_line *line, u32 port, u32 type,
+			    struct circuit_local *from, const struct in6_addr *addr, u16 src_port)
 {
 	struct circuit_query query = {
 		.op = CIRCUIT_POLICY_OP_EXPOSE,
-		.type = CIRCUIT_SIG_STREAM,
+		.type = type,
 		.dst = &line->party,
 		.saddr = *addr,
 		.port = port,
@@ -689,8 +692,10 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_
 	if (!c)
 		return -ENOMEM;
 	c->ref = c->id;
-	c->type = CIRCUIT_SIG_STREAM;
+	c->type = type;
 	c->ip = true;
+	if (type == CIRCUIT_SIG_DGRAM)
+		c->size[0] = c->size[1] = CIRCUIT_DATAGRAM_RING;
 	c->end[0].addr = *addr;
 	c->end[0].port = src_port;
 	c->end[1].port = port;

@@ -9,6 +9,7 @@
 #include <linux/eventfd.h>
 #include <linux/mm.h>
 #include <linux/skbuff.h>
+#include <linux/timer.h>
 #include <linux/version.h>
 #include <net/genetlink.h>
 #include <net/sock.h>
@@ -76,6 +77,18 @@ static inline void compat_net_refcnt_upgrade(struct sock *sk)
 #define compat_sockaddr			sockaddr_unsized
 #else
 #define compat_sockaddr			sockaddr
+#endif
+
+/* 6.2: timers were renamed, 6.16: so was their accessor. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#define compat_timer_delete_sync(t)	timer_delete_sync(t)
+#else
+#define compat_timer_delete_sync(t)	del_timer_sync(t)
+#endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+#define compat_from_timer(var, t, field)	timer_container_of(var, t, field)
+#else
+#define compat_from_timer(var, t, field)	from_timer(var, t, field)
 #endif
 
 /* 6.6: what is known of a dump request moved. */

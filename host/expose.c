@@ -7,6 +7,8 @@
  * the guest sees the caller's own address. If there is no such listener the connection
  * is reset: the host's TCP has answered already, it does not ask us before.
  *
+ * A port of UDP's is exposed likewise: each whom a datagram comes from calls, see udp.c.
+ *
  * Calls that wait for the listener's backlog do so here, CIRCUIT_EXPOSE_BACKLOG at most;
  * those beyond that wait in the listening socket.
  */
@@ -107,6 +109,18 @@ static void exposure_close(struct circuit_exposure *exp)
 	exp->trunk = NULL;
 	circuit_exchange_put(exp->ex);
 	exp->ex = NULL;
+	if (exp->udp)
+		circuit_udp_unexpose(exp->udp);
+	else
+		circuit_exposure_closed();
+	exp->udp = NULL;
+}
+
+/**
+ * circuit_exposure_closed - the port of an exposure that was taken away is free
+ */
+void circuit_exposure_closed(void)
+{
 	if (atomic_dec_and_test(&closing))
 		wake_up_all(&closed);
 }
@@ -142,13 +156,14 @@ static void exposure_work(struct work_struct *work)
 /**
  * circuit_exposure_find - look an exposure up
  * @ex: the exchange, locked
+ * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_DGRAM
  * @trunk: its trunk, or NULL
  * @addr: the host's address
  * @host_port: the host's port
  *
  * Return: the exposure, or NULL.
  */
-struct circuit_exposure *circuit_exposure_find(struct circuit_exchange *ex,
+struct circuit_exposure *circuit_exposure_find(struct circuit_exchange *ex, u32 type,
 					       struct circuit_trunk *trunk,
 					       const struct in6_addr *addr, u16 host_port)
 {
@@ -156,7 +171,7 @@ struct circuit_exposure *circuit_exposure_find(struct circuit_exchange *ex,
 
 	lockdep_assert_held(&ex->lock);
 	list_for_each_entry(exp, &ex->exposures, list)
-		if (exp->trunk == trunk && exp->host_port == host_port &&
+		if (exp->type == type && exp->trunk == trunk && exp->host_port == host_port &&
 		    ipv6_addr_equal(&exp->addr, addr))
 			return exp;
 	return NULL;
@@ -164,17 +179,19 @@ struct circuit_exposure *circuit_exposure_find(struct circuit_exchange *ex,
 
 static int exposure_listen(struct circuit_exposure *exp, struct net *net)
 {
-	bool v6 = !ipv6_addr_v4mapped(&exp->addr);
+	bool tcp = exp->type == CIRCUIT_SIG_STREAM, v6 = !ipv6_addr_v4mapped(&exp->addr);
 	struct sockaddr_storage ss;
 	struct socket *sock;
 	int err;
 
 	/* The kernel's own: it does not keep the namespace. */
-	err = sock_create_kern(net, v6 ? AF_INET6 : AF_INET, SOCK_STREAM, IPPROTO_TCP, &sock);
+	err = sock_create_kern(net, v6 ? AF_INET6 : AF_INET, exp->type,
+			       tcp ? IPPROTO_TCP : IPPROTO_UDP, &sock);
 	if (err)
 		return err;
 	exp->sock = sock;
-	sock_set_reuseaddr(sock->sk);
+	if (tcp)
+		sock_set_reuseaddr(sock->sk);
 	if (v6)
 		err = ip6_sock_set_v6only(sock->sk);
 	if (!err)
@@ -184,6 +201,14 @@ static int exposure_listen(struct circuit_exposure *exp, struct net *net)
 				  circuit_sockaddr(&exp->addr, exp->host_port, &ss));
 	if (err)
 		return err;
+	if (!tcp) {
+		exp->sock = NULL;
+		exp->udp = circuit_udp_expose(exp, sock);
+		err = PTR_ERR_OR_ZERO(exp->udp);
+		if (err)
+			exp->udp = NULL;
+		return err;
+	}
 	write_lock_bh(&sock->sk->sk_callback_lock);
 	__rcu_assign_sk_user_data_with_flags(sock->sk, exp, SK_USER_DATA_NOCOPY);
 	exp->native_ready = sock->sk->sk_data_ready;
@@ -195,6 +220,7 @@ static int exposure_listen(struct circuit_exposure *exp, struct net *net)
 /**
  * circuit_expose - publish a listener on a port of the host's
  * @line: the listener's line, its exchange locked
+ * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_DGRAM
  * @port: its port
  * @trunk: what the host's sockets are like, or NULL
  * @addr: the host's address, IPv4 as IPv4-mapped IPv6; that of any host for all
@@ -205,7 +231,7 @@ static int exposure_listen(struct circuit_exposure *exp, struct net *net)
  * Return: 0, -EADDRINUSE, -EADDRNOTAVAIL, -E2BIG if there are too many, -ENONET if the
  * namespace is gone, or what else the stack has to say.
  */
-int circuit_expose(struct circuit_line *line, u32 port, struct circuit_trunk *trunk,
+int circuit_expose(struct circuit_line *line, u32 type, u32 port, struct circuit_trunk *trunk,
 		   const struct in6_addr *addr, u16 host_port)
 {
 	struct circuit_exchange *ex = line->ex;
@@ -227,6 +253,7 @@ int circuit_expose(struct circuit_line *line, u32 port, struct circuit_trunk *tr
 	INIT_DELAYED_WORK(&exp->work, exposure_work);
 	exp->ex = circuit_exchange_get(ex);
 	exp->line = line;
+	exp->type = type;
 	exp->port = port;
 	exp->addr = *addr;
 	exp->host_port = host_port;
@@ -251,7 +278,8 @@ net:
  * circuit_unexpose - undo circuit_expose()
  * @exp: the exposure; its exchange is locked
  *
- * The port is free a moment later, see circuit_unexpose_flush(). Connections go on.
+ * The port is free a moment later, see circuit_unexpose_flush(). Connections go on, flows of datagrams do
+ * not.
  */
 void circuit_unexpose(struct circuit_exposure *exp)
 {

@@ -114,6 +114,10 @@ struct circuit_window;
 #define CIRCUIT_TRUNK_TO_MAX		64
 #define CIRCUIT_EXPOSURES_MAX		4096
 #define CIRCUIT_EXPOSE_BACKLOG		1024
+/* Seconds, if the trunk does not say. */
+#define CIRCUIT_TRUNK_IDLE		120
+/* Rings of datagrams from the world: holds the longest. */
+#define CIRCUIT_DATAGRAM_RING		(128u << 10)
 
 /* Ports tried before a call to an IP address is refused for want of one. */
 #define CIRCUIT_PORT_TRIES		1024
@@ -496,12 +500,14 @@ struct circuit_end {
  * @dst: the address called
  * @sport: the caller's port
  * @dport: the port called
+ * @type: CIRCUIT_SIG_*
  */
 struct circuit_tuple {
 	struct in6_addr	src;
 	struct in6_addr	dst;
 	u32		sport;
 	u32		dport;
+	u32		type;
 };
 
 /**
@@ -640,6 +646,7 @@ struct circuit_listener {
  * @pacing: most bytes per second, 0 for no limit
  * @user_timeout: for TCP_USER_TIMEOUT, milliseconds
  * @mss: for TCP_MAXSEG
+ * @idle: seconds after which circuits of datagrams end on which nothing is said, 0 for the default
  */
 struct circuit_trunk_config {
 	struct in6_addr	source[2];
@@ -652,6 +659,7 @@ struct circuit_trunk_config {
 	u64	pacing;
 	u32	user_timeout;
 	u32	mss;
+	u32	idle;
 };
 
 /**
@@ -684,6 +692,8 @@ struct circuit_trunk {
 	atomic_t			circuits;
 };
 
+struct circuit_udp;
+
 /**
  * struct circuit_exposure - a port of the host's where a listener can be called
  * @ref: of its exchange, of its work and of calls that wait
@@ -692,10 +702,12 @@ struct circuit_trunk {
  * @ex: the exchange, referenced
  * @line: the line, not referenced; NULL once it is to go
  * @port: the listener's port
+ * @type: CIRCUIT_SIG_STREAM or CIRCUIT_SIG_DGRAM: TCP's or UDP's
  * @trunk: for its sockets, or NULL
  * @addr: the host's address, :: for any, ::ffff:0.0.0.0 for any of IPv4
  * @host_port: the host's port
- * @sock: listens there
+ * @sock: listens there, if it is TCP's
+ * @udp: is there, if it is UDP's
  * @native_ready: its callback as it was
  * @work: takes calls
  * @accepted: calls
@@ -709,10 +721,12 @@ struct circuit_exposure {
 	struct circuit_exchange	*ex;
 	struct circuit_line	*line;
 	u32			port;
+	u32			type;
 	struct circuit_trunk	*trunk;
 	struct in6_addr		addr;
 	u16			host_port;
 	struct socket		*sock;
+	struct circuit_udp	*udp;
 	void			(*native_ready)(struct sock *sk);
 	struct delayed_work	work;
 	atomic64_t		accepted;
@@ -913,8 +927,8 @@ void circuit_unhold(struct circuit *c);
 void circuit_drop(struct circuit *c);
 void circuit_call_answered(struct circuit *c);
 void circuit_call_failed(struct circuit *c, enum circuit_reason reason, int error);
-int circuit_call_from_trunk(struct circuit_line *line, u32 port, struct circuit_local *from,
-			    const struct in6_addr *addr, u16 src_port);
+int circuit_call_from_trunk(struct circuit_line *line, u32 port, u32 type,
+			    struct circuit_local *from, const struct in6_addr *addr, u16 src_port);
 
 /* signalling.c */
 int circuit_sig_check(const struct circuit_sig *msg);
@@ -974,13 +988,20 @@ int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock);
 struct circuit_leg *circuit_leg_of(const struct circuit *c);
 void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_options *options);
 
+/* udp.c */
+int circuit_udp_init(void);
+void circuit_udp_exit(void);
+int circuit_udp_dial(struct circuit *c, struct circuit_trunk *trunk);
+struct circuit_udp *circuit_udp_expose(struct circuit_exposure *exp, struct socket *sock);
+void circuit_udp_unexpose(struct circuit_udp *udp);
+
 /* box.c */
 enum circuit_reason circuit_box_open(struct circuit *c);
 
 /* expose.c */
-int circuit_expose(struct circuit_line *line, u32 port, struct circuit_trunk *trunk,
+int circuit_expose(struct circuit_line *line, u32 type, u32 port, struct circuit_trunk *trunk,
 		   const struct in6_addr *addr, u16 host_port);
-struct circuit_exposure *circuit_exposure_find(struct circuit_exchange *ex,
+struct circuit_exposure *circuit_exposure_find(struct circuit_exchange *ex, u32 type,
 					       struct circuit_trunk *trunk,
 					       const struct in6_addr *addr, u16 host_port);
 void circuit_unexpose(struct circuit_exposure *exp);
@@ -989,6 +1010,7 @@ void circuit_unexpose_flush(void);
 void circuit_unexpose_trunk(struct circuit_exchange *ex, const struct circuit_trunk *trunk);
 struct circuit_exposure *circuit_exposure_wait(struct circuit_exposure *exp);
 void circuit_exposure_done(struct circuit_exposure *exp, bool refused);
+void circuit_exposure_closed(void);
 
 /* relay.c */
 void circuit_relay(struct irq_work *work);

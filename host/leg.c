@@ -851,8 +851,8 @@ int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock)
 	mutex_lock(&ex->lock);
 	err = leg_hook(leg, sock);
 	if (!err)
-		err = exp->line ? circuit_call_from_trunk(exp->line, exp->port, &leg->local, &addr,
-							      port) :
+		err = exp->line ? circuit_call_from_trunk(exp->line, exp->port, CIRCUIT_SIG_STREAM,
+							  &leg->local, &addr, port) :
 				  -ECONNREFUSED;
 	mutex_unlock(&ex->lock);
 	/* Connected, or waiting, or nothing came of it. */

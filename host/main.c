@@ -101,9 +101,12 @@ static int __init circuit_host_init(void)
 	err = -ENOMEM;
 	if (!circuit_wq || !circuit_slow_wq || !circuit_trunk_wq)
 		goto free_wq;
-	err = circuit_exchange_init();
+	err = circuit_udp_init();
 	if (err)
 		goto free_wq;
+	err = circuit_exchange_init();
+	if (err)
+		goto exit_udp;
 	err = circuit_netlink_init();
 	if (err)
 		goto exit_exchange;
@@ -116,6 +119,8 @@ exit_netlink:
 	circuit_netlink_exit();
 exit_exchange:
 	circuit_exchange_exit();
+exit_udp:
+	circuit_udp_exit();
 free_wq:
 	if (circuit_trunk_wq)
 		destroy_workqueue(circuit_trunk_wq);
@@ -136,6 +141,7 @@ static void __exit circuit_host_exit(void)
 	destroy_workqueue(circuit_trunk_wq);
 	destroy_workqueue(circuit_slow_wq);
 	destroy_workqueue(circuit_wq);
+	circuit_udp_exit();
 	synchronize_rcu();	/* callbacks of sockets that have just lost them */
 	rcu_barrier();
 }

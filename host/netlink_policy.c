@@ -713,7 +713,7 @@ static enum circuit_reason explain_reason(struct circuit_exchange *ex, struct ex
 	bool trunk = decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK;
 	bool dgram = e->query.type == CIRCUIT_SIG_DGRAM;
 
-	if (expose ? e->query.type != CIRCUIT_SIG_STREAM :
+	if (expose ? !circuit_type_ok(e->query.type, true) :
 		     !dgram && !circuit_type_ok(e->query.type, e->ip))
 		return CIRCUIT_REASON_INVALID;
 	if (trunk && (e->query.op != CIRCUIT_POLICY_OP_CALL || !e->ip))
@@ -721,7 +721,7 @@ static enum circuit_reason explain_reason(struct circuit_exchange *ex, struct ex
 	if (e->query.op == CIRCUIT_POLICY_OP_LISTEN)
 		return CIRCUIT_REASON_NONE;
 	if (trunk || !e->called) {
-		if (!e->trunk || dgram || !circuit_trunk_leads_to(e->trunk, &e->query.daddr))
+		if (!e->trunk || !circuit_trunk_leads_to(e->trunk, &e->query.daddr))
 			return CIRCUIT_REASON_NO_ADDRESS;
 		return ipv6_addr_any(&e->query.saddr) ? CIRCUIT_REASON_NOT_YOURS :
 			CIRCUIT_REASON_NONE;

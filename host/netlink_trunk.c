@@ -28,6 +28,7 @@ const struct nla_policy circuit_trunk_policy[CIRCUIT_A_TRUNK_MAX + 1] = {
 	[CIRCUIT_A_TRUNK_PACING] = { .type = NLA_U64 },
 	[CIRCUIT_A_TRUNK_USER_TIMEOUT] = NLA_POLICY_FULL_RANGE(NLA_U32, &timeout_range),
 	[CIRCUIT_A_TRUNK_MSS] = NLA_POLICY_RANGE(NLA_U32, TCP_MIN_MSS, S16_MAX),
+	[CIRCUIT_A_TRUNK_IDLE] = NLA_POLICY_RANGE(NLA_U32, 1, S16_MAX),
 };
 
 const struct nla_policy circuit_expose_policy[CIRCUIT_A_EXPOSE_MAX + 1] = {
@@ -36,6 +37,7 @@ const struct nla_policy circuit_expose_policy[CIRCUIT_A_EXPOSE_MAX + 1] = {
 	[CIRCUIT_A_EXPOSE_TRUNK] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
 	[CIRCUIT_A_EXPOSE_HOST_ADDR] = { .type = NLA_BINARY, .len = sizeof(struct in6_addr) },
 	[CIRCUIT_A_EXPOSE_HOST_PORT] = NLA_POLICY_FULL_RANGE(NLA_U32, &port_range),
+	[CIRCUIT_A_EXPOSE_TYPE] = NLA_POLICY_RANGE(NLA_U32, SOCK_STREAM, SOCK_DGRAM),
 };
 
 /* --- trunks ------------------------------------------------------------------------------ */
@@ -99,6 +101,8 @@ static int parse_trunk(struct genl_info *info, struct circuit_trunk_config *cfg)
 		cfg->user_timeout = nla_get_u32(attrs[CIRCUIT_A_TRUNK_USER_TIMEOUT]);
 	if (attrs[CIRCUIT_A_TRUNK_MSS])
 		cfg->mss = nla_get_u32(attrs[CIRCUIT_A_TRUNK_MSS]);
+	if (attrs[CIRCUIT_A_TRUNK_IDLE])
+		cfg->idle = nla_get_u32(attrs[CIRCUIT_A_TRUNK_IDLE]);
 	return 0;
 }
 
@@ -311,6 +315,7 @@ static int fill_trunk(struct sk_buff *skb, struct list_head *node)
 	    (cfg->user_timeout &&
 	     nla_put_u32(skb, CIRCUIT_A_TRUNK_USER_TIMEOUT, cfg->user_timeout)) ||
 	    (cfg->mss && nla_put_u32(skb, CIRCUIT_A_TRUNK_MSS, cfg->mss)) ||
+	    (cfg->idle && nla_put_u32(skb, CIRCUIT_A_TRUNK_IDLE, cfg->idle)) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_TRUNK_CALLS, atomic64_read(&trunk->calls)) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_TRUNK_CALLS_REFUSED, atomic64_read(&trunk->refused)) ||
 	    nla_put_u32(skb, CIRCUIT_A_TRUNK_CIRCUITS, atomic_read(&trunk->circuits)) ||
@@ -343,6 +348,7 @@ int circuit_nl_trunk_dump(struct sk_buff *skb, struct netlink_callback *cb)
 /* --- exposures ------------------------------------------------------------------------------- */
 
 struct expose_request {
+	u32			type;
 	struct circuit_trunk	*trunk;
 	struct in6_addr		addr;
 	u16			host_port;
@@ -364,6 +370,9 @@ static int parse_expose(struct circuit_exchange *ex, struct genl_info *info,
 				    "not an IPv4 or IPv6 address");
 		return -EINVAL;
 	}
+	req->type = CIRCUIT_SIG_STREAM;
+	if (attrs[CIRCUIT_A_EXPOSE_TYPE])
+		req->type = nla_get_u32(attrs[CIRCUIT_A_EXPOSE_TYPE]);
 	req->trunk = NULL;
 	if (attrs[CIRCUIT_A_EXPOSE_TRUNK])
 		req->trunk = find_trunk(ex, attrs[CIRCUIT_A_EXPOSE_TRUNK], info->extack);
@@ -405,7 +414,7 @@ int circuit_nl_expose_new(struct sk_buff *skb, struct genl_info *info)
 		NL_SET_ERR_MSG_ATTR(info->extack, attrs[CIRCUIT_A_EXPOSE_LINE], "no such line");
 		goto unlock;
 	}
-	err = circuit_expose(line, nla_get_u32(attrs[CIRCUIT_A_EXPOSE_PORT]), req.trunk,
+	err = circuit_expose(line, req.type, nla_get_u32(attrs[CIRCUIT_A_EXPOSE_PORT]), req.trunk,
 			     &req.addr, req.host_port);
 	switch (err) {
 	case -EADDRINUSE:
@@ -449,7 +458,7 @@ int circuit_nl_expose_del(struct sk_buff *skb, struct genl_info *info)
 	mutex_lock(&ex->lock);
 	err = parse_expose(ex, info, &req);
 	if (!err) {
-		exp = circuit_exposure_find(ex, req.trunk, &req.addr, req.host_port);
+		exp = circuit_exposure_find(ex, req.type, req.trunk, &req.addr, req.host_port);
 		err = exp ? 0 : -ENOENT;
 		if (exp)
 			circuit_unexpose(exp);
@@ -467,6 +476,7 @@ static int fill_exposure(struct sk_buff *skb, struct list_head *node)
 	struct circuit_exposure *exp = list_entry(node, struct circuit_exposure, list);
 
 	return nla_put_string(skb, CIRCUIT_A_EXPOSE_LINE, exp->line->name) ||
+	       nla_put_u32(skb, CIRCUIT_A_EXPOSE_TYPE, exp->type) ||
 	       nla_put_u32(skb, CIRCUIT_A_EXPOSE_PORT, exp->port) ||
 	       (exp->trunk && nla_put_string(skb, CIRCUIT_A_EXPOSE_TRUNK, exp->trunk->name)) ||
 	       circuit_nl_put_addr(skb, CIRCUIT_A_EXPOSE_HOST_ADDR, &exp->addr) ||

@@ -162,6 +162,7 @@ filtered() {
 	guest_exec g1 "peer filter $cg" || t_skip "programs cannot be attached to cgroups"
 	expect "$sum 0" "$(fetch_in $cg/worker)" "with one"
 	expect "$sum 1" "$(fetch g1 "$url")" "elsewhere"
+	redirect g1 off
 }
 
 # One program only: by a cgroup, or by a library where that may not be.

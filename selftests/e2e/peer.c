@@ -35,6 +35,8 @@
  *	peer dgram-echo PORT		answer datagrams until killed; "udp:PORT" for those of UDP
  *	peer dgram-ask LINE PORT N SIZE	(or "udp:ADDRESS" for the line) N datagrams of that size, an answer to each within 5 s
  *	peer dgram-flood LINE PORT	send datagrams until an error, print which
+ *	peer dgram-spread LINE PORT N [FIFO]	one socket that asks N ports, from PORT on, an answer of each within
+ *					5 s, and once more when somebody opens FIFO for writing
  *	peer map FILE			have a page of it mapped until killed
  *	peer filter DIR			have a program see what the cgroup at DIR sends, from now on
  *
@@ -620,9 +622,17 @@ static void attempts(const char *line, const char *port, int n)
 static socklen_t dgram_addr(const char *line, const char *port, struct sockaddr_storage *ss)
 {
 	struct sockaddr_circuit *cc = (void *)ss;
+	struct sockaddr_in6 *in6 = (void *)ss;
 	struct sockaddr_in *in = (void *)ss;
 
 	memset(ss, 0, sizeof(*ss));
+	if (!strncmp(line, "udp:", 4) && strchr(line + 4, ':')) {
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(atoi(port));
+		if (inet_pton(AF_INET6, line + 4, &in6->sin6_addr) != 1)
+			die("address");
+		return sizeof(*in6);
+	}
 	if (!strncmp(line, "udp:", 4)) {
 		in->sin_family = AF_INET;
 		in->sin_port = htons(atoi(port));
@@ -651,7 +661,7 @@ static void dgram_echo(const char *port)
 {
 	bool udp = !strncmp(port, "udp:", 4);
 	struct sockaddr_storage ss;
-	socklen_t len = dgram_addr(udp ? "udp:0.0.0.0" : "", udp ? port + 4 : port, &ss);
+	socklen_t len = dgram_addr(udp ? "udp:::" : "", udp ? port + 4 : port, &ss);
 	int s = socket(ss.ss_family, SOCK_DGRAM, 0);
 	ssize_t n;
 
@@ -684,6 +694,31 @@ static void dgram_ask(const char *line, const char *port, int n, size_t size)
 			die("answer");
 	}
 	printf("%d answers\n", n);
+}
+
+/* Ask each of N ports from one socket, which is made if there is none. */
+static int dgram_spread(int s, const char *line, int port, int n)
+{
+	struct timeval patience = { .tv_sec = 5 };
+	struct sockaddr_storage ss;
+	char text[8] = "";
+	socklen_t len;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%d", port + i);
+		len = dgram_addr(line, text, &ss);
+		if (s < 0)
+			s = socket(ss.ss_family, SOCK_DGRAM, 0);
+		if (s < 0 || setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)))
+			die("socket");
+		if (sendto(s, text, sizeof(text), 0, (void *)&ss, len) != sizeof(text))
+			die("sendto");
+		if (recv(s, buf, sizeof(buf), 0) != sizeof(text) || memcmp(buf, text, sizeof(text)))
+			die("answer");
+	}
+	printf("all have answered\n");
+	return s;
 }
 
 static void filter(const char *dir)
@@ -808,6 +843,13 @@ int main(int argc, char **argv)
 		while ((n = send(s, buf, 1400, 0)) > 0)
 			;
 		printf("%s\n", strerror(errno));
+	} else if (!strcmp(what, "dgram-spread") && argc > 4) {
+		int s = dgram_spread(-1, argv[2], atoi(argv[3]), atoi(argv[4]));
+
+		if (argc > 5) {
+			wait_for_fifo(argv[5]);
+			dgram_spread(s, argv[2], atoi(argv[3]), atoi(argv[4]));
+		}
 	} else if (!strcmp(what, "filter")) {
 		filter(argv[2]);
 	} else if (!strcmp(what, "map")) {

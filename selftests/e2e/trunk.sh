@@ -239,6 +239,114 @@ byte_rates() {
 	wait_for 10 line_idle g1
 }
 
+# Datagrams there and back, of all sizes, over both protocols.
+udp_echo() { # ID PORT
+	world "$1" "$PEER" dgram-echo "udp:$2"
+	wait_for 10 grep -q bound "$LAB_RUN/world.$1"
+}
+udp_out() {
+	local size before
+	udp_echo echo 7
+	before=$(line_get g1 calls-out)
+	for size in 1 1400 9000 65507; do
+		guest_exec g1 "peer dgram-ask udp:$V4 7 20 $size"
+	done
+	for size in 1 1400 9000 65527; do
+		guest_exec g1 "peer dgram-ask udp:$V6 7 20 $size"
+	done
+	expect $((before + 8)) "$(line_get g1 calls-out)" "calls of g1"
+	"$CIRCUIT" explain g1 $V4:7 type dgram | grep trunk
+	world_kill echo
+	wait_for 10 line_idle g1
+}
+
+# One port of the guest's is one port of the host's, whomever it talks to; and idle flows end, and begin again.
+udp_ports() {
+	local i ports before
+	"$CIRCUIT" trunk add quick idle 2
+	"$CIRCUIT" line set g1 trunk quick
+	for i in 1 2 3; do
+		udp_echo "echo$i" $((7000 + i))
+	done
+	guest_exec g1 "mkfifo /tmp/again"
+	guest_bg g1 spread "peer dgram-spread udp:$V4 7001 3 /tmp/again"
+	wait_for 10 grep -q answered "$(guest_bg_log g1 spread)"
+	"$CIRCUIT" -s show
+	ports=$("$CIRCUIT" -j show | grep -o '"local-port":[0-9]*' | sort -u | wc -l)
+	expect 1 "$ports" "ports of the host's"
+	before=$(line_get g1 calls-out)
+	wait_for 10 no_circuits g1
+	guest_exec g1 "echo >/tmp/again"
+	guest_wait g1 spread
+	expect $((before + 3)) "$(line_get g1 calls-out)" "calls of g1"
+	wait_for 10 line_idle g1
+	for i in 1 2 3; do
+		world_kill "echo$i"
+	done
+	"$CIRCUIT" line set g1 trunk wan
+	"$CIRCUIT" trunk del quick
+}
+
+no_circuits() { [ "$(line_get "$1" circuits)" = 0 ]; }
+
+udp_errors() {
+	udp_echo echo 7
+	says g1 'Connection refused' dgram-ask udp:$V4 99 2 1
+	says g1 'Connection refused' dgram-ask udp:$V6 99 2 1
+	says g1 'Network is unreachable' dgram-ask udp:203.0.113.1 99 2 1
+	says g1 'No route to host' dgram-ask udp:192.0.2.1 99 2 1
+	# One's error is nobody else's.
+	guest_bg g1 asks "peer dgram-ask udp:$V4 7 2000 100"
+	for _ in 1 2 3 4 5; do
+		says g1 'Connection refused' dgram-ask udp:$V4 99 2 1
+	done
+	guest_wait g1 asks
+	"$CIRCUIT" policy load - <<<$'default connect\nreject type dgram to trunks port 7 error EPERM'
+	says g1 'Operation not permitted' dgram-ask udp:$V4 7 2 1
+	"$CIRCUIT" policy load - <<<'default connect'
+	guest_exec g1 "peer dgram-ask udp:$V4 7 2 1"
+	world_kill echo
+	wait_for 10 line_idle g1
+}
+
+udp_exposed() {
+	local before
+	guest_bg g1 echo "peer dgram-echo udp:5300"
+	wait_for 10 grep -q bound "$(guest_bg_log g1 echo)"
+	"$CIRCUIT" expose add g1:5300 on 192.0.2.1:53 type dgram
+	"$CIRCUIT" expose add g1:5300 on 0.0.0.0:54 type dgram
+	"$CIRCUIT" expose add g1:5300 on '[::]:54' type dgram
+	"$CIRCUIT" expose show | grep 'on 192.0.2.1:53 type dgram'
+	"$CIRCUIT" explain expose from $V4 to g1:5300 type dgram
+	before=$(line_get g1 calls-in)
+	out "$PEER" dgram-ask udp:192.0.2.1 53 50 9000
+	out "$PEER" dgram-ask udp:192.0.2.1 54 50 1
+	# an answer comes from where the question went, whichever address that is
+	ip address add 192.0.2.77/24 dev to-out
+	out "$PEER" dgram-ask udp:192.0.2.77 54 5 1
+	ip address del 192.0.2.77/24 dev to-out
+	out "$PEER" dgram-ask udp:2001:db8::1 54 50 65527
+	expect $((before + 4)) "$(line_get g1 calls-in)" "calls of g1"
+	"$CIRCUIT" -s expose show
+	bad 'listens there' expose add g1:5300 on 192.0.2.1:53 type dgram
+	bad 'neither stream nor dgram' expose add g1:5300 on 192.0.2.1:55 type raw
+	bad 'nothing is exposed' expose del 192.0.2.1:53
+	# A port that is taken back is free, though there are flows, and one that is busy.
+	world flood "$PEER" dgram-flood udp:192.0.2.1 53
+	wait_for 10 grep -q flooding "$LAB_RUN/world.flood"
+	"$CIRCUIT" expose del 192.0.2.1:53 type dgram
+	"$CIRCUIT" expose add g1:5300 on 192.0.2.1:53 type dgram
+	world_kill flood 2>/dev/null || true
+	# Nobody there any more: lost, and no harm.
+	guest_bg_kill g1 echo
+	fails out timeout 2 "$PEER" dgram-ask udp:192.0.2.1 53 1 1
+	"$CIRCUIT" -s expose show | grep 'on 192.0.2.1:53 .*refused [1-9]'
+	"$CIRCUIT" expose del 192.0.2.1:53 type dgram
+	"$CIRCUIT" expose del 0.0.0.0:54 type dgram
+	"$CIRCUIT" expose del '[::]:54' type dgram
+	wait_for 10 line_idle g1
+}
+
 # One guest, two stacks; what a stack's sockets are like is the administrator's choice.
 stacks() {
 	local json
@@ -488,6 +596,10 @@ t_run -t 120 "a long way that loses packets" netem
 t_run "nftables" firewall
 t_run -t 240 "network cards, and nothing copied" wire
 t_run "exposed ports" exposed
+t_run -t 120 "UDP: datagrams to the world" udp_out
+t_run "UDP: errors are the stack's" udp_errors
+t_run "UDP: ports, and idle flows" udp_ports
+t_run -t 120 "UDP: ports of the host's lead to a guest" udp_exposed
 t_run "bytes per second" byte_rates
 t_run "stacks, and one that goes" stacks
 t_run "a VM is killed with data on its way" vmm_killed

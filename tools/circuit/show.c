@@ -21,12 +21,13 @@ static void print_socket(const struct nlattr *end)
 {
 	const struct nlattr *tb[CIRCUIT_A_END_MAX + 1], *s[CIRCUIT_A_SOCKET_MAX + 1];
 	char local[INET6_ADDRSTRLEN], remote[INET6_ADDRSTRLEN];
-	bool v4;
+	bool v4, tcp;
 
 	nl_parse_nested(end, tb, CIRCUIT_A_END_MAX);
 	if (!tb[CIRCUIT_A_END_SOCKET])
 		return;
 	nl_parse_nested(tb[CIRCUIT_A_END_SOCKET], s, CIRCUIT_A_SOCKET_MAX);
+	tcp = s[CIRCUIT_A_SOCKET_STATE];
 	nl_addr(s[CIRCUIT_A_SOCKET_LOCAL], local);
 	nl_addr(s[CIRCUIT_A_SOCKET_REMOTE], remote);
 	if (opt.json) {
@@ -41,12 +42,14 @@ static void print_socket(const struct nlattr *end)
 		out_newline();
 		if (tb[CIRCUIT_A_END_TRUNK])
 			out_text("trunk %s:", nl_str(tb[CIRCUIT_A_END_TRUNK]));
-		out_text(v4 ? "tcp %s:%u %s:%u" : "tcp [%s]:%u [%s]:%u", local,
+		out_text(tcp ? "tcp" : "udp");
+		out_text(v4 ? "%s:%u %s:%u" : "[%s]:%u [%s]:%u", local,
 			 nl_u32(s[CIRCUIT_A_SOCKET_LOCAL_PORT]), remote,
 			 nl_u32(s[CIRCUIT_A_SOCKET_REMOTE_PORT]));
 	}
-	out_str("state", "", tcp_state(nl_u32(s[CIRCUIT_A_SOCKET_STATE])));
-	if (opt.stats || opt.json) {
+	if (tcp)
+		out_str("state", "", tcp_state(nl_u32(s[CIRCUIT_A_SOCKET_STATE])));
+	if (tcp && (opt.stats || opt.json)) {
 		out_str("congestion", "", nl_str(s[CIRCUIT_A_SOCKET_CONGESTION]));
 		out_u64("rtt-us", "rtt-us", nl_u32(s[CIRCUIT_A_SOCKET_RTT]));
 		out_u64("cwnd", "cwnd", nl_u32(s[CIRCUIT_A_SOCKET_CWND]));

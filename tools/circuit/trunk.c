@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <linux/genetlink.h>
 #include "circuit.h"
@@ -129,6 +130,16 @@ static const char *put_mss(struct nlmsghdr *nlh, const char *text)
 	return NULL;
 }
 
+static const char *put_idle(struct nlmsghdr *nlh, const char *text)
+{
+	uint32_t value;
+
+	if (!parse_u32(text, INT16_MAX, &value) || !value)
+		return "not a number of seconds from 1 to 32767";
+	mnl_attr_put_u32(nlh, CIRCUIT_A_TRUNK_IDLE, value);
+	return NULL;
+}
+
 static const struct {
 	const char *name;
 	const char *(*put)(struct nlmsghdr *nlh, const char *text);
@@ -142,6 +153,7 @@ static const struct {
 	{ "pacing", put_pacing },
 	{ "user-timeout", put_user_timeout },
 	{ "mss", put_mss },
+	{ "idle", put_idle },
 };
 
 static int fill_trunk(struct nlmsghdr *nlh, int argc, char **argv)
@@ -237,6 +249,8 @@ static int print_trunk(const struct nlmsghdr *nlh, void *data)
 		out_u64("user-timeout", "user-timeout", nl_u32(tb[CIRCUIT_A_TRUNK_USER_TIMEOUT]));
 	if (tb[CIRCUIT_A_TRUNK_MSS])
 		out_u64("mss", "mss", nl_u32(tb[CIRCUIT_A_TRUNK_MSS]));
+	if (tb[CIRCUIT_A_TRUNK_IDLE])
+		out_u64("idle", "idle", nl_u32(tb[CIRCUIT_A_TRUNK_IDLE]));
 	out_list("sources");
 	mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr))
 		if (mnl_attr_get_type(a) == CIRCUIT_A_TRUNK_SOURCE)
@@ -327,9 +341,11 @@ static bool put_service(struct nlmsghdr *nlh, const char *text)
 
 static int fill_expose(struct nlmsghdr *nlh, bool add, int argc, char **argv)
 {
+	uint32_t type;
+
 	if (add) {
 		if (argc < 3 || strcmp(argv[1], "on"))
-			return usage_error("expose add LINE:PORT on ADDRESS:PORT [ trunk NAME ]");
+			return usage_error("expose add LINE:PORT on ADDRESS:PORT [ type stream|dgram ] [ trunk NAME ]");
 		if (!put_service(nlh, argv[0]))
 			return usage_error("expose: '%s' is not LINE:PORT", argv[0]);
 		argc -= 2;
@@ -337,10 +353,21 @@ static int fill_expose(struct nlmsghdr *nlh, bool add, int argc, char **argv)
 	}
 	if (!argc || !put_host(nlh, argv[0]))
 		return usage_error("expose: '%s' is not ADDRESS:PORT", argc ? argv[0] : "");
-	if (argc == 3 && !strcmp(argv[1], "trunk"))
-		mnl_attr_put_strz(nlh, CIRCUIT_A_EXPOSE_TRUNK, argv[2]);
-	else if (argc != 1)
-		return usage_error("expose: '%s' is not known", argv[1]);
+	for (argc--, argv++; argc; argc -= 2, argv += 2) {
+		if (argc == 1)
+			return usage_error("expose: '%s' needs a value, or is not known", argv[0]);
+		if (!strcmp(argv[0], "trunk")) {
+			mnl_attr_put_strz(nlh, CIRCUIT_A_EXPOSE_TRUNK, argv[1]);
+		} else if (!strcmp(argv[0], "type")) {
+			type = !strcmp(argv[1], "stream") ? SOCK_STREAM :
+			       !strcmp(argv[1], "dgram") ? SOCK_DGRAM : 0;
+			if (!type)
+				return usage_error("expose: '%s' is neither stream nor dgram", argv[1]);
+			mnl_attr_put_u32(nlh, CIRCUIT_A_EXPOSE_TYPE, type);
+		} else {
+			return usage_error("expose: '%s' is not known", argv[0]);
+		}
+	}
 	return EXIT_OK;
 }
 
@@ -384,6 +411,9 @@ static int print_exposure(const struct nlmsghdr *nlh, void *data)
 			 "%s:%u on [%s]:%u", nl_str(tb[CIRCUIT_A_EXPOSE_LINE]),
 			 nl_u32(tb[CIRCUIT_A_EXPOSE_PORT]), addr,
 			 nl_u32(tb[CIRCUIT_A_EXPOSE_HOST_PORT]));
+	if (opt.json || nl_u32(tb[CIRCUIT_A_EXPOSE_TYPE]) == SOCK_DGRAM)
+		out_str("type", "type",
+			nl_u32(tb[CIRCUIT_A_EXPOSE_TYPE]) == SOCK_DGRAM ? "dgram" : "stream");
 	if (tb[CIRCUIT_A_EXPOSE_TRUNK])
 		out_str("trunk", "trunk", nl_str(tb[CIRCUIT_A_EXPOSE_TRUNK]));
 	if (opt.stats) {
