@@ -76,6 +76,31 @@ bool circuit_inet_is_inside(const struct in6_addr *addr)
 }
 
 /**
+ * circuit_inet_device - which interface would something for an address of the line's have come in by?
+ * @net: the network namespace
+ * @addr: the address
+ *
+ * Return: its index: of the one that has that address, or, if that is known to the operator only, of loopback.
+ * Programs that want to know take 0 for none, and do not answer.
+ */
+int circuit_inet_device(struct net *net, const struct in6_addr *addr)
+{
+	struct net_device *dev;
+	int ret;
+
+	rcu_read_lock();
+#if IS_ENABLED(CONFIG_IPV6)
+	dev = ipv6_addr_v4mapped(addr) ? __ip_dev_find(net, addr->s6_addr32[3], false) :
+					 ipv6_dev_find(net, addr, NULL);
+#else
+	dev = __ip_dev_find(net, addr->s6_addr32[3], false);
+#endif
+	ret = (dev ?: net->loopback_dev)->ifindex;
+	rcu_read_unlock();
+	return ret;
+}
+
+/**
  * circuit_inet_bound - the address that a socket is bound to
  * @sk: the socket
  *

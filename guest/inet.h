@@ -14,6 +14,7 @@
 bool circuit_inet_parse(const struct sock *sk, const struct sockaddr *addr, int len,
 			struct in6_addr *dst, u32 *port);
 bool circuit_inet_is_ours(struct net *net, const struct in6_addr *addr);
+int circuit_inet_device(struct net *net, const struct in6_addr *addr);
 bool circuit_inet_is_inside(const struct in6_addr *addr);
 struct in6_addr circuit_inet_bound(const struct sock *sk);
 bool circuit_inet_is_any(const struct in6_addr *addr);

@@ -1032,11 +1032,13 @@ static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 seg
  * @segment: UDP_SEGMENT
  * @src: the address that it is to come from
  * @has_src: it is to
+ * @device: the interface that it is to go out by, 0 if it does not matter
  */
 struct udp_control {
 	u32		segment;
 	struct in6_addr	src;
 	bool		has_src;
+	int		device;
 };
 
 /* Returns false for what has to be left to UDP, be it only to say what is wrong with it. */
@@ -1055,13 +1057,14 @@ static bool udp_control(const struct sock *sk, struct msghdr *msg, struct udp_co
 		    len == sizeof(u16)) {
 			ctl->segment = *(u16 *)data;
 		} else if (cmsg->cmsg_level == SOL_IP && cmsg->cmsg_type == IP_PKTINFO &&
-			   len == sizeof(struct in_pktinfo) && !((struct in_pktinfo *)data)->ipi_ifindex) {
+			   len == sizeof(struct in_pktinfo)) {
+			ctl->device = ((struct in_pktinfo *)data)->ipi_ifindex;
 			ctl->has_src = ((struct in_pktinfo *)data)->ipi_spec_dst.s_addr;
 			ipv6_addr_set_v4mapped(((struct in_pktinfo *)data)->ipi_spec_dst.s_addr,
 					       &ctl->src);
 		} else if (cmsg->cmsg_level == SOL_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO &&
-			   len == sizeof(struct in6_pktinfo) && sk->sk_family == AF_INET6 &&
-			   !((struct in6_pktinfo *)data)->ipi6_ifindex) {
+			   len == sizeof(struct in6_pktinfo) && sk->sk_family == AF_INET6) {
+			ctl->device = ((struct in6_pktinfo *)data)->ipi6_ifindex;
 			ctl->src = ((struct in6_pktinfo *)data)->ipi6_addr;
 			ctl->has_src = !ipv6_addr_any(&ctl->src);
 		} else if (!(cmsg->cmsg_level == SOL_IP && (cmsg->cmsg_type == IP_TOS ||
@@ -1125,10 +1128,11 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 		err = -EINVAL;
 		goto put;
 	}
-	if (unlikely(ctl.has_src)) {
+	if (unlikely(ctl.has_src || ctl.device)) {
 		rcu_read_lock();
 		c = READ_ONCE(flow->ep.c);
-		other = c && !ipv6_addr_equal(&ctl.src, &c->local);
+		other = c && ((ctl.has_src && !ipv6_addr_equal(&ctl.src, &c->local)) ||
+			      (ctl.device && ctl.device != circuit_inet_device(sock_net(sk), &c->local)));
 		rcu_read_unlock();
 		if (other)
 			goto put;
@@ -1266,8 +1270,10 @@ static bool wants_control(const struct sock *sk)
 }
 
 /* A datagram's headers, as if it had come over a network. */
-static struct sk_buff *header_of(const struct circuit *c, bool v4)
+static struct sk_buff *header_of(const struct sock *sk, const struct circuit *c, bool v4)
 {
+	int device = circuit_inet_device(sock_net(sk), &c->local);
+
 	u32 size = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	struct sk_buff *skb = alloc_skb(size + sizeof(struct udphdr), GFP_KERNEL);
 	struct ipv6hdr *ip6;
@@ -1292,6 +1298,7 @@ static struct sk_buff *header_of(const struct circuit *c, bool v4)
 		ip->saddr = c->remote.s6_addr32[3];
 		ip->daddr = c->local.s6_addr32[3];
 		PKTINFO_SKB_CB(skb)->ipi_spec_dst.s_addr = ip->daddr;
+		PKTINFO_SKB_CB(skb)->ipi_ifindex = device;
 	} else {
 		skb->protocol = htons(ETH_P_IPV6);
 		ip6 = ipv6_hdr(skb);
@@ -1300,6 +1307,7 @@ static struct sk_buff *header_of(const struct circuit *c, bool v4)
 		ip6->nexthdr = IPPROTO_UDP;
 		ip6->saddr = c->remote;
 		ip6->daddr = c->local;
+		IP6CB(skb)->iif = device;
 	}
 	return skb;
 }
@@ -1311,12 +1319,12 @@ static void tell_control(struct udp_flow *flow, struct circuit *c, struct msghdr
 	struct sk_buff *skb;
 
 	if (compat_inet_cmsg_flags(inet_sk(sk)) && ipv6_addr_v4mapped(&c->remote)) {
-		skb = header_of(c, true);
+		skb = header_of(sk, c, true);
 		if (skb)
 			ip_cmsg_recv_offset(msg, sk, skb, sizeof(struct udphdr), 0);
 		kfree_skb(skb);
 	}
-	skb = header_of(c, false);
+	skb = header_of(sk, c, false);
 	if (!skb)
 		return;
 #if IS_ENABLED(CONFIG_IPV6)
