@@ -230,6 +230,112 @@ iperf3() {
 	serve_no_more 5201
 }
 
+# --- names, over UDP -------------------------------------------------------------------------------
+
+# serve_udp [-n] PORT CMD...: as serve.
+serve_udp() {
+	local kind=on
+	[ "$1" != -n ] || { kind=off; shift; }
+	redirect g2 "$kind"
+	guest_bg g2 "server$1" "$(real "exec ${*:2}")"
+	wait_for 60 receives "$1" || { cat "$(guest_bg_log g2 "server$1")"; false; }
+	redirect g2 on
+}
+receives() { guest_exec g2 "netstat -lun | grep -q ':$1 '"; }
+# udp_circuits CMD...: as circuits, and none of it has the kernel's UDP seen.
+udp_circuits() {
+	local sent
+	sent=$(udp_sent)
+	circuits "$@"
+	expect "$sent" "$(udp_sent)" "datagrams of UDP's"
+}
+ask_names() { # OPTION...
+	local i
+	for i in 1 2 3; do
+		expect "192.0.2.$i" "$(in_real g1 "drill -Q $* name$i.test")" "name$i"
+	done
+	expect "2001:db8::1" "$(in_real g1 "drill -Q $* name1.test AAAA")"
+}
+DNSMASQ=(dnsmasq -k -C /dev/null --user=root --no-resolv --no-hosts --pid-file= --address=/name1.test/192.0.2.1
+	--address=/name2.test/192.0.2.2 --address=/name3.test/192.0.2.3 --address=/name1.test/2001:db8::1)
+names_udp() {
+	serve_udp 53 "${DNSMASQ[@]}"
+	udp_circuits ask_names "@$ip"
+	udp_circuits ask_names "@$ip6"
+	circuits ask_names -t "@$ip"
+	redirect g1 off
+	ask_names "@$ip"
+	redirect g1 on
+	serve_no_more 53
+}
+
+# --- sockperf ------------------------------------------------------------------------------------
+
+sockperf_run() { # TEST OPTION...
+	local out
+	out=$(in_real g1 "sockperf $1 -i $ip -p 11111 -t 2 ${*:2} 2>&1") || { echo "$out"; return 1; }
+	! grep -E 'dropped messages = [1-9]|out-of-order messages = [1-9]|duplicated messages = [1-9]' <<<"$out"
+	t_note "sockperf $*: $(grep -oE 'avg-latency=[0-9.]+|Message Rate is [0-9]+' <<<"$out" | head -1)"
+}
+sockperf() {
+	serve_udp 11111 sockperf server -i "$ip" -p 11111
+	udp_circuits sockperf_run ping-pong
+	udp_circuits sockperf_run ping-pong -m 1400 --nonblocked
+	udp_circuits sockperf_run throughput -m 64 --mps 1000
+	serve_no_more 11111
+}
+
+# --- HTTP/3 ----------------------------------------------------------------------------------------
+
+quic_fetch() { # SIZE REQUESTS PARALLEL
+	expect "$2 $(sum_real g2 "/srv/www/$1")" "$(in_real -t 50 g1 "quic fetch $2 $3 https://$ip:9443/$1")" "$2 times $1"
+}
+http3() {
+	serve_udp 9443 quic serve :9443 /srv/www
+	udp_circuits quic_fetch 1k 20 4
+	udp_circuits quic_fetch 1m 2 2
+	serve_no_more 9443
+}
+
+# --- WireGuard -----------------------------------------------------------------------------------
+
+# Two guests, a tunnel between them, whose packets are datagrams of a program's; and TCP through that.
+wireguard() {
+	local g n=0 other sent
+	declare -A public
+	for g in g1 g2; do
+		if ! guest_exec "$g" "[ -e /dev/net/tun ]"; then
+			guest_put "$g" "$(modinfo -n tun)" /tmp/tun.ko
+			guest_exec "$g" "insmod /tmp/tun.ko"
+		fi
+		guest_exec "$g" "mkdir -p /real/var/run/wireguard"
+		redirect "$g" on
+		guest_bg "$g" wg "$(real "exec wireguard-go -f wg0")"
+		wait_for 20 guest_exec "$g" "ip link show wg0"
+		public[$g]=$(in_real "$g" "umask 077; wg genkey >/tmp/key; wg pubkey </tmp/key")
+	done
+	for g in g1 g2; do
+		n=$((n + 1))
+		other=g$((3 - n))
+		in_real "$g" "wg set wg0 listen-port 51820 private-key /tmp/key peer ${public[$other]} \
+			allowed-ips 10.200.0.0/24 endpoint $(guest_ip $other):51820"
+		guest_exec "$g" "ip address add 10.200.0.$n/24 dev wg0 && ip link set wg0 up"
+	done
+	sent=$(udp_sent)
+	wait_for 20 guest_exec g1 "ping -c 1 -W 2 10.200.0.2"
+	redirect g1 off # TCP through the tunnel is TCP
+	serve -n 80 nginx
+	expect "$(sum_real g2 /srv/www/1m)" "$(in_real g1 "curl -sSf http://10.200.0.2/1m" | sha256sum | cut -d' ' -f1)"
+	serve_no_more 80
+	"$CIRCUIT" -s show
+	"$CIRCUIT" show | grep -E 'g[12]/.*:51820 -> g[12]/.*:51820 connected dgram'
+	t_note "$(($(udp_sent) - sent)) datagrams were UDP's"
+	for g in g1 g2; do
+		guest_bg_kill "$g" wg
+		redirect "$g" on
+	done
+}
+
 # --- netcat --------------------------------------------------------------------------------------
 
 nc_there() {
@@ -363,6 +469,14 @@ trunk_out() {
 	serve -n 9200 web serve :9200 /srv/www
 	over_trunk go_fetch 1k 50 5 close
 	serve_no_more 9200
+	serve_udp -n 53 "${DNSMASQ[@]}"
+	over_trunk ask_names "@$ip"
+	over_trunk ask_names "@$ip6"
+	serve_no_more 53
+	serve_udp -n 9443 quic serve :9443 /srv/www
+	over_trunk quic_fetch 1k 20 4
+	over_trunk quic_fetch 1m 2 2
+	serve_no_more 9443
 }
 # nginx in the guest, and the world fetches.
 trunk_in() {
@@ -402,9 +516,13 @@ t_run -t 150 "PostgreSQL" postgres
 t_run -t 150 "OpenSSH" openssh
 t_run -t 120 "rsync over ssh" rsync_ssh
 t_run -t 120 "iperf3" iperf3
+t_run -t 90 "names over UDP: dnsmasq, drill" names_udp
+t_run -t 90 "sockperf" sockperf
+t_run -t 120 "HTTP/3" http3
+t_run -t 90 "WireGuard" wireguard
 t_run -t 60 "netcat" netcat
 t_run -t 120 "Python, asyncio" asyncio
 t_run -t 120 "Go, net/http" go
-t_run -t 180 "out over a trunk, without a network card: DNS, curl, wrk, ssh, rsync, git, iperf3, Go" trunk_out
+t_run -t 180 "out over a trunk, without a network card: DNS, curl, wrk, ssh, rsync, git, iperf3, Go, HTTP/3" trunk_out
 t_run -t 90 "in over a trunk: nginx" trunk_in
 t_run "circuits, memory and listeners are back to nothing" nothing_left
