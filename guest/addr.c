@@ -10,6 +10,7 @@
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
 #include <net/route.h>
+#include <net/sock_reuseport.h>
 #include "inet.h"
 
 /**
@@ -226,6 +227,19 @@ static bool has_programs(const struct sock *sk)
 }
 #endif
 
+/* Does a program choose among the sockets that share its port? */
+static bool is_steered(const struct sock *sk)
+{
+	struct sock_reuseport *reuse;
+	bool ret;
+
+	rcu_read_lock();
+	reuse = rcu_dereference(sk->sk_reuseport_cb);
+	ret = reuse && rcu_access_pointer(reuse->prog);
+	rcu_read_unlock();
+	return ret;
+}
+
 /**
  * circuit_inet_has_option - has a socket an option that means something on a network, and nothing here?
  * @sk: the socket
@@ -235,7 +249,7 @@ bool circuit_inet_has_option(const struct sock *sk)
 	return sock_flag(sk, SOCK_TXTIME) || READ_ONCE(sk->sk_bound_dev_if) ||
 	       READ_ONCE(sk->sk_mark) || rcu_access_pointer(sk->sk_filter) ||
 	       READ_ONCE(sk->sk_tsflags) || READ_ONCE(sk->sk_max_pacing_rate) != ~0UL ||
-	       has_programs(sk);
+	       has_programs(sk) || (sk->sk_reuseport && is_steered(sk));
 }
 
 /**

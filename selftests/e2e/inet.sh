@@ -253,6 +253,27 @@ udp_policy() {
 	"$CIRCUIT" policy load - <<<'default connect'
 }
 
+# Who sends as fast as he can to one socket keeps no other from being heard, of the same guests or the other way.
+udp_flood() {
+	local g
+	for g in g1 g2; do
+		guest_bg "$g" heard "peer dgram-echo udp:9102"
+		wait_for 10 grep -q bound "$(guest_bg_log "$g" heard)"
+	done
+	guest_bg g2 flooded "peer dgram-echo udp:9101"
+	wait_for 10 grep -q bound "$(guest_bg_log g2 flooded)"
+	guest_bg g1 flood "peer dgram-flood udp:$(guest_ip g2) 9101"
+	wait_for 10 grep -q flooding "$(guest_bg_log g1 flood)"
+	guest_exec g1 "peer dgram-ask udp:$(guest_ip g2) 9102 200 100"
+	guest_exec g2 "peer dgram-ask udp:$(guest_ip g1) 9102 200 1400"
+	"$CIRCUIT" -s show
+	guest_bg_kill g1 flood
+	guest_bg_kill g2 flooded
+	for g in g1 g2; do
+		guest_bg_kill "$g" heard
+	done
+}
+
 # What a line may place of calls does not matter where there is another way, and where nobody is called.
 udp_limits() {
 	local ip before
@@ -392,6 +413,7 @@ t_run -t 200 "TCP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0
 t_run "UDP: either way" udp_either_way
 t_run "UDP: policy" udp_policy
 t_run "UDP: limits of calls" udp_limits
+t_run "UDP: a flood" udp_flood
 t_run "UDP: a line goes and comes back" udp_line_comes_back
 t_run -t 200 "UDP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1 --dgram
 # What differs between these is decided in a few places: once is enough on slow kernels.
