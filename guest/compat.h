@@ -8,6 +8,7 @@
 
 #include <linux/cgroup.h>
 #include <linux/fs.h>
+#include <linux/ipv6.h>
 #include <linux/net.h>
 #include <linux/ptrace.h>
 #include <linux/splice.h>
@@ -130,6 +131,16 @@ static inline struct cgroup *compat_sock_cgroup(struct sock *sk)
 #else
 #define compat_inet_cmsg_flags(inet)	READ_ONCE((inet)->cmsg_flags)
 #endif
+
+/* 6.6, 6.7: and so is whether it wants its queue of errors. */
+static inline bool compat_recverr(const struct sock *sk)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return sk->sk_family == AF_INET ? inet_test_bit(RECVERR, sk) : inet6_test_bit(RECVERR6, sk);
+#else
+	return sk->sk_family == AF_INET ? inet_sk(sk)->recverr : inet6_sk(sk)->recverr;
+#endif
+}
 
 /* 6.19: who counts drops need not be one counter. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)

@@ -308,6 +308,7 @@ struct circuit_listener {
  * @reason: enum circuit_reason of the last failure
  * @decided: the operator has said what it makes of the call to an IP address, or to itself
  * @native: it was that the call is none of its
+ * @trunk: it was that the call goes over a trunk
  * @overlay: the socket is a TCP or UDP socket as well, which goes on without a line
  * @soft: the socket goes on without this circuit, and is not told that it has ended
  * @error: if so: positive errno of that end
@@ -329,6 +330,7 @@ struct circuit_ep {
 	u32			reason;
 	struct completion	decided;
 	bool			native;
+	bool			trunk;
 	bool			overlay;
 	bool			soft;
 	int			error;

@@ -280,6 +280,7 @@ static void sig_proceeding(struct circuit_line *line, const struct circuit_sig *
 	/* What getsockname() tells in the meantime, after the verdict. */
 	c->local_port = msg->circuit.local_port;
 	memcpy(&c->local, msg->circuit.local, sizeof(c->local));
+	c->ep->trunk = msg->circuit.line[0];
 	circuit_ep_verdict(c->ep, c, false, CIRCUIT_REASON_NONE);
 }
 

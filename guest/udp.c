@@ -22,6 +22,9 @@
  * Flows are entered and taken out under lock_sock(), and found under RCU. Those in which there may be
  * something to read are in @ready, under @lock; others have their rings armed, and the tasklet puts them there.
  */
+#include <linux/errqueue.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/module.h>
 #include <linux/rhashtable.h>
 #include <linux/sched/signal.h>
@@ -318,14 +321,75 @@ static void flow_tidy(struct udp_flow *flow)
 	spin_unlock_bh(&u->lock);
 }
 
-/* He cannot be reached: who is connected to him hears of it, as of an ICMP message. */
+/* What an ICMP message of an error would say. */
+static void icmp_code(int err, bool v4, struct sock_extended_err *ee)
+{
+	ee->ee_errno = err;
+	ee->ee_origin = v4 ? SO_EE_ORIGIN_ICMP : SO_EE_ORIGIN_ICMP6;
+	ee->ee_type = v4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH;
+	switch (err) {
+	case ECONNREFUSED:
+		ee->ee_code = v4 ? ICMP_PORT_UNREACH : ICMPV6_PORT_UNREACH;
+		break;
+	case EHOSTUNREACH:
+		ee->ee_code = v4 ? ICMP_HOST_UNREACH : ICMPV6_ADDR_UNREACH;
+		break;
+	case ENETUNREACH:
+		ee->ee_code = v4 ? ICMP_NET_UNREACH : ICMPV6_NOROUTE;
+		break;
+	case EACCES:
+		ee->ee_code = v4 ? ICMP_PKT_FILTERED : ICMPV6_ADM_PROHIBITED;
+		break;
+	}
+}
+
+/* Such a message, for the queue of errors: with the addresses, and nothing of what was sent. */
+static struct sk_buff *icmp_message(const struct in6_addr *dst, u32 port, int err)
+{
+	bool v4 = ipv6_addr_v4mapped(dst);
+	u32 size = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	struct sk_buff *skb = alloc_skb(2 * size, GFP_ATOMIC);
+	struct sock_exterr_skb *serr;
+
+	if (!skb)
+		return NULL;
+	skb_put_zero(skb, 2 * size);
+	skb_reset_network_header(skb);
+	serr = SKB_EXT_ERR(skb);
+	serr->port = htons(port);
+	icmp_code(err, v4, &serr->ee);
+	/* From him, and within it what it is about. */
+	if (v4) {
+		skb->protocol = htons(ETH_P_IP);
+		ip_hdr(skb)->saddr = dst->s6_addr32[3];
+		(ip_hdr(skb) + 1)->daddr = dst->s6_addr32[3];
+		serr->addr_offset = size + offsetof(struct iphdr, daddr);
+	} else {
+		skb->protocol = htons(ETH_P_IPV6);
+		ipv6_hdr(skb)->saddr = *dst;
+		(ipv6_hdr(skb) + 1)->daddr = *dst;
+		serr->addr_offset = size + offsetof(struct ipv6hdr, daddr);
+	}
+	skb_pull(skb, 2 * size);
+	skb_reset_transport_header(skb);
+	return skb;
+}
+
+/* He cannot be reached: who is connected to him, or wants to know, hears of it, as of an ICMP message. */
 static void udp_unreachable(struct sock *sk, const struct in6_addr *dst, u32 port, int err)
 {
 	struct in6_addr peer;
+	struct sk_buff *skb;
 	u32 peer_port;
 
-	if (!udp_peer(sk, &peer, &peer_port) || peer_port != port || !ipv6_addr_equal(&peer, dst))
+	if (compat_recverr(sk)) {
+		skb = icmp_message(dst, port, err);
+		if (skb && sock_queue_err_skb(sk, skb))
+			kfree_skb(skb);
+	} else if (!udp_peer(sk, &peer, &peer_port) || peer_port != port ||
+		   !ipv6_addr_equal(&peer, dst)) {
 		return;
+	}
 	WRITE_ONCE(sk->sk_err, err);
 	sk_error_report(sk);
 }
@@ -747,12 +811,12 @@ static int udp_call_from(struct circuit_udp *u, struct sock *sk, const struct in
 		goto end;
 	left = wait_for_completion_killable_timeout(&ep->decided, CIRCUIT_ASK_TIMEOUT);
 	*reason = left > 0 ? ep->reason : CIRCUIT_REASON_TIMEOUT;
-	/* The world is a moment further away; and what is sent to who does not answer is lost. */
-	if (left > 0)
-		wait_event_interruptible_timeout(*sk_sleep(sk), READ_ONCE(ep->state) != TCP_SYN_SENT,
-						 left);
+	/* The host's sockets are a moment further away. What is sent to a guest that does not answer is lost. */
+	if (left > 0 && ep->trunk)
+		left = wait_event_interruptible_timeout(*sk_sleep(sk),
+							READ_ONCE(ep->state) != TCP_SYN_SENT, left) ?: 1;
 	if (left < 0) {
-		err = -EINTR;
+		err = left;
 	} else if (left && ep->native) {
 		/* The exchange knows the host, and knows that nobody listens there. */
 		if (ep->reason == CIRCUIT_REASON_NO_LISTENER && !circuit_inet_route(sk, dst, NULL))

@@ -3,8 +3,10 @@
  * What UDP promises beyond what every SOCK_DGRAM does.
  */
 #include "stream_test.h"
+#include <linux/errqueue.h>
 #include <linux/udp.h>
 #include <netinet/ip.h>
+#include <poll.h>
 #include <sys/time.h>
 
 #ifndef SOL_UDP
@@ -757,4 +759,40 @@ UDP_TEST(udp_before_connect)
 	to(s[0], port, "three", 5);
 	EQ(to(s[1], port, "four", 4), 4);
 	expect_text(r, "four");
+}
+
+/* Who asks for it is told of whom an error is, without being connected. */
+UDP_TEST(udp_error_queue)
+{
+	int four = family == AF_INET, s = sock(), one = 1, unused = sock();
+	struct pollfd p = { .fd = s };
+	char buf[100], control[512];
+	struct iovec iov = { buf, sizeof(buf) };
+	union addr from;
+	struct msghdr msg = {
+		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct sock_extended_err *ee = NULL;
+	struct cmsghdr *c;
+	unsigned int port;
+
+	EQ(sock_bind(unused, 0), 0);
+	port = port_of(unused);
+	close(unused);
+	OK(setsockopt(s, four ? IPPROTO_IP : IPPROTO_IPV6, four ? IP_RECVERR : IPV6_RECVERR, &one,
+		      sizeof(one)));
+	EQ(to(s, port, "x", 1), 1);
+	EQ(poll(&p, 1, 5000), 1);
+	CHECK(p.revents & POLLERR);
+	OK(recvmsg(s, &msg, MSG_ERRQUEUE));
+	CHECK(msg.msg_flags & MSG_ERRQUEUE);
+	EQ(addr_port(&from), port);
+	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == (four ? IPPROTO_IP : IPPROTO_IPV6) &&
+		    c->cmsg_type == (four ? IP_RECVERR : IPV6_RECVERR))
+			ee = (void *)CMSG_DATA(c);
+	CHECK(ee);
+	EQ(ee->ee_errno, ECONNREFUSED);
+	ERR(recvmsg(s, &msg, MSG_ERRQUEUE), EAGAIN);
 }
