@@ -285,8 +285,10 @@ static bool box_deliver(struct circuit_box *to, const struct circuit_datagram *h
 	space = circuit_tx_space(&local->tx);
 	allowed = circuit_local_allowed(local, local->nr);
 	if (unlikely(allowed < need && !to->asked)) {
+		to->asked = true;	/* before there may be an answer */
 		allowed = circuit_local_want(local, local->nr, need, need);
-		to->asked = allowed < need;
+		if (allowed >= need)
+			to->asked = false;
 	}
 	if (unlikely(space < (int)need || allowed < need)) {
 		WRITE_ONCE(local->tx.prod->lost, ++to->lost);

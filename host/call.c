@@ -253,7 +253,6 @@ static enum circuit_reason call_tuple(struct circuit *c)
 	c->tuple.dst = c->end[1].addr;
 	c->tuple.sport = c->end[0].port;
 	c->tuple.dport = c->end[1].port;
-	c->tuple.type = c->type;
 	if (c->tuple.sport) {
 		err = circuit_directory_add_tuple(ex, c);
 	} else {
@@ -725,7 +724,8 @@ int circuit_call_from_trunk(struct circuit_line *line, u32 port, u32 type,
 	reason = call_legs(line);
 	if (reason)
 		goto refused;
-	reason = call_tuple(c);
+	/* Flows of datagrams are told apart by who has them. */
+	reason = type == CIRCUIT_SIG_STREAM ? call_tuple(c) : CIRCUIT_REASON_NONE;
 	if (reason)
 		goto refused;
 	circuit_local_join(from, c, 0, line);

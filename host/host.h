@@ -500,14 +500,12 @@ struct circuit_end {
  * @dst: the address called
  * @sport: the caller's port
  * @dport: the port called
- * @type: CIRCUIT_SIG_*
  */
 struct circuit_tuple {
 	struct in6_addr	src;
 	struct in6_addr	dst;
 	u32		sport;
 	u32		dport;
-	u32		type;
 };
 
 /**

@@ -195,6 +195,9 @@ static void sig_send_proceeding(struct circuit_line *line, const struct circuit 
 	msg.circuit.port = c->end[1].port;
 	msg.circuit.local_port = c->end[0].port;
 	msg.circuit.flags = CIRCUIT_SIG_IP;
+	/* The world answers soon, or never; a listener when it pleases. */
+	if (c->local)
+		memcpy(msg.circuit.line, line->ex->trunk->name, sizeof(msg.circuit.line));
 	memcpy(msg.circuit.local, &c->end[0].addr, sizeof(msg.circuit.local));
 	memcpy(msg.circuit.remote, &c->end[1].addr, sizeof(msg.circuit.remote));
 	sig_send(line, &msg);

@@ -27,6 +27,7 @@
 #include <linux/icmp.h>
 #include <linux/in.h>
 #include <linux/jhash.h>
+#include <linux/module.h>
 #include <linux/rhashtable.h>
 #include <linux/sched/clock.h>
 #include <linux/slab.h>
@@ -44,6 +45,10 @@
 #define EARLY		16
 #define EARLY_BYTES	(128u << 10)
 #define BACKLOG		128
+/* To send a datagram, while there are errors of others. */
+#define TRIES		8
+/* Calls a second to a port that is exposed. */
+#define CALLS		1000
 /* Seconds: the least of what trunks say, of those that have been heard of one end only. */
 #define UNREPLIED	30
 
@@ -62,13 +67,16 @@ enum flow_state {
  * @ex: its exchange, referenced
  * @exp: who takes calls, referenced; under the exchange's lock; NULL if nobody does
  * @exposed: somebody did
- * @flows: those that go through it, under the exchange's lock
+ * @calls: limits those that it takes, likewise
+ * @strangers: flows with those who have called, and were not answered
+ * @flows: those that go through it, likewise
  * @node: in sockets, if it is a guest port's
  * @line: its line's number
  * @trunk: and its trunk, referenced
  * @port: the guest's port
  * @lock: of @blocked; bottom halves off
  * @blocked: flows that wait until there is room again, referenced
+ * @errors: how many were reported, of whichever flow
  * @told: the flow that the turn has put something into last, whose guest wants to know, referenced, or NULL
  * @native: the callbacks of the socket as they were
  */
@@ -79,6 +87,8 @@ struct circuit_udp {
 	struct circuit_exchange	*ex;
 	struct circuit_exposure	*exp;
 	bool			exposed;
+	struct circuit_bucket	calls;
+	atomic_t		strangers;
 	struct list_head	flows;
 	struct hlist_node	node;
 	u64			line;
@@ -86,6 +96,7 @@ struct circuit_udp {
 	u16			port;
 	spinlock_t		lock;
 	struct list_head	blocked;
+	atomic_t		errors;
 	struct udp_flow		*told;
 	struct {
 		void	(*data_ready)(struct sock *sk);
@@ -99,11 +110,13 @@ struct circuit_udp {
  * @udp: the socket
  * @addr: whom it is with, IPv4 as IPv4-mapped IPv6
  * @port: and at which port
+ * @scope: the interface that his address or ours means something on, 0 if they do everywhere
  */
 struct udp_key {
 	const struct circuit_udp *udp;
 	struct in6_addr		addr;
-	u64			port;
+	u32			port;
+	u32			scope;
 };
 
 /**
@@ -119,13 +132,13 @@ struct udp_key {
  * @entered: it is
  * @siblings: in udp->flows, if @udp
  * @source: the address of the host's that its datagrams come from, :: if the socket knows
- * @scope: the interface that @key.addr means something on, 0 if it does everywhere
  * @blocked: in udp->blocked
  * @error: an ICMP message has come: positive errno
  * @lingers: the guest has hung up
  * @last: index after the last byte that it had written then
  * @idle: looks whether it is
  * @used: when it was used last, in jiffies
+ * @stranger: it is one of udp->strangers
  * @said: the guest has sent something
  * @heard: and received something
  * @expired: it was idle for long enough, when the timer looked
@@ -150,13 +163,13 @@ struct udp_flow {
 	bool			entered;
 	struct list_head	siblings;
 	struct in6_addr		source;
-	int			scope;
 	struct list_head	blocked;
 	int			error;
 	bool			lingers;
 	u32			last;
 	struct timer_list	idle;
 	unsigned long		used;
+	bool			stranger;
 	bool			said;
 	bool			heard;
 	bool			expired;
@@ -219,6 +232,19 @@ static void udp_event(struct sock *sk)
 	read_unlock_bh(&sk->sk_callback_lock);
 }
 
+static void udp_error(struct sock *sk)
+{
+	struct circuit_udp *udp;
+
+	read_lock_bh(&sk->sk_callback_lock);
+	udp = sk->sk_user_data;
+	if (udp) {
+		atomic_inc(&udp->errors);
+		udp_kick(udp);
+	}
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
 static void udp_write_space(struct sock *sk)
 {
 	struct udp_flow *flow, *next;
@@ -255,7 +281,7 @@ static int udp_hook(struct circuit_udp *udp)
 	udp->native.write_space = sk->sk_write_space;
 	sk->sk_user_data = udp;
 	sk->sk_data_ready = udp_event;
-	sk->sk_error_report = udp_event;
+	sk->sk_error_report = udp_error;
 	sk->sk_write_space = udp_write_space;
 	write_unlock_bh(&sk->sk_callback_lock);
 	return 0;
@@ -290,6 +316,7 @@ static void udp_close(struct circuit_udp *udp)
 	circuit_trunk_put(udp->trunk);
 	circuit_exchange_put(udp->ex);
 	kfree(udp);
+	module_put(THIS_MODULE);
 }
 
 static void udp_work(struct work_struct *work);
@@ -305,6 +332,7 @@ static struct circuit_udp *udp_make(struct circuit_exchange *ex, struct socket *
 		sock_release(sock);
 		return ERR_PTR(-ENOMEM);
 	}
+	__module_get(THIS_MODULE);	/* as the caller has */
 	kref_init(&udp->ref);
 	INIT_WORK(&udp->work, udp_work);
 	INIT_LIST_HEAD(&udp->flows);
@@ -356,12 +384,25 @@ static void flow_idle(struct timer_list *t)
 
 static struct udp_flow *flow_alloc(struct circuit_exchange *ex, struct circuit_trunk *trunk);
 
+/* A flow that is about to end has had its place in the table. The exchange is locked. */
+static void flow_supersede(const struct udp_key *key)
+{
+	struct udp_flow *flow = rhashtable_lookup_fast(&flows, key, flows_params);
+	const struct circuit *c = flow ? flow->local.c : NULL;
+
+	if (!flow || (c && !(c->ctrl && (c->end[0].hungup || c->end[1].hungup))))
+		return;
+	rhashtable_remove_fast(&flows, &flow->hash, flows_params);
+	flow->entered = false;
+}
+
 /* Enter a flow among those of a socket, which is referenced by that. The exchange is locked. */
 static int flow_enter(struct udp_flow *flow, struct circuit_udp *udp)
 {
 	int err;
 
 	flow->key.udp = udp;
+	flow_supersede(&flow->key);
 	err = rhashtable_lookup_insert_fast(&flows, &flow->hash, flows_params);
 	if (err)
 		return err;
@@ -373,9 +414,10 @@ static int flow_enter(struct udp_flow *flow, struct circuit_udp *udp)
 }
 
 /* Returns the flow that a socket has with somebody, referenced, or NULL. */
-static struct udp_flow *flow_find(const struct circuit_udp *udp, const struct in6_addr *addr, u16 port)
+static struct udp_flow *flow_find(const struct circuit_udp *udp, const struct in6_addr *addr, u16 port,
+				  int scope)
 {
-	struct udp_key key = { .udp = udp, .addr = *addr, .port = port };
+	struct udp_key key = { .udp = udp, .addr = *addr, .port = port, .scope = scope };
 	struct udp_flow *flow;
 
 	rcu_read_lock();
@@ -384,6 +426,14 @@ static struct udp_flow *flow_find(const struct circuit_udp *udp, const struct in
 		flow = NULL;
 	rcu_read_unlock();
 	return flow;
+}
+
+/* By its work only. */
+static void flow_is_known(struct udp_flow *flow, struct circuit_udp *udp)
+{
+	if (flow->stranger)
+		atomic_dec(&udp->strangers);
+	flow->stranger = false;
 }
 
 static void flow_close(struct udp_flow *flow)
@@ -412,8 +462,10 @@ static void flow_close(struct udp_flow *flow)
 	if (flow->entered)
 		rhashtable_remove_fast(&flows, &flow->hash, flows_params);
 	flow->entered = false;
-	if (udp)
+	if (udp) {
 		list_del(&flow->siblings);
+		flow_is_known(flow, udp);
+	}
 	flow->udp = NULL;
 	flow->trunk = NULL;
 	circuit_local_part(&flow->local);
@@ -476,6 +528,16 @@ static bool flow_alone(struct udp_flow *flow)
 	return alone;
 }
 
+/* Until the listener has taken the call, or the port is not exposed any more. */
+static void flow_wait(struct udp_flow *flow)
+{
+	mutex_lock(&flow->local.ex->lock);
+	if (READ_ONCE(flow->cut) && flow->local.c && flow->state == FLOW_WAITS)
+		circuit_call_failed(flow->local.c, CIRCUIT_REASON_TRUNK, ECONNREFUSED);
+	mutex_unlock(&flow->local.ex->lock);
+	flow_alone(flow);
+}
+
 static void flow_failed(struct udp_flow *flow, enum circuit_reason reason, int err)
 {
 	atomic64_inc(&flow->trunk->refused);
@@ -522,8 +584,11 @@ static struct circuit_udp *udp_of_port(struct udp_flow *flow, u64 line, u16 port
 	hash_for_each_possible(sockets, udp, node, key)
 		if (udp->line == line && udp->port == port && udp->trunk == flow->trunk &&
 		    udp->ex == flow->local.ex && udp->sock->sk->sk_family == family &&
-		    kref_get_unless_zero(&udp->ref))
+		    kref_get_unless_zero(&udp->ref)) {
+			/* Its work may have found that nobody has it. */
+			udp_kick(udp);
 			goto unlock;
+		}
 	sock = flow_socket(flow);
 	udp = IS_ERR(sock) ? ERR_CAST(sock) : udp_make(flow->local.ex, sock);
 	if (IS_ERR(udp))
@@ -617,8 +682,10 @@ static bool flow_put(struct udp_flow *flow, const struct sk_buff *skb)
 	space = circuit_tx_space(&local->tx);
 	allowed = circuit_local_allowed(local, local->nr);
 	if (unlikely(allowed < need && !flow->asked)) {
+		flow->asked = true;	/* before there may be an answer */
 		allowed = circuit_local_want(local, local->nr, need, need);
-		flow->asked = allowed < need;
+		if (allowed >= need)
+			flow->asked = false;
 	}
 	if (unlikely(space < (int)need || allowed < need || flow_copy(&local->tx, skb))) {
 		WRITE_ONCE(local->tx.prod->lost, ++flow->lost);
@@ -705,7 +772,22 @@ static bool datagram_parse(const struct sk_buff *skb, struct in6_addr *from, u16
 static int datagram_scope(const struct sk_buff *skb)
 {
 	return skb->protocol == htons(ETH_P_IPV6) &&
-	       ipv6_addr_type(&ipv6_hdr(skb)->saddr) & IPV6_ADDR_LINKLOCAL ? inet6_iif(skb) : 0;
+	       (ipv6_addr_type(&ipv6_hdr(skb)->saddr) | ipv6_addr_type(&ipv6_hdr(skb)->daddr)) &
+	       IPV6_ADDR_LINKLOCAL ? inet6_iif(skb) : 0;
+}
+
+/*
+ * Who calls may be anybody, and say that he is somebody else: there are to be only so many calls a second, and
+ * those that the guest has not answered may not have all that its line may have.
+ */
+static bool udp_takes_calls(struct circuit_udp *udp, const struct circuit_exposure *exp)
+{
+	const struct circuit_quota *quota = &exp->line->quota;
+
+	return atomic_read(&exp->waiting) < BACKLOG &&
+	       atomic_read(&udp->strangers) < quota->limits.max[CIRCUIT_CIRCUITS] / 2 &&
+	       quota->used[CIRCUIT_MEMORY] < quota->limits.max[CIRCUIT_MEMORY] / 4 * 3 &&
+	       circuit_bucket_take(&udp->calls, CALLS, ktime_get_ns());
 }
 
 /* Somebody calls a port that is exposed. Returns the flow, referenced, or NULL. */
@@ -721,7 +803,7 @@ static struct udp_flow *udp_called(struct circuit_udp *udp, const struct in6_add
 	if (!exp || !exp->line)
 		goto unlock;
 	atomic64_inc(&exp->accepted);
-	if (atomic_read(&exp->waiting) < BACKLOG)
+	if (udp_takes_calls(udp, exp))
 		flow = flow_alloc(ex, exp->trunk);
 	if (!flow) {
 		atomic64_inc(&exp->refused);
@@ -734,10 +816,13 @@ static struct udp_flow *udp_called(struct circuit_udp *udp, const struct in6_add
 	if (ipv6_addr_any(&exp->addr) ||
 	    (ipv6_addr_v4mapped(&exp->addr) && !exp->addr.s6_addr32[3]))
 		flow->source = *to;
-	flow->scope = scope;
-	if (!flow_enter(flow, udp))
+	flow->key.scope = scope;
+	if (!flow_enter(flow, udp)) {
+		flow->stranger = true;
+		atomic_inc(&udp->strangers);
 		circuit_call_from_trunk(exp->line, exp->port, CIRCUIT_SIG_DGRAM, &flow->local, from,
 					port);
+	}
 	/* Connected, or waiting, or nothing came of it. */
 	circuit_local_kick(&flow->local);
 unlock:
@@ -750,15 +835,22 @@ static void udp_take(struct circuit_udp *udp, struct sk_buff *skb)
 {
 	struct in6_addr from, to;
 	struct udp_flow *flow;
+	int scope;
 	u16 port;
 
 	if (udp_lib_checksum_complete(skb) || !datagram_parse(skb, &from, &port, &to)) {
 		kfree_skb(skb);
 		return;
 	}
-	flow = flow_find(udp, &from, port);
+	scope = datagram_scope(skb);
+	flow = flow_find(udp, &from, port, scope);
+	/* One that has ended, and is not through with it yet, is none. */
+	if (unlikely(flow && smp_load_acquire(&flow->state) >= FLOW_TALKS && !READ_ONCE(flow->open))) {
+		circuit_local_put(&flow->local);
+		flow = NULL;
+	}
 	if (unlikely(!flow))
-		flow = udp_called(udp, &from, port, &to, datagram_scope(skb));
+		flow = udp_called(udp, &from, port, &to, scope);
 	if (!flow) {
 		kfree_skb(skb);
 		return;
@@ -787,7 +879,7 @@ static void udp_refused(struct circuit_udp *udp, struct sk_buff *skb)
 		memcpy(&to, addr, sizeof(to));
 	else
 		return;
-	flow = flow_find(udp, &to, ntohs(ee->port));
+	flow = flow_find(udp, &to, ntohs(ee->port), 0);
 	if (!flow)
 		return;
 	WRITE_ONCE(flow->error, ee->ee.ee_errno);
@@ -807,6 +899,9 @@ static void udp_work(struct work_struct *work)
 		udp_close(udp);
 		return;
 	}
+	/* Nobody has the socket any more: nor is anything to be received. */
+	if (kref_read(&udp->ref) == 1)
+		budget = 0;
 	while (budget-- > 0) {
 		skb = sock_dequeue_err_skb(sk);
 		if (unlikely(skb)) {
@@ -822,7 +917,7 @@ static void udp_work(struct work_struct *work)
 		/* Else it was about an error, that the queue has as well. */
 	}
 	udp_tell(udp);
-	if (budget < 0)
+	if (budget < 0 && kref_read(&udp->ref) > 1)
 		udp_kick(udp);
 	udp_put(udp);
 }
@@ -855,6 +950,7 @@ static void flow_source(const struct udp_flow *flow, struct msghdr *msg, union s
 	} else {
 		six = CMSG_DATA(&control->head);
 		six->ipi6_addr = flow->source;
+		six->ipi6_ifindex = flow->key.scope;
 		msg->msg_controllen = sizeof(control->v6);
 		control->head.cmsg_level = SOL_IPV6;
 		control->head.cmsg_type = IPV6_PKTINFO;
@@ -878,18 +974,27 @@ static int flow_send(struct udp_flow *flow, u32 len)
 		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL,
 	};
 	union source_control control;
-	int err, tries = 2;
+	int err, seen, now, failed = 0, tries = TRIES;
 
 	if (len > U16_MAX)
 		return -EMSGSIZE;
-	if (unlikely(flow->scope))
-		((struct sockaddr_in6 *)&to)->sin6_scope_id = flow->scope;
-	do {
+	if (unlikely(flow->key.scope))
+		((struct sockaddr_in6 *)&to)->sin6_scope_id = flow->key.scope;
+	/* What an ICMP message said of another flow is reported to whoever comes next: twice is true. */
+	seen = atomic_read(&flow->udp->errors);
+	while (tries--) {
 		flow_source(flow, &msg, &control);
 		err = kernel_sendmsg(flow->udp->sock, &msg, vec, s.len[1] ? 2 : 1, len);
-		/* An ICMP message for another flow may be reported to whoever comes next. */
-	} while (err < 0 && err != -EAGAIN && --tries);
-	return min(err, 0);
+		if (err >= 0)
+			return 0;
+		now = atomic_read(&flow->udp->errors);
+		if (err == -EAGAIN || (failed++ && now == seen))
+			return err;
+		if (now != seen)
+			failed = 0;
+		seen = now;
+	}
+	return -ENOBUFS;
 }
 
 /* The socket takes no more: returns false if it does after all. */
@@ -953,6 +1058,15 @@ static void flow_early(struct udp_flow *flow)
 		circuit_end_notify(circuit_far_end(&flow->local.c->end[flow->local.nr]));
 }
 
+/* The guest has sent something: whoever has called is answered. */
+static void flow_has_said(struct udp_flow *flow)
+{
+	if (likely(READ_ONCE(flow->said)))
+		return;
+	WRITE_ONCE(flow->said, true);
+	flow_is_known(flow, flow->udp);
+}
+
 /* Was the flow idle when its timer looked, and is it still? */
 static bool flow_is_over(struct udp_flow *flow)
 {
@@ -1007,12 +1121,14 @@ static int flow_turn(struct udp_flow *flow, bool *notify)
 			if (flow_blocks(flow))
 				return -EAGAIN;
 			err = flow_send(flow, head.len);
+			if (err == -EAGAIN && flow_blocks(flow))
+				return -EAGAIN;
 		}
 		circuit_local_used(local, !local->nr, need, allowed);
 		*notify |= circuit_rx_release(&local->rx, need);
 		bytes -= min(bytes, need);
 		WRITE_ONCE(flow->used, jiffies);
-		WRITE_ONCE(flow->said, true);
+		flow_has_said(flow);
 		/* What is lost on its way to the network is lost. That there is no way is worth to be told. */
 		if (unlikely(err == -ENETUNREACH || err == -EHOSTUNREACH || err == -EACCES)) {
 			flow_hangup(flow, CIRCUIT_REASON_TRUNK, -err);
@@ -1061,7 +1177,7 @@ static void flow_look(struct circuit_local *local)
 		flow_dial(flow);
 		break;
 	case FLOW_WAITS:
-		flow_alone(flow);
+		flow_wait(flow);
 		break;
 	case FLOW_TALKS:
 		start = local_clock();

@@ -337,6 +337,8 @@ udp_exposed() {
 	"$CIRCUIT" expose del 192.0.2.1:53 type dgram
 	"$CIRCUIT" expose add g1:5300 on 192.0.2.1:53 type dgram
 	world_kill flood 2>/dev/null || true
+	# Who comes back from the same port is answered, too.
+	out "$PEER" dgram-ask udp:192.0.2.1 53 5 1
 	# Nobody there any more: lost, and no harm.
 	guest_bg_kill g1 echo
 	fails out timeout 2 "$PEER" dgram-ask udp:192.0.2.1 53 1 1

@@ -318,7 +318,8 @@ struct circuit_sig_call {
  * @limits: CIRCUIT_SIG_LIMIT_*, 0 unless CIRCUIT_SIG_F_RATE was agreed upon
  *
  * @ref of the header is the call's in CONNECTED and PROCEEDING, the listener's in ALERT.
- * PROCEEDING has the addresses and ports, and zeroes for what there is not yet.
+ * PROCEEDING has the addresses and ports, @line if the call goes over a trunk, and zeroes for what there
+ * is not yet.
  */
 struct circuit_sig_circuit {
 	__u32	index;
