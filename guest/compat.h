@@ -135,10 +135,17 @@ static inline struct cgroup *compat_sock_cgroup(struct sock *sk)
 /* 6.6, 6.7: and so is whether it wants its queue of errors. */
 static inline bool compat_recverr(const struct sock *sk)
 {
+	if (sk->sk_family == AF_INET6) {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
-	return sk->sk_family == AF_INET ? inet_test_bit(RECVERR, sk) : inet6_test_bit(RECVERR6, sk);
+		return inet6_test_bit(RECVERR6, sk);
 #else
-	return sk->sk_family == AF_INET ? inet_sk(sk)->recverr : inet6_sk(sk)->recverr;
+		return inet6_sk(sk)->recverr;
+#endif
+	}
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return inet_test_bit(RECVERR, sk);
+#else
+	return inet_sk(sk)->recverr;
 #endif
 }
 

@@ -65,9 +65,10 @@
  * @gone: the socket has no such flow any more; u->lock
  * @broken: it has broken the ring's rules, and there is nothing to be read any more; ep.rx_mutex
  * @used: when it was last, in jiffies
+ * @answered: the socket has sent something to him
  * @lost: datagrams that there was no room for; ep.tx_mutex
  * @missed: those of the far end that were counted; ep.rx_mutex
- * @until: where the ring's data ended when the socket was connected last, to whomever; the owner of the socket writes it
+ * @until: where the ring's data ended when the socket was connected last, to whomever; ep.rx_mutex
  */
 struct udp_flow {
 	struct circuit_ep	ep;
@@ -80,6 +81,7 @@ struct udp_flow {
 	bool			gone;
 	bool			broken;
 	unsigned long		used;
+	bool			answered;
 	u64			lost;
 	u64			missed;
 	u32			until;
@@ -507,7 +509,7 @@ static bool flow_unwanted(const struct udp_flow *flow)
 /* How much of what is there came before the socket was connected to somebody else? */
 static u32 flow_before(const struct udp_flow *flow, const struct circuit *c, u32 avail)
 {
-	return clamp_t(s32, READ_ONCE(flow->until) - c->rx.head, 0, avail);
+	return clamp_t(s32, flow->until - c->rx.head, 0, avail);
 }
 
 /* Is there something to be read? Where somebody does so just now there may be. */
@@ -529,21 +531,26 @@ static bool flow_unread(struct udp_flow *flow)
 	return avail > 0;
 }
 
-/* Make room for another flow: the one that has been idle for longest goes, if it can be without loss. */
+/*
+ * Make room for another flow: the one that has been idle for longest goes, if it can be without loss, and first of
+ * those to whom this socket has never sent anything: there may be very many, or be said to be.
+ */
 static void flow_evict(struct circuit_udp *u)
 {
-	struct udp_flow *flow, *oldest = NULL, *idle = NULL;
+	struct udp_flow *flow, *oldest = NULL, *idle = NULL, *stranger = NULL, **best;
 	unsigned int i;
 
 	for (i = 0; i < BUCKETS; i++)
 		hlist_for_each_entry(flow, &u->flows[i], node) {
 			if (!oldest || time_before(flow->used, oldest->used))
 				oldest = flow;
-			if ((!idle || time_before(flow->used, idle->used)) && !flow_unread(flow))
-				idle = flow;
+			best = READ_ONCE(flow->answered) ? &idle : &stranger;
+			if ((!*best || time_before(flow->used, (*best)->used)) && !flow_unread(flow))
+				*best = flow;
 		}
-	if (idle || oldest)
-		flow_end(idle ?: oldest);
+	oldest = stranger ?: idle ?: oldest;
+	if (oldest)
+		flow_end(oldest);
 }
 
 /* Enter a flow; the socket is owned. */
@@ -812,9 +819,13 @@ static int udp_call_from(struct circuit_udp *u, struct sock *sk, const struct in
 	left = wait_for_completion_killable_timeout(&ep->decided, CIRCUIT_ASK_TIMEOUT);
 	*reason = left > 0 ? ep->reason : CIRCUIT_REASON_TIMEOUT;
 	/* The host's sockets are a moment further away. What is sent to a guest that does not answer is lost. */
-	if (left > 0 && ep->trunk)
+	if (left > 0 && ep->trunk) {
 		left = wait_event_interruptible_timeout(*sk_sleep(sk),
-							READ_ONCE(ep->state) != TCP_SYN_SENT, left) ?: 1;
+							READ_ONCE(ep->state) != TCP_SYN_SENT, left);
+		if (left <= 0 && !fatal_signal_pending(current))
+			left = 1;
+		*reason = ep->reason;
+	}
 	if (left < 0) {
 		err = left;
 	} else if (left && ep->native) {
@@ -1080,6 +1091,8 @@ static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 seg
 	if (!segment || segment > len)
 		segment = len;
 	WRITE_ONCE(flow->used, jiffies);
+	if (unlikely(!READ_ONCE(flow->answered)))
+		WRITE_ONCE(flow->answered, true);
 	mutex_lock(&ep->tx_mutex);
 	do {
 		n = min(left, segment);
@@ -1696,18 +1709,25 @@ static void udp_set_peer(struct sock *sk, const struct in6_addr *dst, u32 port,
 	sk->sk_state = TCP_ESTABLISHED;
 }
 
-/* The socket, which is owned, is connected: what comes now from others is not for it any more. */
+/* The socket, which is owned, is to be connected, or was: what comes now from others is not for it any more. */
 static void flows_mark(struct circuit_udp *u)
 {
 	struct udp_flow *flow;
+	struct circuit *c;
 	unsigned int i;
+	int avail;
 
 	for (i = 0; i < BUCKETS; i++)
 		hlist_for_each_entry(flow, &u->flows[i], node) {
-			circuit_ep_lock(&flow->ep);
-			if (flow->ep.c)
-				WRITE_ONCE(flow->until, READ_ONCE(flow->ep.c->rx.prod->tail));
-			circuit_ep_unlock(&flow->ep);
+			mutex_lock(&flow->ep.rx_mutex);
+			c = circuit_ep_rings(&flow->ep);
+			/* No more than there may be in the ring, whatever the far end says. */
+			avail = c ? circuit_rx_avail(&c->rx) : 0;
+			if (c)
+				flow->until = c->rx.head + max(avail, 0);
+			mutex_unlock(&flow->ep.rx_mutex);
+			if (avail > 0)
+				flow_is_ready(flow, false);
 		}
 }
 
@@ -1725,6 +1745,13 @@ static int udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int l
 	err = udp_open(sock, dst, port, false, &flow);
 	if (err && err != -ECONNREFUSED)
 		return err;
+	/* Who looks between that and the end of this finds what has come before. */
+	u = udp_of(sk);
+	if (u) {
+		lock_sock(sk);
+		flows_mark(u);
+		release_sock(sk);
+	}
 	ret = family_of(sock)->udp_ops->connect(sock, uaddr, len, flags);
 	no_way = ret == -ENETUNREACH || ret == -EHOSTUNREACH;
 	/* Where nobody listens connect() succeeds, if there is a way there. */
@@ -1741,6 +1768,7 @@ static int udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int l
 		flows_mark(u);
 		udp_settle(sk, u);
 		release_sock(sk);
+		sk->sk_data_ready(sk);	/* somebody may have looked before it was marked */
 	}
 	if (flow)
 		flow_put(flow);

@@ -785,7 +785,7 @@ static bool udp_takes_calls(struct circuit_udp *udp, const struct circuit_exposu
 	const struct circuit_quota *quota = &exp->line->quota;
 
 	return atomic_read(&exp->waiting) < BACKLOG &&
-	       atomic_read(&udp->strangers) < quota->limits.max[CIRCUIT_CIRCUITS] / 2 &&
+	       atomic_read(&udp->strangers) < max(quota->limits.max[CIRCUIT_CIRCUITS] / 2, 1ull) &&
 	       quota->used[CIRCUIT_MEMORY] < quota->limits.max[CIRCUIT_MEMORY] / 4 * 3 &&
 	       circuit_bucket_take(&udp->calls, CALLS, ktime_get_ns());
 }
@@ -798,6 +798,9 @@ static struct udp_flow *udp_called(struct circuit_udp *udp, const struct in6_add
 	struct udp_flow *flow = NULL;
 	struct circuit_exposure *exp;
 
+	/* The lock is everybody's: what may not be a call does not come so far. The work has the bucket. */
+	if (!READ_ONCE(udp->exp) || !circuit_bucket_has(&udp->calls, CALLS, ktime_get_ns()))
+		return NULL;
 	mutex_lock(&ex->lock);
 	exp = udp->exp;
 	if (!exp || !exp->line)
@@ -1315,7 +1318,7 @@ void circuit_udp_unexpose(struct circuit_udp *udp)
 	struct udp_flow *flow;
 
 	mutex_lock(&udp->ex->lock);
-	udp->exp = NULL;
+	WRITE_ONCE(udp->exp, NULL);
 	list_for_each_entry(flow, &udp->flows, siblings) {
 		WRITE_ONCE(flow->cut, true);
 		circuit_local_kick(&flow->local);

@@ -36,7 +36,7 @@
  *	peer dgram-ask LINE PORT N SIZE	(or "udp:ADDRESS" for the line) N datagrams of that size, an answer to each within 5 s
  *	peer dgram-flood LINE PORT	send datagrams until an error, print which
  *	peer dgram-spread LINE PORT N [FIFO]	one socket that asks N ports, from PORT on, an answer of each within
- *					5 s, and once more when somebody opens FIFO for writing
+ *					20 s, and once more when somebody opens FIFO for writing
  *	peer map FILE			have a page of it mapped until killed
  *	peer filter DIR			have a program see what the cgroup at DIR sends, from now on
  *
@@ -699,7 +699,7 @@ static void dgram_ask(const char *line, const char *port, int n, size_t size)
 /* Ask each of N ports from one socket, which is made if there is none. */
 static int dgram_spread(int s, const char *line, int port, int n)
 {
-	struct timeval patience = { .tv_sec = 5 };
+	struct timeval patience = { .tv_sec = 20 };
 	struct sockaddr_storage ss;
 	char text[8] = "";
 	socklen_t len;

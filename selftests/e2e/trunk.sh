@@ -263,21 +263,21 @@ udp_out() {
 # One port of the guest's is one port of the host's, whomever it talks to; and idle flows end, and begin again.
 udp_ports() {
 	local i ports before
-	"$CIRCUIT" trunk add quick idle 2
+	"$CIRCUIT" trunk add quick idle 5
 	"$CIRCUIT" line set g1 trunk quick
 	for i in 1 2 3; do
 		udp_echo "echo$i" $((7000 + i))
 	done
 	guest_exec g1 "mkfifo /tmp/again"
 	guest_bg g1 spread "peer dgram-spread udp:$V4 7001 3 /tmp/again"
-	wait_for 10 grep -q answered "$(guest_bg_log g1 spread)"
+	wait_for 30 grep -q answered "$(guest_bg_log g1 spread)"
 	"$CIRCUIT" -s show
 	ports=$("$CIRCUIT" -j show | grep -o '"local-port":[0-9]*' | sort -u | wc -l)
 	expect 1 "$ports" "ports of the host's"
 	before=$(line_get g1 calls-out)
-	wait_for 10 no_circuits g1
+	wait_for 30 no_circuits g1
 	guest_exec g1 "echo >/tmp/again"
-	guest_wait g1 spread
+	guest_wait g1 spread || { cat "$(guest_bg_log g1 spread)"; return 1; }
 	expect $((before + 3)) "$(line_get g1 calls-out)" "calls of g1"
 	wait_for 10 line_idle g1
 	for i in 1 2 3; do
@@ -600,7 +600,7 @@ t_run -t 240 "network cards, and nothing copied" wire
 t_run "exposed ports" exposed
 t_run -t 120 "UDP: datagrams to the world" udp_out
 t_run "UDP: errors are the stack's" udp_errors
-t_run "UDP: ports, and idle flows" udp_ports
+t_run -t 120 "UDP: ports, and idle flows" udp_ports
 t_run -t 120 "UDP: ports of the host's lead to a guest" udp_exposed
 t_run "bytes per second" byte_rates
 t_run "stacks, and one that goes" stacks
