@@ -161,11 +161,16 @@ enum circuit_reason {
  * @reason: enum circuit_reason of what ended it, if anything has
  * @tx_size: size of the ring this end writes, in bytes
  * @rx_size: size of the ring this end reads, in bytes
- * @reserved: zero
+ * @mapped: CIRCUIT_MAPPED or CIRCUIT_MAP_LOST, or 0 if no process has it mapped
  * @tx_bytes: bytes written since the call was answered
  * @rx_bytes: bytes read since the call was answered
  * @tx_doorbells: how often this end had to notify the far end
  * @rx_wakeups: how often the far end had to notify this one
+ * @tx_tail: index after the last byte published, see linux/circuit_ring.h
+ * @rx_head: index after the last byte released
+ *
+ * The last two are what a process that has mapped its circuit begins with: what is in the
+ * control page may have been overwritten by the far end. A shorter structure may be asked for.
  */
 struct circuit_info {
 	__u32	index;
@@ -173,11 +178,62 @@ struct circuit_info {
 	__u32	reason;
 	__u32	tx_size;
 	__u32	rx_size;
-	__u32	reserved;
+	__u32	mapped;
 	__u64	tx_bytes;
 	__u64	rx_bytes;
 	__u64	tx_doorbells;
 	__u64	rx_wakeups;
+	__u32	tx_tail;
+	__u32	rx_head;
 };
+
+/*
+ * A process may map the circuit of its socket, and nothing else: mmap() with MAP_SHARED, offset 0
+ * and a length of CIRCUIT_MAP_BYTES(). Sizes are those of struct circuit_info; those in the
+ * control page are no better than the far end.
+ *
+ *				+--------------------------------------+ 0
+ *				| control page, struct circuit_ctrl    |
+ *				+--------------------------------------+ CIRCUIT_MAP_TX
+ *				| the ring this end writes	       |
+ *				| the same ring once more	       |
+ *				+--------------------------------------+ CIRCUIT_MAP_RX(tx_size)
+ *				| the ring this end reads	       |
+ *				| the same ring once more	       |
+ *				+--------------------------------------+ CIRCUIT_MAP_BYTES()
+ *
+ * What begins within a ring's first copy is therefore contiguous, wherever the ring ends.
+ *
+ * As long as it is mapped the process is this end of the circuit. It owns tail, event, bytes and
+ * urgent of the producer dir[end].prod and head and event of the consumer dir[!end].cons; begins with
+ * @tx_tail and @rx_head of struct circuit_info; keeps to the contract of linux/circuit_ring.h; and
+ * passes notifications that are due on with SIOCCIRCUITKICK. Flags stay the kernel's: shutdown() and
+ * close() say FIN, as they always do. poll(), SO_ERROR, SIOCINQ and SIOCOUTQ look at what the process has
+ * published. poll() arms the events; whoever sleeps otherwise arms them himself. read() and
+ * write(), in all their forms, fail with EBUSY. When the last mapping goes, the kernel takes the
+ * indices over from the control page, and read() and write() work again; a tail or head which cannot be
+ * resets the circuit.
+ *
+ * A mapping holds its socket: the connection ends with shutdown(), or when both the descriptors
+ * and the mappings are gone. It survives fork() and is shared then.
+ *
+ * A mapping loses its circuit when the line goes down, when the socket is disconnected, and when the
+ * operator limits the circuit's bytes, which a process cannot be trusted with (and mmap() fails with
+ * EOPNOTSUPP). From then on it shows zeroed memory of its own that leads nowhere, so magic in
+ * the control page is 0; SIOCCIRCUITKICK fails with ESTALE, and read() and write() do what they do on any
+ * socket. There is no signal.
+ */
+#define CIRCUIT_MAP_TX			4096
+#define CIRCUIT_MAP_RX(tx_size)		(CIRCUIT_MAP_TX + 2 * (__u64)(tx_size))
+#define CIRCUIT_MAP_BYTES(tx_size, rx_size)	(CIRCUIT_MAP_RX(tx_size) + 2 * (__u64)(rx_size))
+
+#define CIRCUIT_MAPPED		1	/* the mapping shows the circuit */
+#define CIRCUIT_MAP_LOST	2	/* it shows nothing any more */
+
+/*
+ * Tell the far end to look at the circuit. No argument. 0, ENOTCONN if nobody has the
+ * circuit mapped, ESTALE if the mapping has lost it.
+ */
+#define SIOCCIRCUITKICK		0x89e0	/* SIOCPROTOPRIVATE */
 
 #endif /* _UAPI_LINUX_CIRCUIT_H */
