@@ -353,6 +353,25 @@ found:
 	return CIRCUIT_REASON_NONE;
 }
 
+/*
+ * The next circuit in this memory may be another process's, who sees all of its rings if he maps it: CIRCUIT_SIG_F_CLEAR.
+ * How much was written the ends say. Who says less than it was gives away what is his own.
+ */
+static void pair_clear(struct circuit *c)
+{
+	u8 *ring = (u8 *)(c->ctrl + 1);
+	unsigned int i;
+	u64 written;
+
+	for (i = 0; i < 2; i++) {
+		const struct circuit_producer *prod = &c->ctrl->dir[i].prod;
+
+		written = max_t(u64, READ_ONCE(prod->bytes), READ_ONCE(prod->tail));
+		memset(ring, 0, min_t(u64, written, c->size[i]));
+		ring += c->size[i];
+	}
+}
+
 /**
  * circuit_pair_return - undo circuit_pair_carve()
  * @c: the circuit; the exchange is locked
@@ -362,6 +381,8 @@ void circuit_pair_return(struct circuit *c)
 	struct circuit_cable *cable = c->cable, *front;
 	struct circuit_pair *pair = cable->pair;
 
+	if (pair)
+		pair_clear(c);
 	circuit_cable_return(cable, c->first, circuit_bytes(c->size[0], c->size[1]));
 	c->cable = NULL;
 	c->ctrl = NULL;

@@ -75,8 +75,9 @@
 #define CIRCUIT_SIG_F_HINTS	(1ull << 1)	/* @uid and @cgroup of CALL */
 #define CIRCUIT_SIG_F_RATE	(1ull << 2)	/* WANT, ALLOW, and @limits */
 #define CIRCUIT_SIG_F_UDP	(1ull << 3)	/* CIRCUIT_SIG_DGRAM with CIRCUIT_SIG_IP */
+#define CIRCUIT_SIG_F_CLEAR	(1ull << 5)	/* rings are zeroed before others have them */
 #define CIRCUIT_SIG_FEATURES	(CIRCUIT_SIG_F_OPTIONS | CIRCUIT_SIG_F_HINTS | CIRCUIT_SIG_F_RATE | \
-				 CIRCUIT_SIG_F_UDP)
+				 CIRCUIT_SIG_F_UDP | CIRCUIT_SIG_F_CLEAR)
 
 #define CIRCUIT_PAGE		4096
 #define CIRCUIT_SIG_SIZE	128		/* bytes of one message */
