@@ -574,11 +574,21 @@ static int circuit_ioctl(struct socket *sock, unsigned int cmd, unsigned long ar
 		val = messages ? circuit_message_next(ep) : circuit_stream_inq(ep);
 	} else if (cmd == SIOCOUTQ) {
 		val = circuit_stream_unsent(ep);
+	} else if (cmd == SIOCCIRCUITKICK) {
+		return circuit_map_kick(ep);
 	} else {
 		return -ENOIOCTLCMD;
 	}
 	return put_user(val, (int __user *)arg);
 }
+
+#ifdef CONFIG_COMPAT
+/* The others are those of any socket. */
+static int circuit_compat_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
+{
+	return cmd == SIOCCIRCUITKICK ? circuit_map_kick(&circuit_sk(sock->sk)->ep) : -ENOIOCTLCMD;
+}
+#endif
 
 /* Options of the socket layer that would change what a program sees, and cannot here. */
 static bool sockopt_unknown(int optname)
@@ -629,50 +639,14 @@ static int circuit_setsockopt(struct socket *sock, int level, int optname, sockp
 static int circuit_getsockopt(struct socket *sock, int level, int optname, char __user *optval,
 			      int __user *optlen)
 {
-	struct sock *sk = sock->sk;
-	struct circuit_ep *ep = &circuit_sk(sk)->ep;
-	struct circuit_info info = {};
-	u32 reason;
-	void *val;
-	int len;
-
 	if (level != SOL_CIRCUIT)
 		return -ENOPROTOOPT;
-	if (get_user(len, optlen))
-		return -EFAULT;
-	if (len < 0)
-		return -EINVAL;
-	lock_sock(sk);
-	reason = ep->reason;
-	if (ep->c) {
-		info.index = ep->c->index;
-		info.end = ep->c->end;
-		info.reason = reason;
-		info.tx_size = ep->c->tx.size;
-		info.rx_size = ep->c->rx.size;
-		info.tx_bytes = READ_ONCE(ep->c->tx.bytes);
-		info.rx_bytes = READ_ONCE(ep->c->rx.bytes);
-		info.tx_doorbells = READ_ONCE(ep->c->doorbells);
-		info.rx_wakeups = READ_ONCE(ep->c->wakeups);
-	}
-	release_sock(sk);
-	switch (optname) {
-	case CIRCUIT_SO_REASON:
-		val = &reason;
-		len = min_t(int, len, sizeof(reason));
-		break;
-	case CIRCUIT_SO_INFO:
-		if (!info.index)
-			return -ENOTCONN;
-		val = &info;
-		len = min_t(int, len, sizeof(info));
-		break;
-	default:
-		return -ENOPROTOOPT;
-	}
-	if (copy_to_user(optval, val, len) || put_user(len, optlen))
-		return -EFAULT;
-	return 0;
+	return circuit_ep_getsockopt(&circuit_sk(sock->sk)->ep, optname, optval, optlen);
+}
+
+static int circuit_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma)
+{
+	return circuit_map(&circuit_sk(sock->sk)->ep, vma, file);
 }
 
 static const struct proto_ops circuit_ops = {
@@ -686,13 +660,16 @@ static const struct proto_ops circuit_ops = {
 	.getname = circuit_getname,
 	.poll = circuit_poll,
 	.ioctl = circuit_ioctl,
+#ifdef CONFIG_COMPAT
+	.compat_ioctl = circuit_compat_ioctl,
+#endif
 	.listen = circuit_listen,
 	.shutdown = circuit_shutdown,
 	.setsockopt = circuit_setsockopt,
 	.getsockopt = circuit_getsockopt,
 	.sendmsg = circuit_sendmsg,
 	.recvmsg = circuit_recvmsg,
-	.mmap = sock_no_mmap,
+	.mmap = circuit_mmap,
 };
 
 /* --- datagrams ------------------------------------------------------------------------------- */

@@ -60,6 +60,7 @@ void circuit_put(struct circuit *c)
 {
 	if (!refcount_dec_and_test(&c->ref))
 		return;
+	circuit_map_free(c->map);
 	circuit_line_put(c->line);
 	kfree_rcu(c, rcu);
 }
@@ -367,6 +368,10 @@ void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg)
 		received = min(received, READ_ONCE(c->rx.bytes) + 2ull * c->rx.size);
 	WRITE_ONCE(c->rx_upto, received + msg->rx_bytes);
 	smp_store_release(&c->limits, msg->limits);
+	/* A process cannot be trusted to keep to it; pairs with the one in map_circuit(). */
+	smp_mb();
+	if (unlikely(READ_ONCE(c->tx_mapped) && msg->limits))
+		schedule_work(&c->line->unmap);
 	spin_lock_bh(&c->line->tx_lock);
 	if (msg->tx_bytes || !(msg->limits & CIRCUIT_SIG_LIMIT_TX))
 		c->wanting = false;

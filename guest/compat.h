@@ -9,6 +9,7 @@
 #include <linux/cgroup.h>
 #include <linux/fs.h>
 #include <linux/ipv6.h>
+#include <linux/mm.h>
 #include <linux/net.h>
 #include <linux/ptrace.h>
 #include <linux/splice.h>
@@ -99,6 +100,16 @@ static inline void compat_custom_sockopt(struct socket *sock)
 {
 #ifdef SOCK_CUSTOM_SOCKOPT
 	set_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags);
+#endif
+}
+
+/* 6.3: flags of mappings are changed by functions. */
+static inline void compat_vm_flags(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_mod(vma, set, clear);
+#else
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
 #endif
 }
 

@@ -276,16 +276,40 @@ void circuit_ep_unlistened(struct circuit_ep *ep)
 }
 
 /**
- * circuit_ep_leave_rings - wait for those at work in a socket's rings
- * @ep: the endpoint, its socket referenced and its line down
+ * circuit_ep_leave_rings - wait for those at work in a socket's rings, and take them from those who mapped them
+ * @ep: the endpoint, referenced
+ * @c: its circuit, or what was; its line is down, or it may not be mapped
  *
  * Context: process.
  */
-void circuit_ep_leave_rings(struct circuit_ep *ep)
+void circuit_ep_leave_rings(struct circuit_ep *ep, const struct circuit *c)
 {
+	bool lost;
+
 	mutex_lock(&ep->tx_mutex);
+	mutex_lock(&ep->rx_mutex);
+	lost = ep->c == c && circuit_map_lose(ep->c);
+	mutex_unlock(&ep->rx_mutex);
+	mutex_unlock(&ep->tx_mutex);
+	/* The kernel goes by its own indices now, and has to arm them for who sleeps in poll(). */
+	if (lost)
+		ep->sk->sk_state_change(ep->sk);
+}
+
+/* What a process has left behind that had the circuit mapped is the kernel's, or resets the connection. */
+static void ep_take_back(struct circuit_ep *ep)
+{
+	struct circuit *c;
+
+	mutex_lock(&ep->tx_mutex);
+	c = circuit_ep_rings(ep);
+	if (c)
+		circuit_tx_ours(ep, c);
 	mutex_unlock(&ep->tx_mutex);
 	mutex_lock(&ep->rx_mutex);
+	c = circuit_ep_rings(ep);
+	if (c)
+		circuit_rx_ours(ep, c);
 	mutex_unlock(&ep->rx_mutex);
 }
 
@@ -312,7 +336,7 @@ static void ep_flags(struct circuit_ep *ep, struct circuit *c, u32 flags)
 	}
 	c->seen_flags = flags;
 	/* Closed for good with something of ours unread is a RST in TCP's eyes. */
-	if (flags & CIRCUIT_TX_RST || circuit_tx_lost(&c->tx)) {
+	if (flags & CIRCUIT_TX_RST || circuit_tx_lost(&c->tx, circuit_tx_tail_at(c))) {
 		circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 		return;
 	}
@@ -493,10 +517,13 @@ long circuit_ep_wait(struct circuit_ep *ep, long timeo)
  */
 void circuit_ep_adopt(struct circuit_ep *ep, struct circuit *c)
 {
+	/* Who maps it is found by it. */
+	circuit_ep_lock(ep);
+	WRITE_ONCE(c->ep, ep);
 	ep_established(ep, c);
+	circuit_ep_unlock(ep);
 	if (ep->tell)
 		ep->tell(ep, c);
-	WRITE_ONCE(c->ep, ep);
 	smp_mb();	/* pairs with the one in sig_reset() */
 	if (READ_ONCE(c->reason))
 		circuit_ep_reset(ep, c, ECONNRESET, c->reason);
@@ -538,6 +565,9 @@ void circuit_ep_disconnect(struct circuit_ep *ep, u32 flags, enum circuit_reason
 	WRITE_ONCE(ep->c, NULL);
 	circuit_ep_unlock(ep);
 	if (c) {
+		circuit_map_lose(c);	/* before others may have it */
+		if (circuit_line_up(c->line))
+			circuit_tx_ours(ep, c);	/* which clears what was not published */
 		circuit_hangup(c, flags, reason);
 		circuit_put(c);
 	}
@@ -621,6 +651,7 @@ void circuit_ep_close(struct circuit_ep *ep)
 
 	circuit_ep_unlisten(ep);
 	if (ep->c && sk->sk_type != SOCK_DGRAM) {
+		ep_take_back(ep);
 		/*
 		 * As tcp_close(): unread data, or linger of zero, is an abort. And what was
 		 * reset has no orderly end, even if the far side is not told by others yet.
@@ -633,4 +664,70 @@ void circuit_ep_close(struct circuit_ep *ep)
 	}
 	circuit_ep_disconnect(ep, flags, CIRCUIT_REASON_NONE);
 	sk->sk_shutdown = SHUTDOWN_MASK;
+}
+
+/**
+ * circuit_ep_getsockopt - getsockopt() at level SOL_CIRCUIT
+ * @ep: the endpoint
+ * @optname: CIRCUIT_SO_*
+ * @optval: where to
+ * @optlen: how much at most, and how much it is
+ *
+ * Return: 0, -ENOTCONN if there is no circuit, -ENOPROTOOPT, -EINVAL or -EFAULT.
+ */
+int circuit_ep_getsockopt(struct circuit_ep *ep, int optname, char __user *optval, int __user *optlen)
+{
+	struct circuit_info info = {};
+	struct circuit *c;
+	u32 reason;
+	void *val;
+	int len;
+
+	if (get_user(len, optlen))
+		return -EFAULT;
+	if (len < 0)
+		return -EINVAL;
+	lock_sock(ep->sk);
+	reason = ep->reason;
+	c = ep->c;
+	if (c) {
+		info.index = c->index;
+		info.end = c->end;
+		info.reason = reason;
+		info.tx_size = c->tx.size;
+		info.rx_size = c->rx.size;
+		info.tx_doorbells = READ_ONCE(c->doorbells);
+		info.rx_wakeups = READ_ONCE(c->wakeups);
+		/* What is told of indices is checked, unless a process has them. */
+		ep_take_back(ep);
+		mutex_lock(&ep->tx_mutex);
+		mutex_lock(&ep->rx_mutex);
+		info.mapped = circuit_map_state(c);
+		if (!(c->tx_mapped || c->rx_mapped) || circuit_ep_rings(ep)) {
+			info.tx_bytes = circuit_tx_total(c);
+			info.rx_bytes = circuit_rx_total(c);
+			info.tx_tail = circuit_tx_tail(c);
+			info.rx_head = circuit_rx_head(c);
+		}
+		mutex_unlock(&ep->rx_mutex);
+		mutex_unlock(&ep->tx_mutex);
+	}
+	release_sock(ep->sk);
+	switch (optname) {
+	case CIRCUIT_SO_REASON:
+		val = &reason;
+		len = min_t(int, len, sizeof(reason));
+		break;
+	case CIRCUIT_SO_INFO:
+		if (!info.index)
+			return -ENOTCONN;
+		val = &info;
+		len = min_t(int, len, sizeof(info));
+		break;
+	default:
+		return -ENOPROTOOPT;
+	}
+	if (copy_to_user(optval, val, len) || put_user(len, optlen))
+		return -EFAULT;
+	return 0;
 }

@@ -16,6 +16,8 @@
  *  listener	A published port and its accept queue. Referenced by its socket,
  *		by the line's table until the socket is closed, and while a
  *		message of its waits to be sent.
+ *  map		A circuit that processes have mapped (map.c). The circuit's; each mapping
+ *		references that, and so keeps the window.
  *  endpoint	What makes a socket an end of circuits (ep.c). Referenced by its
  *		socket until that is released, and references it. Attention finds it
  *		through circuit->ep under RCU, so both are freed after a grace period.
@@ -36,6 +38,10 @@
  *  lst->lock		the accept queue; bottom halves off
  *  line->tx_lock	the outgoing side of signalling; bottom halves off
  *
+ * mmap_lock is inside the mutexes of an endpoint, as whoever copies from user memory takes it, so
+ * mmap() only tries those. map->lock is inside mmap_lock, and nothing is taken under it but what puts a page
+ * into a page table.
+ *
  * redirect_lock (redirect.c) is by itself: what is redirected, and whether the probes
  * are armed. It is held while they are set, and never under any of the above.
  *
@@ -55,6 +61,7 @@
 #include <linux/timer.h>
 #include <linux/types.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <net/sock.h>
 #include <linux/circuit.h>
@@ -65,6 +72,7 @@
 #include "compat.h"
 
 struct circuit_line;
+struct circuit_map;
 
 /* Marks and messages handled in one run of the tasklet. */
 #define CIRCUIT_GUEST_BUDGET	256
@@ -73,6 +81,7 @@ struct circuit_line;
  * struct circuit_transport - what a line hangs on
  * @dev: for messages
  * @window: the mapped window, write-back
+ * @base: its physical address
  * @size: its size in bytes
  * @doorbell: ring the operator; any context
  * @unmap: undo the mapping; called when the last user of the window is gone,
@@ -82,6 +91,7 @@ struct circuit_line;
 struct circuit_transport {
 	struct device	*dev;
 	void		*window;
+	phys_addr_t	base;
 	u64		size;
 	void		(*doorbell)(struct circuit_transport *t);
 	void		(*unmap)(struct circuit_transport *t);
@@ -130,6 +140,7 @@ enum circuit_guest_state {
  * @kick_owed: something was sent without a notification that was due
  * @kick: delivers that notification
  * @out: messages that wait to be sent
+ * @unmap: takes circuits away from those who have mapped them
  * @circuits: number -> struct circuit
  * @calls: reference -> struct circuit, not yet decided
  * @listeners: reference -> struct circuit_listener
@@ -158,6 +169,7 @@ struct circuit_line {
 	bool				kick_owed;
 	struct timer_list		kick;
 	struct list_head		out;
+	struct work_struct		unmap;
 
 	struct xarray			circuits;
 	struct xarray			calls;
@@ -186,6 +198,10 @@ struct circuit_line {
  * @remote: the far end's, if @ip
  * @ip: the call was to an IP address
  * @messages: the rings hold messages, or datagrams
+ * @map: as processes have mapped it, NULL if none ever has; set once, see map.c
+ * @tx_mapped: the ring this end writes is a process's, or was and has not been taken over; changes under
+ *	ep->tx_mutex
+ * @rx_mapped: the same of the ring this end reads; ep->rx_mutex
  * @tx_flags: CIRCUIT_TX_* set so far; ep->tx_mutex
  * @tx_need: room for the message that there was none for last, or 0; ep->tx_mutex
  * @owes: the far end was not told of what was written last, see circuit_tx_tell()
@@ -228,6 +244,9 @@ struct circuit {
 	struct in6_addr		remote;
 	bool			ip;
 	bool			messages;
+	struct circuit_map	*map;
+	bool			tx_mapped;
+	bool			rx_mapped;
 	u32			tx_flags;
 	u32			tx_need;
 	bool			owes;
@@ -368,6 +387,40 @@ void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason);
 void circuit_want(struct circuit *c, u32 bytes);
 void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg);
 
+/* Where the index after the last byte published is found, whoever published it. */
+static inline const u32 *circuit_tx_tail_at(const struct circuit *c)
+{
+	return unlikely(smp_load_acquire(&c->tx_mapped)) ? &c->tx.prod->tail : &c->tx.tail;
+}
+
+static inline u32 circuit_tx_tail(const struct circuit *c)
+{
+	return READ_ONCE(*circuit_tx_tail_at(c));
+}
+
+/* Index after the last byte released, whoever did. */
+static inline u32 circuit_rx_head(const struct circuit *c)
+{
+	return unlikely(smp_load_acquire(&c->rx_mapped)) ? READ_ONCE(c->rx.cons->head) :
+							   READ_ONCE(c->rx.head);
+}
+
+/* How many bytes this end has sent, whoever did. */
+static inline u64 circuit_tx_total(const struct circuit *c)
+{
+	u64 n = READ_ONCE(c->tx.bytes) + READ_ONCE(c->tx.others);
+
+	return READ_ONCE(c->tx_mapped) ? n + (u32)(circuit_tx_tail(c) - READ_ONCE(c->tx.tail)) : n;
+}
+
+/* How many it has received. */
+static inline u64 circuit_rx_total(const struct circuit *c)
+{
+	u64 n = READ_ONCE(c->rx.bytes) + READ_ONCE(c->rx.others);
+
+	return READ_ONCE(c->rx_mapped) ? n + (u32)(circuit_rx_head(c) - READ_ONCE(c->rx.head)) : n;
+}
+
 /* How much may be sent now, as far as the operator is concerned. */
 static inline u32 circuit_tx_allowed(const struct circuit *c)
 {
@@ -448,7 +501,7 @@ void circuit_ep_kill(struct circuit_ep *ep, struct circuit *c);
 void circuit_ep_verdict(struct circuit_ep *ep, struct circuit *c, bool native, u32 reason);
 void circuit_ep_fail(struct circuit_ep *ep, int err, u32 reason);
 void circuit_ep_unlistened(struct circuit_ep *ep);
-void circuit_ep_leave_rings(struct circuit_ep *ep);
+void circuit_ep_leave_rings(struct circuit_ep *ep, const struct circuit *c);
 bool circuit_ep_urgent(struct circuit_ep *ep, struct circuit *c, u32 mark);
 void circuit_ep_attention(struct circuit *c);
 void circuit_ep_allowed(struct circuit *c);
@@ -460,6 +513,36 @@ void circuit_ep_disconnect(struct circuit_ep *ep, u32 flags, enum circuit_reason
 void circuit_ep_unlisten(struct circuit_ep *ep);
 void circuit_ep_shutdown(struct circuit_ep *ep, int how);
 void circuit_ep_close(struct circuit_ep *ep);
+
+int circuit_ep_getsockopt(struct circuit_ep *ep, int optname, char __user *optval, int __user *optlen);
+
+/* map.c */
+int circuit_map(struct circuit_ep *ep, struct vm_area_struct *vma, struct file *file);
+int circuit_map_kick(struct circuit_ep *ep);
+u32 circuit_map_state(const struct circuit *c);
+bool circuit_map_lose(struct circuit *c);
+void circuit_map_free(struct circuit_map *map);
+int circuit_map_take_tx(struct circuit_ep *ep, struct circuit *c);
+int circuit_map_take_rx(struct circuit_ep *ep, struct circuit *c);
+u32 circuit_map_room(const struct circuit *c);
+u32 circuit_map_data(const struct circuit *c);
+bool circuit_map_writable(struct circuit *c);
+bool circuit_map_readable(struct circuit *c);
+
+/*
+ * May the kernel write to a circuit's ring? -EBUSY if a process has it mapped, otherwise 0. If one had
+ * and has left behind what cannot be, the connection is reset. ep->tx_mutex is held.
+ */
+static inline int circuit_tx_ours(struct circuit_ep *ep, struct circuit *c)
+{
+	return likely(!c->tx_mapped) ? 0 : circuit_map_take_tx(ep, c);
+}
+
+/* The same of reading; ep->rx_mutex is held. */
+static inline int circuit_rx_ours(struct circuit_ep *ep, struct circuit *c)
+{
+	return likely(!c->rx_mapped) ? 0 : circuit_map_take_rx(ep, c);
+}
 
 /* transfer.c, for who does not transfer anything */
 void circuit_tx_told(struct circuit *c);

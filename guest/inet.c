@@ -885,6 +885,8 @@ static int circuit_inet_ioctl(struct socket *sock, unsigned int cmd, unsigned lo
 	struct circuit_ep *ep = on_circuit(sock->sk, true);
 	int val;
 
+	if (cmd == SIOCCIRCUITKICK)
+		return ep ? circuit_map_kick(ep) : -ENOTCONN;
 	if (!ep)
 		return TCPS(sock, ioctl, sock, cmd, arg);
 	if (cmd == SIOCATMARK)
@@ -897,6 +899,15 @@ static int circuit_inet_ioctl(struct socket *sock, unsigned int cmd, unsigned lo
 		return TCPS(sock, ioctl, sock, cmd, arg);
 	return put_user(val, (int __user *)arg);
 }
+
+#ifdef CONFIG_COMPAT
+static int circuit_inet_compat_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
+{
+	if (cmd == SIOCCIRCUITKICK)
+		return circuit_inet_ioctl(sock, cmd, arg);
+	return TCPS(sock, compat_ioctl, sock, cmd, arg);
+}
+#endif
 
 static int circuit_inet_shutdown(struct socket *sock, int how)
 {
@@ -1001,8 +1012,8 @@ static int get_tcp_info(struct sock *sk, struct circuit_ep *ep, char __user *opt
 	if (ep->state == TCP_ESTABLISHED && sk->sk_shutdown & RCV_SHUTDOWN)
 		info.tcpi_state = TCP_CLOSE_WAIT;
 	if (ep->c) {
-		info.tcpi_bytes_acked = READ_ONCE(ep->c->tx.bytes);
-		info.tcpi_bytes_received = READ_ONCE(ep->c->rx.bytes);
+		info.tcpi_bytes_acked = circuit_tx_total(ep->c);
+		info.tcpi_bytes_received = circuit_rx_total(ep->c);
 	}
 	release_sock(sk);
 	len = min_t(unsigned int, len, sizeof(info));
@@ -1016,6 +1027,8 @@ static int circuit_inet_getsockopt(struct socket *sock, int level, int optname,
 {
 	struct circuit_ep *ep = on_circuit(sock->sk, true);
 
+	if (ep && level == SOL_CIRCUIT)
+		return circuit_ep_getsockopt(ep, optname, optval, optlen);
 	if (ep && level == SOL_TCP && optname == TCP_INFO)
 		return get_tcp_info(sock->sk, ep, optval, optlen);
 	if (ep && level == SOL_TCP && optname == TCP_ZEROCOPY_RECEIVE)
@@ -1090,8 +1103,11 @@ static ssize_t circuit_inet_splice_read(struct socket *sock, loff_t *ppos,
 
 static int circuit_inet_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma)
 {
-	if (on_circuit(sock->sk, true))
-		return -ENODEV;
+	/* Not one to wait for: mmap_lock is held. */
+	struct circuit_ep *ep = on_circuit(sock->sk, false);
+
+	if (ep)
+		return circuit_map(ep, vma, file);
 	return TCPS(sock, mmap, file, sock, vma);
 }
 
@@ -1162,6 +1178,10 @@ static int family_learn(struct inet_family *f, int family, int (*init)(struct so
 	f->ops.getname = circuit_inet_getname;
 	f->ops.poll = circuit_inet_poll;
 	f->ops.ioctl = circuit_inet_ioctl;
+#ifdef CONFIG_COMPAT
+	if (f->ops.compat_ioctl)
+		f->ops.compat_ioctl = circuit_inet_compat_ioctl;
+#endif
 	f->ops.shutdown = circuit_inet_shutdown;
 	f->ops.setsockopt = circuit_inet_setsockopt;
 	f->ops.getsockopt = circuit_inet_getsockopt;

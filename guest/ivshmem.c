@@ -75,8 +75,9 @@ static int ivshmem_map(struct ivshmem *iv)
 			   pci_resource_len(pdev, IVSHMEM_BAR_REGS));
 	if (!iv->regs)
 		return -ENOMEM;
+	iv->t.base = pci_resource_start(pdev, IVSHMEM_BAR_WINDOW);
 	iv->t.size = size;
-	iv->t.window = memremap(pci_resource_start(pdev, IVSHMEM_BAR_WINDOW), size, MEMREMAP_WB);
+	iv->t.window = memremap(iv->t.base, size, MEMREMAP_WB);
 	if (!iv->t.window)
 		return -ENOMEM;
 	return 0;

@@ -248,6 +248,7 @@ static void line_down(struct circuit_line *line, enum circuit_reason reason)
 	xa_for_each(&line->listeners, i, lst)
 		circuit_ep_unlistened(lst->ep);
 	rcu_read_unlock();
+	schedule_work(&line->unmap);
 }
 
 static void sig_refused(struct circuit_line *line, const struct circuit_sig *msg)
@@ -576,6 +577,42 @@ static int line_hello(struct circuit_line *line)
 	return line->version ? 0 : -EPROTONOSUPPORT;
 }
 
+/*
+ * Wait until nobody is at work in the rings of a line that is down: the window may
+ * soon be another's. Whoever comes later sees that the line is down. If it is not, only
+ * those are meant that are mapped and may not be, in which nobody is at work.
+ */
+static void line_leave_rings(struct circuit_line *line)
+{
+	struct circuit *c;
+	unsigned long i;
+
+	rcu_read_lock();
+	xa_for_each(&line->circuits, i, c) {
+		struct circuit_ep *ep = READ_ONCE(c->ep);
+
+		if (!ep || !refcount_inc_not_zero(&ep->ref))
+			continue;
+		if (!refcount_inc_not_zero(&c->ref)) {
+			circuit_ep_put(ep);
+			continue;
+		}
+		rcu_read_unlock();
+		if (!circuit_line_up(line) ||
+		    (READ_ONCE(c->limits) && circuit_map_state(c) == CIRCUIT_MAPPED))
+			circuit_ep_leave_rings(ep, c);
+		circuit_put(c);
+		circuit_ep_put(ep);
+		rcu_read_lock();
+	}
+	rcu_read_unlock();
+}
+
+static void line_unmap(struct work_struct *work)
+{
+	line_leave_rings(container_of(work, struct circuit_line, unmap));
+}
+
 /**
  * circuit_line_attach - bring the line up
  * @t: the transport, its interrupt not yet enabled
@@ -620,6 +657,7 @@ struct circuit_line *circuit_line_attach(struct circuit_transport *t)
 	spin_lock_init(&line->tx_lock);
 	timer_setup(&line->kick, line_kick, 0);
 	INIT_LIST_HEAD(&line->out);
+	INIT_WORK(&line->unmap, line_unmap);
 	xa_init_flags(&line->circuits, XA_FLAGS_LOCK_BH);
 	xa_init_flags(&line->calls, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_BH);
 	xa_init_flags(&line->listeners, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_BH);
@@ -669,29 +707,6 @@ unlock:
 	return err;
 }
 
-/*
- * Wait until nobody is at work in the rings of a line that is down: the window may
- * soon be another's. Whoever comes later sees that the line is down.
- */
-static void line_leave_rings(struct circuit_line *line)
-{
-	struct circuit *c;
-	unsigned long i;
-
-	rcu_read_lock();
-	xa_for_each(&line->circuits, i, c) {
-		struct circuit_ep *ep = READ_ONCE(c->ep);
-
-		if (!ep || !refcount_inc_not_zero(&ep->ref))
-			continue;
-		rcu_read_unlock();
-		circuit_ep_leave_rings(ep);
-		circuit_ep_put(ep);
-		rcu_read_lock();
-	}
-	rcu_read_unlock();
-}
-
 /**
  * circuit_line_quiesce - say goodbye to the operator
  * @line: the line
@@ -730,5 +745,6 @@ void circuit_line_detach(struct circuit_line *line)
 	synchronize_rcu();	/* accept() may be about to schedule the tasklet */
 	compat_timer_delete_sync(&line->kick);
 	tasklet_kill(&line->tasklet);
+	cancel_work_sync(&line->unmap);
 	circuit_line_put(line);
 }

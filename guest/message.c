@@ -53,6 +53,9 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 	mutex_lock(&ep->tx_mutex);
 	for (;;) {
 		c = circuit_ep_rings(ep);
+		err = c ? circuit_tx_ours(ep, c) : 0;
+		if (unlikely(err))
+			break;
 		/* Unlike TCP, but like AF_UNIX, where nothing ever was. */
 		err = c || READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) ? -EPIPE : -ENOTCONN;
 		if (unlikely(!c || circuit_tx_broken(ep)))
@@ -70,7 +73,7 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 			circuit_tx_tell(ep, c, circuit_tx_publish(&c->tx, need),
 					msg->msg_flags & MSG_BATCH);
 			/* Nobody will ever read this: TCP's far end would answer with a RST. */
-			if (unlikely(circuit_tx_lost(&c->tx)))
+			if (unlikely(circuit_tx_lost(&c->tx, &c->tx.tail)))
 				circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 			break;
 		}
@@ -183,7 +186,9 @@ int circuit_message_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 		bool held = false;
 		u32 want = 1;
 
-		ret = 0;
+		ret = c ? circuit_rx_ours(ep, c) : 0;
+		if (unlikely(ret))
+			break;
 		if (likely(c)) {
 			/* Before the data: after FIN there is no more of it. */
 			ring = circuit_rx_flags(&c->rx);
@@ -244,7 +249,9 @@ u32 circuit_message_next(struct circuit_ep *ep)
 
 	mutex_lock(&ep->rx_mutex);
 	c = circuit_ep_rings(ep);
-	if (c && (circuit_rx_avail(&c->rx) <= 0 || circuit_rx_message(&c->rx, &head)))
+	if (c && circuit_rx_ours(ep, c))
+		head.len = circuit_map_data(c);	/* how long it is the process knows */
+	else if (c && (circuit_rx_avail(&c->rx) <= 0 || circuit_rx_message(&c->rx, &head)))
 		head.len = 0;
 	mutex_unlock(&ep->rx_mutex);
 	return head.len;

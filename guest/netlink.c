@@ -108,8 +108,8 @@ static int put_circuit(struct dump *d, const struct circuit *c, bool call)
 	else if (c->ip)
 		family = ipv6_addr_v4mapped(&c->local) ? AF_INET : AF_INET6;
 	if (!call && circuit_line_up(c->line)) {
-		recv = min(READ_ONCE(c->rx.prod->tail) - READ_ONCE(c->rx.head), c->rx.size);
-		send = min(READ_ONCE(c->tx.tail) - READ_ONCE(c->tx.cons->head), c->tx.size);
+		recv = min(READ_ONCE(c->rx.prod->tail) - circuit_rx_head(c), c->rx.size);
+		send = min(circuit_tx_tail(c) - READ_ONCE(c->tx.cons->head), c->tx.size);
 	}
 	hdr = dump_put(d, CIRCUIT_GUEST_CMD_SOCK_GET);
 	if (!hdr)
@@ -128,9 +128,9 @@ static int put_circuit(struct dump *d, const struct circuit *c, bool call)
 		nla_put_u32(skb, CIRCUIT_GUEST_A_SOCK_SEND_QUEUE, send) ||
 		nla_put_u32(skb, CIRCUIT_GUEST_A_SOCK_RECV_RING, c->rx.size) ||
 		nla_put_u32(skb, CIRCUIT_GUEST_A_SOCK_SEND_RING, c->tx.size) ||
-		nla_put_u64_64bit(skb, CIRCUIT_GUEST_A_SOCK_RECEIVED, READ_ONCE(c->rx.bytes),
+		nla_put_u64_64bit(skb, CIRCUIT_GUEST_A_SOCK_RECEIVED, circuit_rx_total(c),
 				  CIRCUIT_GUEST_A_SOCK_PAD) ||
-		nla_put_u64_64bit(skb, CIRCUIT_GUEST_A_SOCK_SENT, READ_ONCE(c->tx.bytes),
+		nla_put_u64_64bit(skb, CIRCUIT_GUEST_A_SOCK_SENT, circuit_tx_total(c),
 				  CIRCUIT_GUEST_A_SOCK_PAD) ||
 		nla_put_u64_64bit(skb, CIRCUIT_GUEST_A_SOCK_DOORBELLS, READ_ONCE(c->doorbells),
 				  CIRCUIT_GUEST_A_SOCK_PAD) ||

@@ -46,6 +46,9 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 		int space;
 		u32 n;
 
+		err = c ? circuit_tx_ours(ep, c) : 0;
+		if (unlikely(err))
+			break;
 		err = -EPIPE;
 		if (unlikely(!c || circuit_tx_broken(ep)))
 			break;
@@ -88,13 +91,14 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 			circuit_tell(c);
 		done += n;
 		/* Nobody will ever read this: TCP's far end would answer with a RST. */
-		if (unlikely(circuit_tx_lost(&c->tx)))
+		if (unlikely(circuit_tx_lost(&c->tx, &c->tx.tail)))
 			circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 		if (unlikely(full))
 			break;
 	}
 	/* Cut short, as it turns out: then it was the last that has been taken. */
-	if (unlikely(oob && done && done < len && !full) && circuit_ep_rings(ep)) {
+	if (unlikely(oob && done && done < len && !full) && circuit_ep_rings(ep) &&
+	    !ep->c->tx_mapped) {
 		tx_urgent(ep->c, 0);
 		circuit_tell(ep->c);
 	}
@@ -138,6 +142,10 @@ static int recv_urgent(struct circuit_ep *ep, struct msghdr *msg, size_t len, in
 	c = circuit_ep_rings(ep);
 	if (!c || sock_flag(sk, SOCK_URGINLINE))
 		goto unlock;
+	err = circuit_rx_ours(ep, c);
+	if (err)
+		goto unlock;
+	err = -EINVAL;
 	avail = circuit_rx_avail(&c->rx);
 	if (avail < 0) {
 		circuit_ep_kill(ep, c);
@@ -203,6 +211,9 @@ int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 		int ring = 0, avail = 0;
 		bool urgent, held = false;
 
+		err = c ? circuit_rx_ours(ep, c) : 0;
+		if (unlikely(err))
+			break;
 		if (likely(c)) {
 			/* Before the data: after FIN there is no more of it. */
 			ring = circuit_rx_flags(&c->rx);
@@ -307,6 +318,12 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 	c = circuit_ep_rings(ep);
 	if (!c)
 		goto unlock;
+	if (unlikely(circuit_rx_ours(ep, c))) {
+		avail = circuit_map_readable(c);
+		ring = circuit_rx_flags(&c->rx);
+		want = 1;
+		goto seen;
+	}
 	ring = circuit_rx_flags(&c->rx);
 	avail = circuit_rx_avail(&c->rx);
 	want = c->messages ? circuit_message_want(c) :
@@ -329,6 +346,7 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 	}
 	if (ring >= 0)
 		avail = circuit_rx_may(c, avail, &ring, &held);
+seen:
 	if (ring < 0 || avail < 0)
 		circuit_ep_kill(ep, c);
 	else if (ring & CIRCUIT_TX_RST)
@@ -355,6 +373,11 @@ static __poll_t tx_poll(struct circuit_ep *ep)
 		goto unlock;
 	}
 	want = circuit_tx_lowat(c);
+	if (unlikely(circuit_tx_ours(ep, c))) {
+		if (circuit_map_writable(c))
+			mask = EPOLLOUT | EPOLLWRNORM;
+		goto unlock;
+	}
 	space = circuit_tx_space(&c->tx);
 	if (space >= 0 && space < want)
 		circuit_tx_arm(&c->tx, want);
@@ -418,19 +441,27 @@ __poll_t circuit_stream_poll(struct circuit_ep *ep, __poll_t events)
 	return mask;
 }
 
+/* What is there to be read, whoever does; 0 if nothing makes sense. rx_mutex is held. */
+static u32 rx_unread(struct circuit_ep *ep, struct circuit *c)
+{
+	if (unlikely(circuit_rx_ours(ep, c)))
+		return circuit_map_data(c);
+	return max(circuit_rx_avail(&c->rx), 0);
+}
+
 /**
  * circuit_stream_unread - bytes that recv() would find
  * @ep: the endpoint
  */
 u32 circuit_stream_unread(struct circuit_ep *ep)
 {
-	int avail = 0;
+	u32 avail = 0;
 
 	mutex_lock(&ep->rx_mutex);
 	if (circuit_ep_rings(ep))
-		avail = circuit_rx_avail(&ep->c->rx);
+		avail = rx_unread(ep, ep->c);
 	mutex_unlock(&ep->rx_mutex);
-	return max(avail, 0);
+	return avail;
 }
 
 /**
@@ -440,18 +471,17 @@ u32 circuit_stream_unread(struct circuit_ep *ep)
 u32 circuit_stream_inq(struct circuit_ep *ep)
 {
 	struct circuit *c;
-	int avail = 0;
-	u32 off;
+	u32 avail = 0, off;
 
 	mutex_lock(&ep->rx_mutex);
 	c = circuit_ep_rings(ep);
 	if (c) {
-		avail = circuit_rx_avail(&c->rx);
-		if (avail >= 0 && rx_urgent(ep, c, &off) && !sock_flag(ep->sk, SOCK_URGINLINE))
-			avail = min_t(int, off, c->rx.tail - c->rx.head);
+		avail = rx_unread(ep, c);
+		if (!c->rx_mapped && rx_urgent(ep, c, &off) && !sock_flag(ep->sk, SOCK_URGINLINE))
+			avail = min(off, c->rx.tail - c->rx.head);
 	}
 	mutex_unlock(&ep->rx_mutex);
-	return max(avail, 0);
+	return avail;
 }
 
 /**
@@ -466,7 +496,7 @@ bool circuit_stream_at_mark(struct circuit_ep *ep)
 
 	mutex_lock(&ep->rx_mutex);
 	c = circuit_ep_rings(ep);
-	if (c && circuit_rx_avail(&c->rx) >= 0)
+	if (c && !circuit_rx_ours(ep, c) && circuit_rx_avail(&c->rx) >= 0)
 		ret = rx_urgent(ep, c, &off) && !off;
 	mutex_unlock(&ep->rx_mutex);
 	return ret;
@@ -478,14 +508,16 @@ bool circuit_stream_at_mark(struct circuit_ep *ep)
  */
 u32 circuit_stream_unsent(struct circuit_ep *ep)
 {
-	int space = 0;
+	struct circuit *c;
 	u32 unsent = 0;
+	int space;
 
 	mutex_lock(&ep->tx_mutex);
-	if (circuit_ep_rings(ep)) {
-		space = circuit_tx_space(&ep->c->tx);
+	c = circuit_ep_rings(ep);
+	if (c) {
+		space = circuit_tx_ours(ep, c) ? circuit_map_room(c) : circuit_tx_space(&c->tx);
 		if (space >= 0)
-			unsent = ep->c->tx.size - space;
+			unsent = c->tx.size - space;
 	}
 	mutex_unlock(&ep->tx_mutex);
 	return unsent;
@@ -500,13 +532,17 @@ u32 circuit_stream_unsent(struct circuit_ep *ep)
 bool circuit_stream_drained(struct circuit_ep *ep)
 {
 	bool drained = true;
+	struct circuit *c;
 
 	mutex_lock(&ep->tx_mutex);
-	if (circuit_ep_rings(ep)) {
-		struct circuit_tx *tx = &ep->c->tx;
-
-		circuit_tx_arm(tx, tx->size);
-		drained = circuit_tx_space(tx) == tx->size;
+	c = circuit_ep_rings(ep);
+	if (c && circuit_tx_ours(ep, c)) {
+		WRITE_ONCE(c->tx.prod->event, circuit_tx_tail(c) - 1);
+		virt_mb();		/* R3, sleepy side */
+		drained = circuit_map_room(c) == c->tx.size;
+	} else if (c) {
+		circuit_tx_arm(&c->tx, c->tx.size);
+		drained = circuit_tx_space(&c->tx) == c->tx.size;
 	}
 	mutex_unlock(&ep->tx_mutex);
 	return drained;

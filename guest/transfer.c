@@ -342,6 +342,6 @@ void circuit_rx_rewatch(struct circuit_ep *ep)
 	if (!rx_watched(sk))
 		return;
 	c = circuit_ep_rings(ep);
-	if (c && circuit_rx_rearm(c, c->rx.tail - c->rx.head))
+	if (c && !c->rx_mapped && circuit_rx_rearm(c, c->rx.tail - c->rx.head))
 		sk->sk_data_ready(sk);
 }

@@ -127,6 +127,8 @@ enum udp_source {
  * @turn: circuits come first
  * @flows: by whom they are with
  * @nr: how many
+ * @map_mutex: one mmap() at a time; mmap_lock is outside of it, and nothing inside but @lock
+ * @mapped: the flow whose circuit a process has mapped, referenced, or NULL; changes under @lock
  * @batched: the flow that a batch has sent to last, whose far end has not been told of that, referenced; or NULL
  * @lost: datagrams that others had no room for; read without a lock
  */
@@ -148,6 +150,8 @@ struct circuit_udp {
 	bool			turn;
 	struct hlist_head	flows[BUCKETS];
 	unsigned int		nr;
+	struct mutex		map_mutex;
+	struct udp_flow		*mapped;
 	struct udp_flow		*batched;
 	atomic64_t		lost;
 };
@@ -496,6 +500,65 @@ static void flows_end(struct circuit_udp *u)
 			flow_end(flow);
 }
 
+/* The flow that a process has mapped, referenced, or NULL. */
+static struct udp_flow *udp_mapped(struct circuit_udp *u)
+{
+	struct udp_flow *flow;
+
+	if (likely(!READ_ONCE(u->mapped)))
+		return NULL;
+	spin_lock_bh(&u->lock);
+	flow = u->mapped;
+	if (flow)
+		refcount_inc(&flow->ep.ref);
+	spin_unlock_bh(&u->lock);
+	return flow;
+}
+
+static void udp_set_mapped(struct circuit_udp *u, struct udp_flow *flow)
+{
+	struct udp_flow *old;
+
+	if (flow)
+		refcount_inc(&flow->ep.ref);
+	spin_lock_bh(&u->lock);
+	old = u->mapped;
+	WRITE_ONCE(u->mapped, flow);
+	spin_unlock_bh(&u->lock);
+	if (old)
+		flow_put(old);
+}
+
+/*
+ * Does a process have the circuit mapped with whom the socket talks? If one had, the kernel goes on from
+ * there.
+ */
+static bool udp_is_mapped(struct circuit_udp *u)
+{
+	struct udp_flow *flow = udp_mapped(u);
+	struct circuit *c;
+	bool ret, forget;
+
+	if (likely(!flow))
+		return false;
+	mutex_lock(&flow->ep.rx_mutex);
+	c = circuit_ep_rings(&flow->ep);
+	ret = c && circuit_rx_ours(&flow->ep, c);
+	/* Under the mutex, which who maps it has: not what is mapped once more. */
+	spin_lock_bh(&u->lock);
+	forget = !ret && u->mapped == flow;
+	if (forget)
+		WRITE_ONCE(u->mapped, NULL);
+	spin_unlock_bh(&u->lock);
+	mutex_unlock(&flow->ep.rx_mutex);
+	if (forget) {
+		flow_is_ready(flow, false);
+		flow_put(flow);
+	}
+	flow_put(flow);
+	return ret;
+}
+
 /* Not from whom the socket is connected to. */
 static bool flow_unwanted(const struct udp_flow *flow)
 {
@@ -521,6 +584,10 @@ static bool flow_unread(struct udp_flow *flow)
 	if (!mutex_trylock(&flow->ep.rx_mutex))
 		return true;
 	c = circuit_ep_rings(&flow->ep);
+	if (c && c->rx_mapped) {
+		mutex_unlock(&flow->ep.rx_mutex);
+		return circuit_map_state(c) == CIRCUIT_MAPPED;	/* what there is, the process knows */
+	}
 	if (c && !flow->broken)
 		avail = circuit_rx_avail(&c->rx);
 	if (avail > 0 && smp_load_acquire(&c->ended))
@@ -542,6 +609,8 @@ static void flow_evict(struct circuit_udp *u)
 
 	for (i = 0; i < BUCKETS; i++)
 		hlist_for_each_entry(flow, &u->flows[i], node) {
+			if (READ_ONCE(u->mapped) == flow)
+				continue;
 			if (!oldest || time_before(flow->used, oldest->used))
 				oldest = flow;
 			best = READ_ONCE(flow->answered) ? &idle : &stranger;
@@ -584,6 +653,7 @@ static struct circuit_udp *udp_attach(struct sock *sk)
 	u->ep.soft = true;
 	INIT_LIST_HEAD(&u->node);
 	INIT_WORK(&u->tidy, tidy_work);
+	mutex_init(&u->map_mutex);
 	spin_lock_init(&u->lock);
 	INIT_LIST_HEAD(&u->ready);
 	u->asked_since = jiffies;
@@ -618,6 +688,7 @@ static void udp_close(struct circuit_udp *u)
 	u->closed = true;
 	udp_withdraw(u);
 	flows_end(u);
+	udp_set_mapped(u, NULL);
 	flow = xchg(&u->batched, NULL);
 	if (flow)
 		flow_put(flow);
@@ -1024,6 +1095,9 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 
 	for (;;) {
 		c = circuit_ep_rings(ep);
+		err = c ? circuit_tx_ours(ep, c) : 0;
+		if (unlikely(err))
+			return err;
 		if (unlikely(!c || READ_ONCE(ep->state) != TCP_ESTABLISHED)) {
 			err = READ_ONCE(ep->state) == TCP_SYN_SENT ? 0 : -ENETDOWN;
 			if (!err)
@@ -1038,7 +1112,7 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 			if (unlikely(err))
 				break;
 			circuit_tx_tell(ep, c, circuit_tx_publish(&c->tx, need), more);
-			if (unlikely(circuit_tx_lost(&c->tx)))
+			if (unlikely(circuit_tx_lost(&c->tx, &c->tx.tail)))
 				circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 			return 0;
 		}
@@ -1275,7 +1349,7 @@ static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 	spin_unlock_bh(&u->lock);
 	c = circuit_ep_rings(ep);
 	*ret = c;
-	if (!c || flow->broken)
+	if (!c || flow->broken || circuit_rx_ours(ep, c))
 		return 0;
 	lost = READ_ONCE(c->rx.prod->lost);
 	if (unlikely(lost != flow->missed)) {
@@ -1492,13 +1566,14 @@ static int either_take(struct circuit_udp *u, struct socket *sock, struct msghdr
 		       int flags)
 {
 	bool circuits = u->peeked == UDP_ANY ? u->turn : u->peeked == UDP_CIRCUIT;
+	bool mapped = udp_is_mapped(u);
 	int i, ret = -EAGAIN;
 
 	for (i = 0; i < 2 && ret == -EAGAIN; i++, circuits = !circuits)
 		ret = circuits ? udp_take(u, msg, len, flags) :
 				 native_take(u, sock, msg, len, flags);
 	if (ret == -EAGAIN)
-		return ret;
+		return mapped ? -EBUSY : ret;
 	/* @circuits is what it was not, by now. */
 	WRITE_ONCE(u->turn, circuits);
 	WRITE_ONCE(u->peeked, !(flags & MSG_PEEK) ? UDP_ANY : circuits ? UDP_NATIVE : UDP_CIRCUIT);
@@ -1526,7 +1601,7 @@ static void udp_spin(struct circuit_udp *u)
 		return;
 	mutex_lock(&flow->ep.rx_mutex);
 	c = circuit_ep_rings(&flow->ep);
-	if (c && circuit_rx_spin(&flow->ep, c))
+	if (c && !c->rx_mapped && circuit_rx_spin(&flow->ep, c))
 		flow_is_ready(flow, false);
 	mutex_unlock(&flow->ep.rx_mutex);
 	flow_put(flow);
@@ -1606,10 +1681,32 @@ static bool udp_readable(struct circuit_udp *u, u32 *len)
 	return false;
 }
 
+/* What poll() says of a circuit that a process has mapped, which may be lost meanwhile: that is to be noticed. */
+static __poll_t mapped_poll(struct udp_flow *flow)
+{
+	struct circuit_ep *ep = &flow->ep;
+	__poll_t mask = EPOLLIN | EPOLLRDNORM;
+	struct circuit *c;
+
+	mutex_lock(&ep->rx_mutex);
+	c = circuit_ep_rings(ep);
+	if (c && circuit_rx_ours(ep, c) && !circuit_map_readable(c) &&
+	    READ_ONCE(ep->state) == TCP_ESTABLISHED)
+		mask = 0;
+	mutex_unlock(&ep->rx_mutex);
+	mutex_lock(&ep->tx_mutex);
+	c = circuit_ep_rings(ep);
+	if (!c || !circuit_tx_ours(ep, c) || circuit_map_writable(c))
+		mask |= EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
+	mutex_unlock(&ep->tx_mutex);
+	return mask;
+}
+
 static __poll_t circuit_udp_poll(struct file *file, struct socket *sock, poll_table *wait)
 {
 	__poll_t mask = UDPS(sock, poll, file, sock, wait);
 	struct circuit_udp *u = udp_of(sock->sk);
+	struct udp_flow *flow;
 
 	if (!u)
 		return mask;
@@ -1617,18 +1714,109 @@ static __poll_t circuit_udp_poll(struct file *file, struct socket *sock, poll_ta
 		udp_has_option(u);
 	else if (udp_readable(u, NULL))
 		mask |= EPOLLIN | EPOLLRDNORM;
+	flow = udp_mapped(u);
+	if (unlikely(flow)) {
+		mask &= ~(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+		mask |= mapped_poll(flow);
+		flow_put(flow);
+	}
 	return mask;
+}
+
+/* The flow with whom the socket is connected to, referenced, or NULL. */
+static struct udp_flow *udp_connected(struct circuit_udp *u, const struct sock *sk)
+{
+	struct in6_addr peer;
+	u32 port;
+
+	return u && udp_peer(sk, &peer, &port) ? flow_find(u, &peer, port) : NULL;
+}
+
+/* mmap_lock is held: not one to wait for anybody. */
+static bool flow_is_mapped(struct udp_flow *flow)
+{
+	struct circuit *c;
+	bool ret = true;
+
+	if (mutex_trylock(&flow->ep.rx_mutex)) {
+		c = circuit_ep_rings(&flow->ep);
+		ret = c && circuit_map_state(c) == CIRCUIT_MAPPED;
+		mutex_unlock(&flow->ep.rx_mutex);
+	}
+	return ret;
+}
+
+/* One circuit of a socket's at a time, that with whom it is connected to. */
+static int circuit_udp_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma)
+{
+	struct circuit_udp *u = udp_of(sock->sk);
+	struct udp_flow *flow = udp_connected(u, sock->sk), *old;
+	int err = -EBUSY;
+
+	if (!flow)
+		return -ENOTCONN;
+	mutex_lock(&u->map_mutex);
+	old = udp_mapped(u);
+	if (!old || old == flow || !flow_is_mapped(old))
+		err = circuit_map(&flow->ep, vma, file);
+	if (!err)
+		udp_set_mapped(u, flow);
+	if (old)
+		flow_put(old);
+	mutex_unlock(&u->map_mutex);
+	/* Who has looked before it was set has not seen it. */
+	if (!err)
+		sock->sk->sk_state_change(sock->sk);
+	flow_put(flow);
+	return err;
+}
+
+static int circuit_udp_getsockopt(struct socket *sock, int level, int optname, char __user *optval,
+				  int __user *optlen)
+{
+	struct udp_flow *flow;
+	int ret;
+
+	if (level != SOL_CIRCUIT)
+		return UDPS(sock, getsockopt, sock, level, optname, optval, optlen);
+	flow = udp_connected(udp_of(sock->sk), sock->sk);
+	if (!flow)
+		return -ENOTCONN;
+	ret = circuit_ep_getsockopt(&flow->ep, optname, optval, optlen);
+	flow_put(flow);
+	return ret;
 }
 
 static int circuit_udp_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 {
 	struct circuit_udp *u = udp_of(sock->sk);
+	struct udp_flow *flow;
 	u32 len;
+	int err;
 
+	if (cmd == SIOCCIRCUITKICK) {
+		flow = u ? udp_mapped(u) : NULL;
+		if (!flow)
+			return -ENOTCONN;
+		err = circuit_map_kick(&flow->ep);
+		if (err == -ENOTCONN && !READ_ONCE(flow->ep.c))
+			err = -ESTALE;		/* the flow has ended */
+		flow_put(flow);
+		return err;
+	}
 	if (cmd == SIOCINQ && u && !native_pending(sock->sk) && udp_readable(u, &len))
 		return put_user(len, (int __user *)arg);
 	return UDPS(sock, ioctl, sock, cmd, arg);
 }
+
+#ifdef CONFIG_COMPAT
+static int circuit_udp_compat_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
+{
+	if (cmd == SIOCCIRCUITKICK)
+		return circuit_udp_ioctl(sock, cmd, arg);
+	return UDPS(sock, compat_ioctl, sock, cmd, arg);
+}
+#endif
 
 /* --- the rest -------------------------------------------------------------------------------- */
 
@@ -1722,7 +1910,7 @@ static void flows_mark(struct circuit_udp *u)
 			mutex_lock(&flow->ep.rx_mutex);
 			c = circuit_ep_rings(&flow->ep);
 			/* No more than there may be in the ring, whatever the far end says. */
-			avail = c ? circuit_rx_avail(&c->rx) : 0;
+			avail = c && !c->rx_mapped ? circuit_rx_avail(&c->rx) : 0;
 			if (c)
 				flow->until = c->rx.head + max(avail, 0);
 			mutex_unlock(&flow->ep.rx_mutex);
@@ -1882,7 +2070,13 @@ static int family_learn(struct udp_family *f, int family, int (*init)(struct soc
 	f->ops.connect = circuit_udp_connect;
 	f->ops.poll = circuit_udp_poll;
 	f->ops.ioctl = circuit_udp_ioctl;
+#ifdef CONFIG_COMPAT
+	if (f->ops.compat_ioctl)
+		f->ops.compat_ioctl = circuit_udp_compat_ioctl;
+#endif
 	f->ops.setsockopt = circuit_udp_setsockopt;
+	f->ops.getsockopt = circuit_udp_getsockopt;
+	f->ops.mmap = circuit_udp_mmap;
 	f->ops.sendmsg = circuit_udp_sendmsg;
 	f->ops.recvmsg = circuit_udp_recvmsg;
 	f->protosw.type = SOCK_DGRAM;

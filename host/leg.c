@@ -592,7 +592,7 @@ static void leg_linger(struct circuit_leg *leg)
 	unread = tcp_inq(sk) > 0;
 	acked = tcp_sk(sk)->snd_una == tcp_sk(sk)->write_seq;
 	release_sock(sk);
-	if (unread || circuit_tx_lost(&leg->local.tx) || leg->error || READ_ONCE(sk->sk_err))
+	if (unread || circuit_tx_lost(&leg->local.tx, &leg->local.tx.tail) || leg->error || READ_ONCE(sk->sk_err))
 		leg_hangup(leg, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET, 0, true);
 	else if (leg->fin_out && (list_empty(&leg->lender.loans) || acked))
 		leg_hangup(leg, CIRCUIT_TX_FIN, CIRCUIT_REASON_NONE, 0, false);

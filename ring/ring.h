@@ -8,7 +8,8 @@
  *
  * The far end is hostile. Each word it owns is loaded exactly once per
  * decision, checked against what this end knows by itself, and only the
- * checked copy is used. What this end published is never read back. A check
+ * checked copy is used. What this end published is never read back, but from a process that
+ * had the rings mapped, which is no better (guest/map.c). A check
  * that fails returns -EPROTO, after which the caller resets the circuit; no
  * value the far end stores makes these functions touch memory outside the ring.
  *
@@ -38,6 +39,7 @@
  * @tail: index after the last byte published
  * @head: the far end's head, as last seen and checked
  * @bytes: total published
+ * @others: total that was published by a process that had the ring mapped; a statistic
  */
 struct circuit_tx {
 	struct circuit_producer		*prod;
@@ -47,6 +49,7 @@ struct circuit_tx {
 	u32				tail;
 	u32				head;
 	u64				bytes;
+	u64				others;
 };
 
 /**
@@ -58,6 +61,7 @@ struct circuit_tx {
  * @head: index after the last byte released
  * @tail: the far end's tail, as last seen and checked
  * @bytes: total released
+ * @others: total that was released by a process that had the ring mapped; a statistic
  */
 struct circuit_rx {
 	struct circuit_consumer		*cons;
@@ -67,6 +71,7 @@ struct circuit_rx {
 	u32				head;
 	u32				tail;
 	u64				bytes;
+	u64				others;
 };
 
 /**
@@ -211,7 +216,7 @@ static inline bool circuit_tx_publish(struct circuit_tx *tx, u32 len)
 
 	WRITE_ONCE(tx->tail, old + len);
 	WRITE_ONCE(tx->bytes, tx->bytes + len);
-	WRITE_ONCE(tx->prod->bytes, tx->bytes);
+	WRITE_ONCE(tx->prod->bytes, tx->bytes + tx->others);
 	virt_store_release(&tx->prod->tail, tx->tail);	/* R1 */
 	virt_mb();					/* R3, active side */
 	return circuit_need_notify(READ_ONCE(tx->cons->event), tx->tail, old);
@@ -327,8 +332,10 @@ static inline u32 circuit_message_bytes(u32 len)
 static inline void circuit_message_head(struct circuit_tx *tx, u32 len, u32 flags)
 {
 	struct circuit_message head = { .len = len, .flags = flags };
+	struct circuit_span s = circuit_tx_span(tx, sizeof(head));
 
-	memcpy(tx->data + (tx->tail & (tx->size - 1)), &head, sizeof(head));
+	memcpy(tx->data + s.off[0], &head, s.len[0]);
+	memcpy(tx->data + s.off[1], (u8 *)&head + s.len[0], s.len[1]);
 }
 
 /**
@@ -474,6 +481,7 @@ static inline bool circuit_tx_open(const struct circuit_tx *tx)
 /**
  * circuit_tx_lost - has something been written that will never be read?
  * @tx: the ring
+ * @tail: where the index after the last byte written is found
  *
  * That is so when the far end has closed without having read all of it. Having
  * written and found the far end closed is not enough: it may have read that first.
@@ -481,14 +489,14 @@ static inline bool circuit_tx_open(const struct circuit_tx *tx)
  *
  * Return: 1 or 0, or -EPROTO for a flag that does not exist.
  */
-static inline int circuit_tx_lost(const struct circuit_tx *tx)
+static inline int circuit_tx_lost(const struct circuit_tx *tx, const u32 *tail)
 {
 	u32 flags = virt_load_acquire(&tx->cons->flags);
 
 	if (unlikely(flags & ~CIRCUIT_RX_FLAGS))
 		return -EPROTO;
 	/* The final head, by the acquire above. */
-	return flags & CIRCUIT_RX_CLOSED && READ_ONCE(tx->cons->head) != READ_ONCE(tx->tail);
+	return flags & CIRCUIT_RX_CLOSED && READ_ONCE(tx->cons->head) != READ_ONCE(*tail);
 }
 
 #endif /* _CIRCUIT_RING_H */

@@ -37,6 +37,10 @@
  *	peer dgram-flood LINE PORT	send datagrams until an error, print which
  *	peer dgram-spread LINE PORT N [FIFO]	one socket that asks N ports, from PORT on, an answer of each within
  *					20 s, and once more when somebody opens FIFO for writing
+ *	peer hold-mapped LINE PORT [lost]	call an echo, map the circuit, have an echo by the mapping, say so, and
+ *					hold it until the mapping has lost the circuit or, if that is not what is
+ *					expected, the connection has ended; tell which of the two, and what comes of
+ *					writing to the mapping and to the socket
  *	peer map FILE			have a page of it mapped until killed
  *	peer filter DIR			have a program see what the cgroup at DIR sends, from now on
  *
@@ -56,6 +60,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -65,6 +70,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <linux/circuit.h>
+#include <linux/circuit_ring.h>
 
 static int use_tcp;	/* or AF_INET, AF_INET6 */
 static int type = SOCK_STREAM;
@@ -749,6 +755,61 @@ static void filter(const char *dir)
 		die("BPF_PROG_ATTACH");
 }
 
+/* One byte there and back by the socket, or what comes of it. */
+static const char *echo_byte(int s)
+{
+	char c = 'x';
+	ssize_t n = send(s, &c, 1, MSG_NOSIGNAL);
+
+	if (n == 1)
+		n = recv(s, &c, 1, 0);
+	return n < 0 ? strerror(errno) : !n ? "end" : c == 'x' ? "works" : "another byte";
+}
+
+static void hold_mapped(int s, bool lost)
+{
+	struct pollfd p = { .fd = s, .events = POLLIN };
+	struct circuit_info info;
+	socklen_t len = sizeof(info);
+	struct circuit_ctrl *ctrl;
+	struct circuit_dir *out, *in;
+	int err = 0;
+	size_t all;
+
+	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len))
+		die("CIRCUIT_SO_INFO");
+	all = CIRCUIT_MAP_BYTES(info.tx_size, info.rx_size);
+	ctrl = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
+	if (ctrl == MAP_FAILED)
+		die("mmap");
+	out = &ctrl->dir[info.end];
+	in = &ctrl->dir[!info.end];
+	((char *)ctrl)[CIRCUIT_MAP_TX + (info.tx_tail & (info.tx_size - 1))] = 'm';
+	__atomic_store_n(&out->prod.tail, info.tx_tail + 1, __ATOMIC_RELEASE);
+	if (ioctl(s, SIOCCIRCUITKICK))
+		die("SIOCCIRCUITKICK");
+	if (poll(&p, 1, 20000) != 1 ||
+	    __atomic_load_n(&in->prod.tail, __ATOMIC_ACQUIRE) != info.rx_head + 1 ||
+	    ((char *)ctrl)[CIRCUIT_MAP_RX(info.tx_size) + (info.rx_head & (info.rx_size - 1))] != 'm')
+		die("echo");
+	__atomic_store_n(&in->cons.head, info.rx_head + 1, __ATOMIC_RELEASE);
+	printf("mapped\n");
+	p.events = POLLRDHUP;
+	while (__atomic_load_n(&ctrl->magic, __ATOMIC_RELAXED) == CIRCUIT_RING_MAGIC &&
+	       (lost ? poll(NULL, 0, 10) : poll(&p, 1, 10)) == 0)
+		;
+	if (ctrl->magic)
+		printf("ended\n");
+	else
+		printf("lost, %s\n", ioctl(s, SIOCCIRCUITKICK) ? strerror(errno) : "and not");
+	/* It is memory, whatever became of the circuit. */
+	memset((char *)ctrl + CIRCUIT_MAP_TX, 0x55, all - CIRCUIT_MAP_TX);
+	len = sizeof(err);
+	getsockopt(s, SOL_SOCKET, SO_ERROR, &err, &len);
+	munmap(ctrl, all);
+	printf("%s\n", err ? strerror(err) : echo_byte(s));
+}
+
 int main(int argc, char **argv)
 {
 	const char *what;
@@ -852,6 +913,8 @@ int main(int argc, char **argv)
 		}
 	} else if (!strcmp(what, "filter")) {
 		filter(argv[2]);
+	} else if (!strcmp(what, "hold-mapped") && argc > 3) {
+		hold_mapped(call(argv[2], argv[3], 0), argc > 4);
 	} else if (!strcmp(what, "map")) {
 		int fd = open(argv[2], O_RDWR);
 

@@ -230,11 +230,11 @@ static void ring_hostile(struct kunit *test)
 	p->ctrl->dir[0].prod.flags = U32_MAX;
 	KUNIT_EXPECT_EQ(test, circuit_rx_flags(rx), -EPROTO);
 	p->ctrl->dir[0].cons.flags = CIRCUIT_RX_CLOSED;
-	KUNIT_EXPECT_EQ(test, circuit_tx_lost(tx), 0);
+	KUNIT_EXPECT_EQ(test, circuit_tx_lost(tx, &tx->tail), 0);
 	p->ctrl->dir[0].cons.head = 999;
-	KUNIT_EXPECT_EQ(test, circuit_tx_lost(tx), 1);
+	KUNIT_EXPECT_EQ(test, circuit_tx_lost(tx, &tx->tail), 1);
 	p->ctrl->dir[0].cons.flags = 2;
-	KUNIT_EXPECT_EQ(test, circuit_tx_lost(tx), -EPROTO);
+	KUNIT_EXPECT_EQ(test, circuit_tx_lost(tx, &tx->tail), -EPROTO);
 
 	/* Whatever it says, a span never leaves the ring. */
 	prandom_seed_state(&rnd, 7);

@@ -15,6 +15,7 @@
 
 int family = AF_CIRCUIT, type = SOCK_STREAM;
 bool use_tcp, quick;
+static bool only_map;	/* --map */
 static struct in6_addr target;	/* whom TCP calls; IPv4 in its last four bytes */
 int protocol;
 atomic_int signals;
@@ -682,6 +683,13 @@ void catch_signal(int sig, int flags)
 	OK(sigaction(sig, &sa, NULL));
 }
 
+static bool applies(const struct test *t)
+{
+	if ((t->type ?: SOCK_STREAM) != type || (t->inet_only && family == AF_CIRCUIT))
+		return false;
+	return only_map ? t->map : !t->map || family == AF_CIRCUIT;
+}
+
 /* Returns 1, 0 or -1 for passed, failed and skipped, 2 for cases of another kind. */
 static int run(const struct test *t, int nr, bool verbose)
 {
@@ -690,7 +698,7 @@ static int run(const struct test *t, int nr, bool verbose)
 	int status;
 	pid_t pid;
 
-	if ((t->type ?: SOCK_STREAM) != type || (t->inet_only && family == AF_CIRCUIT))
+	if (!applies(t))
 		return 2;
 	if (use_tcp && t->circuits_only) {
 		printf("ok %d - %s # SKIP %s\n", nr, t->name, t->circuits_only);
@@ -738,7 +746,7 @@ static _Noreturn void usage(int status)
 {
 	fprintf(status ? stderr : stdout,
 		"usage: stream_test [-l] [-v] [-t PATTERN]... [--tcp | --inet ADDRESS] [--protocol N]\n"
-		"                   [--seqpacket | --unix | --dgram | --udp] [--quick]\n"
+		"                   [--seqpacket | --unix | --dgram | --udp] [--map] [--quick]\n"
 		"  -l          list the cases\n"
 		"  -v          say how long each took\n"
 		"  -t PATTERN  run only those whose name matches, or contains, PATTERN\n"
@@ -750,6 +758,7 @@ static _Noreturn void usage(int status)
 		"  --unix      the same over AF_UNIX, to verify what is expected of circuits\n"
 		"  --dgram     datagrams: the cases for SOCK_DGRAM\n"
 		"  --udp       the same over UDP on 127.0.0.1, to verify what is expected of circuits\n"
+		"  --map       the cases, and only those, for circuits that are mapped\n"
 		"  --quick     move less data\n");
 	exit(status);
 }
@@ -774,6 +783,7 @@ int main(int argc, char **argv)
 		{ "unix", no_argument, NULL, 'U' },
 		{ "dgram", no_argument, NULL, 'D' },
 		{ "udp", no_argument, NULL, 'u' },
+		{ "map", no_argument, NULL, 'm' },
 		{ "quick", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
@@ -827,6 +837,9 @@ int main(int argc, char **argv)
 		case 'P':
 			protocol = atoi(optarg);
 			break;
+		case 'm':
+			only_map = true;
+			break;
 		case 'q':
 			quick = true;
 			break;
@@ -840,9 +853,7 @@ int main(int argc, char **argv)
 		usage(2);
 	if (list) {
 		for (t = tests; t; t = t->next)
-			if (selected(t->name, patterns, n) &&
-			    (t->type ?: SOCK_STREAM) == type &&
-			    !(t->inet_only && family == AF_CIRCUIT))
+			if (selected(t->name, patterns, n) && applies(t))
 				puts(t->name);
 		return 0;
 	}

@@ -50,6 +50,7 @@
  * @name: its name
  * @fn: what to run
  * @circuits_only: why TCP, or AF_UNIX, cannot pass it, or NULL
+ * @map: it is about circuits that are mapped, and run of AF_CIRCUIT or with --map
  * @inet_only: it is about AF_INET and AF_INET6
  * @type: of the sockets that it is about: 0 or SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM
  * @timeout: seconds, 0 for the usual
@@ -59,6 +60,7 @@ struct test {
 	const char	*name;
 	void		(*fn)(void);
 	const char	*circuits_only;
+	bool		map;
 	bool		inet_only;
 	int		type;
 	unsigned int	timeout;

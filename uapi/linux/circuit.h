@@ -204,15 +204,17 @@ struct circuit_info {
  *
  * What begins within a ring's first copy is therefore contiguous, wherever the ring ends.
  *
- * As long as it is mapped the process is this end of the circuit. It owns tail, event, bytes and
- * urgent of the producer dir[end].prod and head and event of the consumer dir[!end].cons; begins with
+ * As long as it is mapped the process is this end of the circuit. It owns tail, event and bytes of
+ * the producer dir[end].prod and head and event of the consumer dir[!end].cons; begins with
  * @tx_tail and @rx_head of struct circuit_info; keeps to the contract of linux/circuit_ring.h; and
  * passes notifications that are due on with SIOCCIRCUITKICK. Flags stay the kernel's: shutdown() and
- * close() say FIN, as they always do. poll(), SO_ERROR, SIOCINQ and SIOCOUTQ look at what the process has
- * published. poll() arms the events; whoever sleeps otherwise arms them himself. read() and
+ * close() say FIN, as they always do. (Urgent data is among the rest, and SIOCATMARK does not know.)
+ * SO_ERROR, SIOCINQ and SIOCOUTQ look at what the process has published, and so does poll(): it goes by what
+ * the process has armed its events for, if that is still to come, and otherwise by a byte to read or a
+ * quarter of the ring to write in. Who sleeps in another way arms the events himself. read() and
  * write(), in all their forms, fail with EBUSY. When the last mapping goes, the kernel takes the
  * indices over from the control page, and read() and write() work again; a tail or head which cannot be
- * resets the circuit.
+ * resets the connection.
  *
  * A mapping holds its socket: the connection ends with shutdown(), or when both the descriptors
  * and the mappings are gone. It survives fork() and is shared then.
@@ -231,8 +233,8 @@ struct circuit_info {
 #define CIRCUIT_MAP_LOST	2	/* it shows nothing any more */
 
 /*
- * Tell the far end to look at the circuit. No argument. 0, ENOTCONN if nobody has the
- * circuit mapped, ESTALE if the mapping has lost it.
+ * Tell the far end to look at the circuit. No argument. 0; ENOTCONN if there is no circuit, or
+ * nobody has it mapped; ESTALE if the mapping has lost it.
  */
 #define SIOCCIRCUITKICK		0x89e0	/* SIOCPROTOPRIVATE */
 

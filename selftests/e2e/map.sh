@@ -1,0 +1,114 @@
+# shellcheck shell=bash disable=SC1091,SC2016
+# SPDX-License-Identifier: GPL-2.0
+#
+# map - processes that have mapped their circuits, and what can happen to them.
+#
+# lab: --timeout 900
+# lab: takes guests down
+. "$TOP/selftests/e2e/common.sh"
+
+setup() {
+	guests_up g1 g2
+	"$CIRCUIT" line set g1 addr 10.77.0.1 addr fd00:77::1
+	"$CIRCUIT" line set g2 addr 10.77.0.2
+	guest_exec g1 "ip route add unreachable 10.77.0.0/24 2>/dev/null; true"
+	echo_up
+}
+echo_up() {
+	guest_bg g2 echo "peer echo 3700"
+	wait_for 20 guest_exec g1 "peer calls g2 3700 1 1"
+}
+
+# The cases of selftests/stream about mappings, in one guest.
+cases() { # NAME OPTION...
+	local log=/out/stream_test.map.$1.$GUEST_KIND
+	guest_exec -t 290 g1 "stream_test --map --quick ${*:2}" | tee "$log" | grep -E '^(not ok|#)' || true
+	grep -q '# passed [1-9][0-9]* failed 0 ' "$log"
+}
+cases_redirected() { # NAME ADDRESS [OPTION...]
+	local before
+	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
+	before=$(line_get g1 calls-out)
+	cases "$1" --inet "$2" "${@:3}" || return
+	guest_exec g1 "echo 0 >/proc/sys/net/circuit/redirect"
+	t_note "$(($(line_get g1 calls-out) - before)) calls"
+	[ $(($(line_get g1 calls-out) - before)) -gt 10 ]
+}
+
+# hold: a process of g1's has a circuit to g2 mapped, and waits.
+hold() { # [lost]
+	guest_bg g1 hold "peer hold-mapped g2 3700 ${1:-}"
+	wait_for 20 grep -q mapped "$(guest_bg_log g1 hold)"
+}
+held() { # TEXT...: what it said in the end
+	expect "$(printf '%s\n' mapped "$@")" "$(guest_wait g1 hold 30)"
+}
+
+far_process_dies() {
+	hold
+	guest_exec g2 'kill -9 $(pidof peer)'
+	held ended "Broken pipe"
+	echo_up
+}
+far_guest_dies() {
+	hold
+	guest_kill9 g2
+	held ended "Connection reset by peer"
+	wait_for 20 line_idle g1
+	guest_start g2 --line g2 --net
+	wait_for 20 line_is g2 up
+	echo_up
+}
+killed() {
+	hold
+	guest_exec g1 'kill -9 $(pidof peer)'
+	wait_for 20 line_idle g1
+}
+# A limit of bytes and a mapping exclude each other; the connection goes on without the mapping.
+limited() {
+	hold lost
+	"$CIRCUIT" line set g1 send 10M
+	held "lost, Stale file handle" works
+	refuses "Operation not supported" g1 "peer hold-mapped g2 3700"
+	"$CIRCUIT" line set g1 send none
+	hold
+	guest_exec g1 'kill -9 $(pidof peer)'
+	wait_for 20 line_idle g1
+}
+line_goes() {
+	hold lost
+	refuses "temporarily unavailable" g1 "rmmod circuit_guest"
+	"$CIRCUIT" line del g1
+	held "lost, Stale file handle" "Connection reset by peer"
+	guest_kill9 g1
+	"$CIRCUIT" line add g1 circuits 12000
+	guest_start g1 --line g1 --net
+	wait_for 20 line_is g1 up
+	wait_for 20 guest_exec g1 "peer calls g2 3700 1 1"
+}
+device_goes() {
+	hold lost
+	guest_exec g1 'cd /sys/bus/pci/drivers/circuit_guest && for d in 0000:*; do echo $d > unbind; done'
+	held "lost, Stale file handle" "Connection reset by peer"
+	guest_exec g1 "rmmod circuit_guest && modprobe circuit_guest"
+	wait_for 20 line_is g1 up
+	wait_for 20 guest_exec g1 "peer calls g2 3700 1 1"
+}
+
+through() {
+	guest_bg_kill g2 echo
+	nothing_left
+}
+
+t_run -t 120 "two guests" setup
+t_run -t 300 "mapped circuits of AF_CIRCUIT: streams" cases stream
+t_run "mapped circuits of AF_CIRCUIT: messages" cases messages --seqpacket
+t_run -t 300 "mapped circuits of TCP sockets" cases_redirected tcp 10.77.0.1
+t_run -t 300 "mapped circuits of UDP sockets" cases_redirected udp fd00:77::1 --dgram
+t_run "mapped: the far process dies" far_process_dies
+t_run "mapped: this process dies" killed
+t_run "mapped: a limit is set" limited
+t_run "mapped: the far guest dies" far_guest_dies
+t_run "mapped: the device goes" device_goes
+t_run "mapped: the line is deleted" line_goes
+t_run "nothing left" through
