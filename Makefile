@@ -16,12 +16,13 @@ export OUT
 all: modules tools
 
 help:
-	@echo "make                modules for the running kernel (KDIR=...) and the tools"
-	@echo "make install        both, to this machine (DESTDIR=..., PREFIX=$(PREFIX))"
+	@echo "make                modules for the running kernel (KDIR=...), the tools and libcircuit"
+	@echo "make install        all, to this machine (DESTDIR=..., PREFIX=$(PREFIX))"
 	@echo "make demo           boot a host with two VMs and move a file between them"
 	@echo "make check          every test, on the stock and on the debug kernel"
 	@echo "make check-quick    every test but those on the debug kernel"
 	@echo "make check-kunit    unit tests only"
+	@echo "make check-lib      libcircuit only: on this machine, no module, no lab"
 	@echo "make check-stock    the scenarios on the stock kernel, check-debug: on the debug kernel;"
 	@echo "                    SCENARIOS=\"basic life\" for some of them only"
 	@echo "make check-static   sparse, shellcheck, the netlink specification"
@@ -35,11 +36,13 @@ modules:
 
 tools:
 	$(MAKE) -C tools O=$(OUT)/tools
+	$(MAKE) -C lib O=$(OUT)/libcircuit
 
 install: modules tools
 	$(MAKE) -C $(KDIR) M=$(OUT)/modules/src INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=extra \
 		modules_install
 	$(MAKE) -C tools O=$(OUT)/tools PREFIX=$(PREFIX) install
+	$(MAKE) -C lib O=$(OUT)/libcircuit PREFIX=$(PREFIX) install
 
 packages:
 	tools/lab/install-packages
@@ -50,11 +53,11 @@ demo:
 check:
 	selftests/run check
 
-check-quick check-kunit check-static check-stock check-debug bench:
+check-quick check-kunit check-static check-lib check-stock check-debug bench:
 	selftests/run $@
 
 clean:
 	rm -rf $(OUT)
 
 .PHONY: all help modules tools install packages demo check check-quick check-kunit check-static \
-	check-stock check-debug bench clean
+	check-lib check-stock check-debug bench clean

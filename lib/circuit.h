@@ -27,7 +27,7 @@
  *	EPROTO		the far end broke the rules of the ring
  *	ESTALE		the mapping has lost its circuit (sockets only; see circuit(7))
  *	ECONNRESET	the far end died, or aborted; or what else SO_ERROR said
- * The last does not come before all that did arrive has been read. EINVAL is a mistake in how the
+ * Who reads gets the last only after all that did arrive. EINVAL is a mistake in how the
  * call was used (a call for messages on a stream, more released than there was), and changes
  * nothing.
  *
@@ -153,15 +153,16 @@ int circuit_offer(struct circuit **c, int sock, size_t tx_size, size_t rx_size,
  * circuit_accept - take a circuit that was offered
  * @c: set to the handle
  * @sock: the other end of circuit_offer()'s socket. All that is said there applies
+ * @max: the largest ring to accept; memory is charged to whom first writes to it. 0 for any
  *
  * Waits for the offer if @sock is a blocking socket; SO_RCVTIMEO limits that. The memory that
  * comes with the offer is mapped only if its size is sealed.
  *
  * Return: 0 or a negative errno: EAGAIN if there is no offer yet, ECONNRESET if the other end is
- * gone, EPROTO if it sent something else or memory that is not as it must be, EINTR, EOPNOTSUPP,
- * ENOMEM, EMFILE.
+ * gone, EPROTO if it sent something else or memory that is not as it must be, EFBIG if a ring is
+ * larger than @max, EINTR, EOPNOTSUPP, ENOMEM, EMFILE.
  */
-int circuit_accept(struct circuit **c, int sock);
+int circuit_accept(struct circuit **c, int sock, size_t max);
 
 /**
  * circuit_shutdown - say that nothing more will be written
@@ -249,7 +250,8 @@ int circuit_tx_fill(struct circuit *c, size_t len);
  *
  * A system call if the far end sleeps, none otherwise. Does nothing if nothing was filled in.
  *
- * Return: 0 or a negative errno; EPIPE if the far end will not read it.
+ * Return: 0 or a negative errno; EPIPE if the far end will not read it; ENOBUFS if it could not be
+ * notified for want of memory: another call tries that again.
  */
 int circuit_tx_publish(struct circuit *c);
 
