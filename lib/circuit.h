@@ -426,8 +426,8 @@ int circuit_arm(struct circuit *c, unsigned int events, short *poll);
 /**
  * circuit_spin - how long circuit_wait() may look before it sleeps
  * @c: the circuit
- * @max: nanoseconds; 0 never looks twice. 20,000 unless set; 0 where the process may run on one
- *	processor only
+ * @max: nanoseconds; 0 never looks twice. 100,000 unless set; 0 on a machine of one
+ *	processor
  *
  * Within that, it learns: it looks longer if that would have saved a sleep, and less if it was in
  * vain.

@@ -3,24 +3,23 @@
  * Handles: how one begins, breaks and ends.
  */
 #define _GNU_SOURCE
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "internal.h"
 
 struct circuit *circuit_new(const struct transport *transport, int fd)
 {
 	struct circuit *c;
-	cpu_set_t cpus;
 
 	if (posix_memalign((void **)&c, LINE, sizeof(*c)))
 		return NULL;
 	memset(c, 0, sizeof(*c));
 	c->transport = transport;
 	c->fd = fd;
-	/* Who has one processor only keeps the far end from running while he looks. */
-	if (sched_getaffinity(0, sizeof(cpus), &cpus) || CPU_COUNT(&cpus) > 1)
+	/* On one processor, who looks keeps the far end from running. */
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
 		circuit_spin(c, SPIN_DEFAULT);
 	return c;
 }
@@ -135,10 +134,10 @@ EXPORT void circuit_stats(const struct circuit *c, struct circuit_stats *stats, 
 		.rx_bytes = __atomic_load_n(&c->rx.bytes, __ATOMIC_RELAXED),
 		.tx_kicks = __atomic_load_n(&c->tx.kicks, __ATOMIC_RELAXED),
 		.rx_kicks = __atomic_load_n(&c->rx.kicks, __ATOMIC_RELAXED),
-		.spins = __atomic_load_n(&c->tx.spins, __ATOMIC_RELAXED) +
-			 __atomic_load_n(&c->rx.spins, __ATOMIC_RELAXED),
-		.sleeps = __atomic_load_n(&c->tx.sleeps, __ATOMIC_RELAXED) +
-			  __atomic_load_n(&c->rx.sleeps, __ATOMIC_RELAXED),
+		.spins = __atomic_load_n(&c->tx.spin.hits, __ATOMIC_RELAXED) +
+			 __atomic_load_n(&c->rx.spin.hits, __ATOMIC_RELAXED),
+		.sleeps = __atomic_load_n(&c->tx.spin.sleeps, __ATOMIC_RELAXED) +
+			  __atomic_load_n(&c->rx.spin.sleeps, __ATOMIC_RELAXED),
 	};
 
 	memset(stats, 0, size);
@@ -148,5 +147,6 @@ EXPORT void circuit_stats(const struct circuit *c, struct circuit_stats *stats, 
 EXPORT void circuit_spin(struct circuit *c, uint32_t max)
 {
 	c->spin_max = max;
-	c->tx.spin = c->rx.spin = max;
+	c->tx.spin.ns = c->rx.spin.ns = max;
+	c->tx.spin.rest = c->rx.spin.rest = 0;
 }

@@ -29,7 +29,7 @@
 #define LINE		128	/* two cache lines: processors fetch pairs */
 
 #define MESSAGE_HEAD	((uint32_t)sizeof(struct circuit_message))
-#define SPIN_DEFAULT	20000	/* ns */
+#define SPIN_DEFAULT	100000	/* ns */
 
 /* Where a fuzzer changes what the far end could have changed by now. */
 #ifdef CIRCUIT_FUZZ
@@ -84,6 +84,22 @@ static inline uint64_t message_bytes(uint64_t len)
 }
 
 /**
+ * struct spin - for how long it looks before it sleeps
+ * @ns: at present
+ * @vain: times in a row that it looked and slept nevertheless
+ * @rest: waits to come in which nothing is learned
+ * @hits: waits that looking has ended
+ * @sleeps: and that it has not
+ */
+struct spin {
+	uint32_t	ns;
+	uint32_t	vain;
+	uint32_t	rest;
+	uint64_t	hits;
+	uint64_t	sleeps;
+};
+
+/**
  * struct tx - the writing side
  * @prod: this end's words
  * @cons: the far end's words
@@ -97,11 +113,9 @@ static inline uint64_t message_bytes(uint64_t len)
  * @shut: CIRCUIT_TX_END that this end has said
  * @closed: the far end has said that it will not read
  * @due: a notification has failed and is due
- * @spin: how long it looks for room at present, ns
+ * @spin: how long it looks for room
  * @bytes: published in total
  * @kicks: notifications
- * @spins: waits that ended without sleeping
- * @sleeps: and with
  */
 struct tx {
 	struct circuit_producer	*prod;
@@ -116,11 +130,9 @@ struct tx {
 	uint32_t	shut;
 	bool		closed;
 	bool		due;
-	uint32_t	spin;
+	struct spin	spin;
 	uint64_t	bytes;
 	uint64_t	kicks;
-	uint64_t	spins;
-	uint64_t	sleeps;
 };
 
 /**
@@ -135,11 +147,9 @@ struct tx {
  * @want: bytes that circuit_wait() waits for
  * @vain: times in a row that nothing was found
  * @due: a notification has failed and is due
- * @spin: how long it looks for bytes at present, ns
+ * @spin: how long it looks for bytes
  * @bytes: released in total
  * @kicks: notifications
- * @spins: waits that ended without sleeping
- * @sleeps: and with
  */
 struct rx {
 	struct circuit_consumer	*cons;
@@ -152,11 +162,9 @@ struct rx {
 	uint32_t	want;
 	uint32_t	vain;
 	bool		due;
-	uint32_t	spin;
+	struct spin	spin;
 	uint64_t	bytes;
 	uint64_t	kicks;
-	uint64_t	spins;
-	uint64_t	sleeps;
 };
 
 /**

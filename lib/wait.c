@@ -4,7 +4,8 @@
  *
  * How long it pays to look is learned as KVM's halt polling does: a sleep that was over within the
  * most that may be spent on looking would have been saved by it, one that took longer was worth no
- * looking at all.
+ * looking at all. Unless looking is what makes it take so long, as it is when the far end
+ * wants the same processor: who looks in vain again and again lets it be for a while.
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -13,6 +14,8 @@
 #include "internal.h"
 
 #define SPIN_FIRST	1000	/* ns */
+#define VAIN		16	/* times in a row */
+#define REST		256	/* waits without looking */
 #define NAP_FIRST	50000	/* ns */
 #define NAP_MOST	5000000
 
@@ -83,14 +86,18 @@ static int spin(struct circuit *c, unsigned int events, int64_t until)
 	return 0;
 }
 
-static void learn(uint32_t *spin, uint32_t max, int64_t waited)
+static void learn(struct spin *s, uint32_t max, int64_t waited)
 {
-	uint64_t more = *spin ? *spin * 2ull : SPIN_FIRST;
+	uint64_t more = s->ns ? s->ns * 2ull : SPIN_FIRST;
 
-	if (waited <= max)
-		*spin = more < max ? more : max;
-	else
-		*spin = *spin < SPIN_FIRST ? 0 : *spin / 2;
+	if (s->ns && ++s->vain >= VAIN) {
+		s->ns = s->vain = 0;
+		s->rest = REST;
+	} else if (waited > max) {
+		s->ns = s->ns < SPIN_FIRST ? 0 : s->ns / 2;
+	} else {
+		s->ns = more < max ? more : max;
+	}
 }
 
 static int nap(int64_t ns)
@@ -136,7 +143,7 @@ static int wait_asleep(struct circuit *c, unsigned int events, int64_t deadline)
 
 EXPORT int circuit_wait(struct circuit *c, unsigned int events, int64_t timeout)
 {
-	uint32_t *spins = events & CIRCUIT_IN ? &c->rx.spin : &c->tx.spin;
+	struct spin *s = events & CIRCUIT_IN ? &c->rx.spin : &c->tx.spin;
 	int64_t start, until, deadline = -1;
 	int ret;
 
@@ -159,21 +166,24 @@ EXPORT int circuit_wait(struct circuit *c, unsigned int events, int64_t timeout)
 	start = now();
 	if (timeout > 0)
 		deadline = timeout < INT64_MAX - start ? start + timeout : INT64_MAX;
-	if (*spins) {
-		until = start + *spins;
+	if (s->ns) {
+		until = start + s->ns;
 		ret = spin(c, events, deadline >= 0 && deadline < until ? deadline : until);
 		if (ret) {
-			count(events & CIRCUIT_IN ? &c->rx.spins : &c->tx.spins, 1);
+			s->vain = 0;
+			count(&s->hits, 1);
 			return ret;
 		}
 	}
 	ret = settle(c, events);
 	if (ret)
 		return ret;
-	count(events & CIRCUIT_IN ? &c->rx.sleeps : &c->tx.sleeps, 1);
+	count(&s->sleeps, 1);
 	ret = wait_asleep(c, events, deadline);
-	if (c->spin_max)
-		learn(spins, c->spin_max, now() - start);
+	if (s->rest)
+		s->rest--;
+	else if (c->spin_max)
+		learn(s, c->spin_max, now() - start);
 	return ret;
 }
 

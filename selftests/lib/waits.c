@@ -71,12 +71,23 @@ TEST(spinning_is_learned)
 	circuit_spin(p.c[0], 20000);
 	for (i = 0; i < 10; i++)
 		EQ(circuit_wait(p.c[0], CIRCUIT_IN, 200000), 0);
-	EQ(p.c[0]->rx.spin, 0);
+	EQ(p.c[0]->rx.spin.ns, 0);
 	circuit_spin(p.c[0], 1000000000);
-	p.c[0]->rx.spin = 0;
+	p.c[0]->rx.spin.ns = 0;
 	for (i = 0; i < 10; i++)
 		EQ(circuit_wait(p.c[0], CIRCUIT_IN, 100000), 0);
-	CHECK(p.c[0]->rx.spin > 100000);
+	CHECK(p.c[0]->rx.spin.ns > 100000);
+	/* Nor where each sleep is short, but looking does not help: nobody else runs meanwhile. */
+	circuit_spin(p.c[0], 50000);
+	for (i = 0; i < 16; i++) {
+		CHECK(p.c[0]->rx.spin.ns);
+		p.c[0]->rx.spin.ns = 1;
+		EQ(circuit_wait(p.c[0], CIRCUIT_IN, 1), 0);
+	}
+	EQ(p.c[0]->rx.spin.ns, 0);
+	EQ(circuit_wait(p.c[0], CIRCUIT_IN, 1), 0);
+	EQ(p.c[0]->rx.spin.ns, 0);
+	CHECK(p.c[0]->rx.spin.rest);
 	end_pair(&p);
 }
 
@@ -194,7 +205,7 @@ TEST(both_threads_hear_of_the_end)
 		EQ(pthread_create(&t[0], NULL, reader, p.c[0]), 0);
 		EQ(pthread_create(&t[1], NULL, writer, p.c[0]), 0);
 		EQ(circuit_write(p.c[1], "x", 1), 1);
-		while (__atomic_load_n(&p.c[0]->tx.sleeps, __ATOMIC_RELAXED) == 0)
+		while (__atomic_load_n(&p.c[0]->tx.spin.sleeps, __ATOMIC_RELAXED) == 0)
 			sched_yield();
 		circuit_detach(p.c[1]);
 		close(p.fd[1]);

@@ -1,0 +1,699 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * native [-r REPEATS] [-t MILLISECONDS] [-o RAW] - a circuit between two processes of this machine, against AF_UNIX,
+ * pipes and loopback TCP.
+ *
+ * Two processes, each pinned to a core of its own if there are two. Kinds take turns within a repeat, so that a
+ * machine which is faster now than before is so for all of them. Of the repeats the median is shown, the least and the
+ * greatest, and the median of each repeat's ratio. All single figures go to RAW, a line each.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <circuit.h>
+
+#define REPEATS_MAX	64
+#define RING		(512u << 10)	/* as large as a socket's may be */
+#define BULK		65536u
+#define ROUNDS_MAX	(1u << 20)
+#define BATCH		32
+
+#define die(what)	do { perror(what); exit(1); } while (0)
+#define must(x)		do { if ((long)(x) < 0) die(#x); } while (0)
+#define want(x)		do { if (!(x)) { fprintf(stderr, "native: %s\n", #x); exit(1); } } while (0)
+
+enum kind { CIRCUIT, STREAM, SEQPACKET, PIPE, TCP, MEMCPY };
+enum how { EACH, BATCHED, POLLED, WAITING, SLEEPING, LOOKED_AT, READ };
+
+static const struct measure {
+	const char *group, *name, *unit;
+	enum kind kind;
+	enum how how;
+	double scale;
+	bool needs_two;		/* processors, or it says nothing */
+} measures[] = {
+#define GROUP "8-byte messages, one way"
+	{ GROUP, "circuit, 32 published at once", "M/s", CIRCUIT, BATCHED, 1e6 },
+	{ GROUP, "circuit, each published", "M/s", CIRCUIT, EACH, 1e6 },
+	{ GROUP, "AF_UNIX SOCK_SEQPACKET", "M/s", SEQPACKET, EACH, 1e6 },
+	{ GROUP, "AF_UNIX SOCK_SEQPACKET, 32 a call", "M/s", SEQPACKET, BATCHED, 1e6 },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "M/s", STREAM, EACH, 1e6 },
+	{ GROUP, "pipe", "M/s", PIPE, EACH, 1e6 },
+	{ GROUP, "TCP, loopback", "M/s", TCP, EACH, 1e6 },
+#undef GROUP
+#define GROUP "8 bytes there and back, both polling"
+	{ GROUP, "circuit", "us", CIRCUIT, POLLED, 1e3, true },
+	{ GROUP, "AF_UNIX SOCK_SEQPACKET", "us", SEQPACKET, POLLED, 1e3, true },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "us", STREAM, POLLED, 1e3, true },
+	{ GROUP, "pipe", "us", PIPE, POLLED, 1e3, true },
+	{ GROUP, "TCP, loopback", "us", TCP, POLLED, 1e3, true },
+#undef GROUP
+#define GROUP "8 bytes there and back, both waiting"
+	{ GROUP, "circuit, circuit_wait()", "us", CIRCUIT, WAITING, 1e3 },
+	{ GROUP, "circuit, never spinning", "us", CIRCUIT, SLEEPING, 1e3 },
+	{ GROUP, "AF_UNIX SOCK_SEQPACKET", "us", SEQPACKET, SLEEPING, 1e3 },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "us", STREAM, SLEEPING, 1e3 },
+	{ GROUP, "pipe", "us", PIPE, SLEEPING, 1e3 },
+	{ GROUP, "TCP, loopback", "us", TCP, SLEEPING, 1e3 },
+#undef GROUP
+#define GROUP "64 KiB messages, produced by a copy, their first bytes looked at"
+	{ GROUP, "circuit, in place", "GB/s", CIRCUIT, LOOKED_AT, 1e9 },
+	{ GROUP, "memcpy() alone, same footprint", "GB/s", MEMCPY, LOOKED_AT, 1e9 },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "GB/s", STREAM, LOOKED_AT, 1e9 },
+	{ GROUP, "pipe", "GB/s", PIPE, LOOKED_AT, 1e9 },
+	{ GROUP, "TCP, loopback", "GB/s", TCP, LOOKED_AT, 1e9 },
+#undef GROUP
+#define GROUP "64 KiB messages, produced by a copy, all of them read"
+	{ GROUP, "circuit, in place", "GB/s", CIRCUIT, READ, 1e9 },
+	{ GROUP, "memcpy() alone, of what another processor wrote", "GB/s", MEMCPY, READ, 1e9, true },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "GB/s", STREAM, READ, 1e9 },
+	{ GROUP, "pipe", "GB/s", PIPE, READ, 1e9 },
+	{ GROUP, "TCP, loopback", "GB/s", TCP, READ, 1e9 },
+};
+#define MEASURES (sizeof(measures) / sizeof(measures[0]))
+
+static struct figure {
+	double value, p99;
+} figures[MEASURES][REPEATS_MAX];
+
+/* What two processes share beside what is measured: where to meet, and what to tell. */
+static struct shared {
+	uint32_t ready[2];
+	uint32_t turn;
+	uint64_t sum;
+	uint8_t area[RING] __attribute__((aligned(4096)));
+} *shared;
+
+static int cpus[2] = { -1, -1 };
+static int64_t duration = 150000000;
+static uint32_t *rounds;	/* ns of each */
+
+static int64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+static void pin(int which)
+{
+	cpu_set_t set;
+
+	if (cpus[which] < 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET(cpus[which], &set);
+	must(sched_setaffinity(0, sizeof(set), &set));
+}
+
+/* --- channels ------------------------------------------------------------------------------- */
+
+struct channel {
+	enum kind kind;
+	int in, out;
+	struct circuit *c;
+};
+
+/* [0] is the parent's */
+static void make(struct channel ch[2], enum kind kind)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sin);
+	int fd[2], back[2], listener, one = 1, i;
+
+	ch[0].kind = ch[1].kind = kind;
+	switch (kind) {
+	case PIPE:
+		must(pipe(fd));
+		must(pipe(back));
+		ch[0].out = fd[1];
+		ch[1].in = fd[0];
+		ch[1].out = back[1];
+		ch[0].in = back[0];
+		return;
+	case TCP:
+		must(listener = socket(AF_INET, SOCK_STREAM, 0));
+		must(bind(listener, (struct sockaddr *)&sin, sizeof(sin)));
+		must(listen(listener, 1));
+		must(getsockname(listener, (struct sockaddr *)&sin, &len));
+		must(fd[0] = socket(AF_INET, SOCK_STREAM, 0));
+		must(connect(fd[0], (struct sockaddr *)&sin, sizeof(sin)));
+		must(fd[1] = accept(listener, NULL, NULL));
+		close(listener);
+		for (i = 0; i < 2; i++)
+			must(setsockopt(fd[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+		break;
+	default:
+		must(socketpair(AF_UNIX, kind == SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM, 0, fd));
+	}
+	for (i = 0; i < 2; i++)
+		ch[i].in = ch[i].out = fd[i];
+}
+
+static void take_up(struct channel *ch, int which, enum how how)
+{
+	int i;
+
+	for (i = 0; i < 2 && how == POLLED; i++)
+		must(fcntl(i ? ch->in : ch->out, F_SETFL, O_NONBLOCK));
+	if (ch->kind != CIRCUIT)
+		return;
+	errno = which ? -circuit_accept(&ch->c, ch->in, 0) :
+			-circuit_offer(&ch->c, ch->in, RING, RING, CIRCUIT_MESSAGES);
+	if (errno)
+		die("circuit");
+	if (how == SLEEPING)
+		circuit_spin(ch->c, 0);
+}
+
+/* Both are there, and go at the same time. */
+static void meet(int which)
+{
+	uint32_t go = __atomic_add_fetch(&shared->ready[which], 1, __ATOMIC_SEQ_CST);
+
+	while (__atomic_load_n(&shared->ready[!which], __ATOMIC_SEQ_CST) < go)
+		sched_yield();
+}
+
+static void circuit_until(struct circuit *c, unsigned int event)
+{
+	want(circuit_wait(c, event, -1) == (int)event);
+}
+
+/* --- one way -------------------------------------------------------------------------------- */
+
+static uint64_t produce_circuit(struct channel *ch, size_t size, unsigned int batch, const void *from,
+				int64_t end)
+{
+	uint64_t n = 0;
+	void *to;
+	int ret;
+
+	for (;;) {
+		ret = circuit_msg_reserve(ch->c, &to, size);
+		if (ret == -EAGAIN) {
+			want(!circuit_tx_publish(ch->c));
+			circuit_until(ch->c, CIRCUIT_OUT);
+			continue;
+		}
+		want(!ret);
+		if (size == 8)
+			memcpy(to, &n, 8);
+		else
+			memcpy(to, from, size);
+		circuit_msg_fill(ch->c, size, 0);
+		if (++n % batch)
+			continue;
+		want(!circuit_tx_publish(ch->c));
+		if ((size > 8 || n % 1024 == 0) && now() >= end)
+			break;
+	}
+	want(!circuit_shutdown(ch->c));
+	return n;
+}
+
+static uint64_t sum_of(const void *data, size_t len)
+{
+	const uint64_t *p = data;
+	uint64_t s[4] = { 0 };
+	size_t i;
+
+	for (i = 0; i + 4 <= len / 8; i += 4) {
+		s[0] += p[i];
+		s[1] += p[i + 1];
+		s[2] += p[i + 2];
+		s[3] += p[i + 3];
+	}
+	return s[0] + s[1] + s[2] + s[3];
+}
+
+static uint64_t consume_circuit(struct channel *ch, bool all)
+{
+	struct circuit_view v[64];
+	uint64_t n = 0, value;
+	int ret, i;
+
+	for (;;) {
+		ret = circuit_msg_peek(ch->c, v, 64);
+		if (ret == -EAGAIN) {
+			circuit_until(ch->c, CIRCUIT_IN);
+			continue;
+		}
+		if (!ret)
+			return n;
+		want(ret > 0);
+		for (i = 0; i < ret; i++, n++) {
+			if (all) {
+				shared->sum += sum_of(v[i].data, v[i].len);
+			} else if (v[i].len == 8) {
+				memcpy(&value, v[i].data, 8);
+				want(value == n);
+			} else {
+				shared->sum += *(const uint8_t *)v[i].data;
+			}
+		}
+		want(!circuit_msg_release(ch->c, &v[ret - 1]));
+	}
+}
+
+static uint64_t produce_fd(struct channel *ch, size_t size, unsigned int batch, const void *from,
+			   int64_t end)
+{
+	struct mmsghdr msg[BATCH];
+	struct iovec iov[BATCH];
+	uint64_t n = 0, value[BATCH];
+	static uint8_t buf[BULK];
+	unsigned int i;
+	size_t done;
+	ssize_t ret;
+
+	memset(msg, 0, sizeof(msg));
+	for (i = 0; i < BATCH; i++) {
+		iov[i] = (struct iovec) { &value[i], 8 };
+		msg[i].msg_hdr.msg_iov = &iov[i];
+		msg[i].msg_hdr.msg_iovlen = 1;
+	}
+	for (;;) {
+		if (batch > 1) {
+			for (i = 0; i < BATCH; i++)
+				value[i] = n + i;
+			for (i = 0; i < BATCH; i += ret)
+				must(ret = sendmmsg(ch->out, msg + i, BATCH - i, 0));
+			n += BATCH;
+		} else {
+			memcpy(buf, size == 8 ? &n : from, size);
+			for (done = 0; done < size; done += ret)
+				must(ret = write(ch->out, buf + done, size - done));
+			n++;
+		}
+		if (n % (size == 8 ? 128 : 1) == 0 && now() >= end)
+			break;
+	}
+	if (ch->kind == PIPE)
+		close(ch->out);
+	else
+		must(shutdown(ch->out, SHUT_WR));
+	return n;
+}
+
+static uint64_t consume_fd(struct channel *ch, size_t size, unsigned int batch, bool all)
+{
+	struct mmsghdr msg[BATCH];
+	struct iovec iov[BATCH];
+	uint64_t n = 0, bytes = 0, value[BATCH];
+	static uint8_t buf[BULK];
+	ssize_t ret;
+	int i;
+
+	memset(msg, 0, sizeof(msg));
+	for (i = 0; i < BATCH; i++) {
+		iov[i] = (struct iovec) { &value[i], 8 };
+		msg[i].msg_hdr.msg_iov = &iov[i];
+		msg[i].msg_hdr.msg_iovlen = 1;
+	}
+	for (;;) {
+		if (batch > 1) {
+			must(ret = recvmmsg(ch->in, msg, BATCH, MSG_WAITFORONE, NULL));
+			for (i = 0; i < ret; i++, n++) {
+				if (!msg[i].msg_len)
+					return n;
+				want(value[i] == n);
+			}
+			continue;
+		}
+		/* whoever reads a stream reads as much as there is */
+		must(ret = read(ch->in, buf, ch->kind == SEQPACKET ? size : sizeof(buf)));
+		if (!ret)
+			return bytes / size;
+		bytes += ret;
+		if (size > 8)
+			shared->sum += all ? sum_of(buf, ret) : buf[0];
+	}
+}
+
+static uint64_t one_way(struct channel *ch, int which, const struct measure *m, int64_t end)
+{
+	size_t size = m->how == LOOKED_AT || m->how == READ ? BULK : 8;
+	unsigned int batch = m->how == BATCHED ? BATCH : 1;
+	static uint8_t from[BULK];
+
+	if (which)
+		return ch->kind == CIRCUIT ? consume_circuit(ch, m->how == READ) :
+					     consume_fd(ch, size, batch, m->how == READ);
+	memset(from, 1, sizeof(from));
+	return ch->kind == CIRCUIT ? produce_circuit(ch, size, batch, from, end) :
+				     produce_fd(ch, size, batch, from, end);
+}
+
+/* --- there and back -------------------------------------------------------------------------- */
+
+static void ball_out(struct channel *ch, uint64_t value)
+{
+	void *to;
+
+	if (ch->kind != CIRCUIT) {
+		want(write(ch->out, &value, 8) == 8);
+		return;
+	}
+	want(!circuit_msg_reserve(ch->c, &to, 8));
+	memcpy(to, &value, 8);
+	want(!circuit_msg_commit(ch->c, 8, 0));
+}
+
+/* False when the far end has gone. */
+static bool ball_in(struct channel *ch, enum how how, uint64_t *value)
+{
+	struct circuit_view v;
+	ssize_t ret;
+
+	for (;;) {
+		ret = ch->kind == CIRCUIT ? circuit_msg_peek(ch->c, &v, 1) : read(ch->in, value, 8);
+		if (ret > 0)
+			break;
+		if (!ret)
+			return false;
+		if (ch->kind != CIRCUIT)
+			want(errno == EAGAIN);
+		else if (how != POLLED)
+			circuit_until(ch->c, CIRCUIT_IN);
+	}
+	if (ch->kind == CIRCUIT) {
+		memcpy(value, v.data, 8);
+		want(!circuit_msg_release(ch->c, &v));
+	}
+	return true;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static struct figure there_and_back(struct channel *ch, enum how how, int64_t end)
+{
+	uint64_t value;
+	int64_t before, after = now();
+	uint32_t n;
+
+	for (n = 0; n < ROUNDS_MAX && after < end; n++) {
+		before = after;
+		ball_out(ch, n);
+		want(ball_in(ch, how, &value) && value == n);
+		after = now();
+		rounds[n] = after - before;
+	}
+	want(n);
+	qsort(rounds, n, sizeof(rounds[0]), compare);
+	return (struct figure) { rounds[n / 2], rounds[n - 1 - n / 100] };
+}
+
+/* --- copying --------------------------------------------------------------------------------- */
+
+/* Not to be optimised away. */
+static void done(const void *data)
+{
+	__asm__ volatile("" :: "r" (data) : "memory");
+}
+
+/* From a buffer, into an area as large as the ring. */
+static struct figure copying(void)
+{
+	static uint8_t from[BULK], area[RING];
+	int64_t start, end;
+	uint64_t n = 0;
+
+	memset(from, 1, sizeof(from));
+	memset(area, 1, sizeof(area));
+	start = now();
+	do {
+		memcpy(area + n * BULK % RING, from, BULK);
+		done(area);
+		n++;
+		end = now();
+	} while (end - start < duration);
+	return (struct figure) { n * (double)BULK * 1e9 / (end - start), 0 };
+}
+
+/* Out of an area that the other one has just written, while he rests. */
+static struct figure copying_across(int which)
+{
+	static uint8_t to[RING];
+	int64_t before, spent = 0, end = now() + 2 * duration;
+	uint32_t turn;
+	uint64_t n = 0;
+
+	for (turn = which; ; turn += 2) {
+		while (__atomic_load_n(&shared->turn, __ATOMIC_ACQUIRE) < turn)
+			;
+		before = now();
+		if (which) {
+			memcpy(to, shared->area, RING);
+			done(to);
+			spent += now() - before;
+			n++;
+		} else {
+			memset(shared->area, turn, RING);
+		}
+		if (before >= end)
+			break;
+		__atomic_store_n(&shared->turn, turn + 1, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&shared->turn, UINT32_MAX, __ATOMIC_RELEASE);
+	return (struct figure) { spent ? n * (double)RING * 1e9 / spent : 0, 0 };
+}
+
+/* --- all of it ------------------------------------------------------------------------------- */
+
+static struct figure measure(const struct measure *m)
+{
+	bool rtt = m->how == POLLED || m->how == WAITING || m->how == SLEEPING;
+	struct channel ch[2] = { { .in = -1 }, { .in = -1 } };
+	struct figure f = { 0 };
+	int64_t start, end;
+	uint64_t n = 0, value;
+	int status;
+	pid_t pid;
+
+	if (m->kind == MEMCPY && m->how == LOOKED_AT)
+		return copying();
+	memset(shared, 0, offsetof(struct shared, area));
+	if (m->kind != MEMCPY)
+		make(ch, m->kind);
+	pid = fork();
+	must(pid);
+	pin(!pid);
+	if (!pid) {
+		close(ch[0].in);
+		if (ch[0].out != ch[0].in)
+			close(ch[0].out);
+		if (m->kind == MEMCPY) {
+			meet(1);
+			f = copying_across(1);
+			shared->sum = f.value;
+			_exit(0);
+		}
+		take_up(&ch[1], 1, m->how);
+		meet(1);
+		if (!rtt) {
+			shared->sum = 0;
+			n = one_way(&ch[1], 1, m, 0);
+			__atomic_store_n(&shared->sum, n, __ATOMIC_RELEASE);
+		} else {
+			while (ball_in(&ch[1], m->how, &value))
+				ball_out(&ch[1], value);
+		}
+		circuit_close(ch[1].c);
+		_exit(0);
+	}
+	if (m->kind == MEMCPY) {
+		meet(0);
+		copying_across(0);
+		must(waitpid(pid, &status, 0));
+		f.value = shared->sum;
+		return f;
+	}
+	close(ch[1].in);
+	if (ch[1].out != ch[1].in)
+		close(ch[1].out);
+	take_up(&ch[0], 0, m->how);
+	meet(0);
+	start = now();
+	if (rtt) {
+		f = there_and_back(&ch[0], m->how, start + duration);
+	} else {
+		n = one_way(&ch[0], 0, m, start + duration);
+	}
+	circuit_close(ch[0].c);
+	if (rtt) {
+		close(ch[0].in);
+		if (ch[0].out != ch[0].in)
+			close(ch[0].out);
+	}
+	must(waitpid(pid, &status, 0));
+	end = now();
+	want(status == 0);
+	if (!rtt) {
+		want(shared->sum == n);
+		f.value = n * 1e9 / (end - start);
+		if (m->how == LOOKED_AT || m->how == READ)
+			f.value *= BULK;
+		close(ch[0].in);
+		if (ch[0].out != ch[0].in && m->kind != PIPE)
+			close(ch[0].out);
+	}
+	return f;
+}
+
+/* Two processors of different cores, if there are; and what is to be said if not. */
+static int choose(void)
+{
+	char path[96], siblings[2][64] = { "", "" };
+	cpu_set_t set;
+	int cpu, n = 0;
+	FILE *f;
+
+	must(sched_getaffinity(0, sizeof(set), &set));
+	for (cpu = 0; cpu < CPU_SETSIZE && n < 2; cpu++) {
+		if (!CPU_ISSET(cpu, &set))
+			continue;
+		snprintf(path, sizeof(path),
+			 "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+		siblings[n][0] = 0;
+		f = fopen(path, "r");
+		if (f) {
+			if (!fgets(siblings[n], sizeof(siblings[n]), f))
+				siblings[n][0] = 0;
+			fclose(f);
+		}
+		if (n && siblings[0][0] && !strcmp(siblings[0], siblings[1])) {
+			if (cpus[1] < 0)
+				cpus[1] = cpu;	/* unless there is a better one */
+			continue;
+		}
+		cpus[n++] = cpu;
+	}
+	if (n == 2)
+		printf("processors %d and %d, of different cores\n", cpus[0], cpus[1]);
+	else if (cpus[1] >= 0)
+		printf("processors %d and %d SHARE A CORE: polling takes from the other what it polls for\n",
+		       cpus[0], cpus[1]);
+	else
+		printf("ONE PROCESSOR: both processes share it, and polling says nothing\n");
+	return cpus[1] >= 0 ? 2 : 1;
+}
+
+static void load(const char *when)
+{
+	double l = 0;
+
+	if (getloadavg(&l, 1) == 1)
+		printf("load average %s: %.1f%s\n", when, l,
+		       l > 0.5 ? "; this machine has other work" : "");
+}
+
+static int compare_double(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Sorts what it is given. */
+static double median(double *v, int n)
+{
+	qsort(v, n, sizeof(v[0]), compare_double);
+	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static void report(int repeats, int processors)
+{
+	double v[REPEATS_MAX], q[REPEATS_MAX], ratio[REPEATS_MAX], mid, late;
+	const struct measure *m, *first = measures;
+	size_t i;
+	int r;
+
+	for (i = 0; i < MEASURES; i++) {
+		m = &measures[i];
+		if (m->needs_two && processors < 2)
+			continue;
+		if (!i || m->group != first->group) {
+			first = m;
+			printf("\n%s (%s)\n", m->group, m->unit);
+		}
+		for (r = 0; r < repeats; r++) {
+			v[r] = figures[i][r].value / m->scale;
+			q[r] = figures[i][r].p99 / m->scale;
+			ratio[r] = figures[first - measures][r].value / figures[i][r].value;
+		}
+		mid = median(v, repeats);
+		late = median(q, repeats);
+		printf("  %-48s %8.3f  (%.3f-%.3f)", m->name, mid, v[0], v[repeats - 1]);
+		if (late > 0)
+			printf("  p99 %.3f (%.3f-%.3f)", late, q[0], q[repeats - 1]);
+		mid = median(ratio, repeats);
+		if (m != first)
+			printf("  %s %.2fx", late > 0 ? "takes" : "does", 1 / mid);
+		putchar('\n');
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int repeats = 7, opt, r, processors;
+	FILE *raw = NULL;
+	size_t i;
+
+	while ((opt = getopt(argc, argv, "r:t:o:")) != -1) {
+		if (opt == 'r')
+			repeats = atoi(optarg);
+		else if (opt == 't')
+			duration = atoll(optarg) * 1000000;
+		else if (opt == 'o' && !(raw = fopen(optarg, "w")))
+			die(optarg);
+		else if (opt == '?')
+			return 2;
+	}
+	if (repeats < 1 || repeats > REPEATS_MAX || duration < 1000000) {
+		fprintf(stderr, "native: 1 to %d repeats, of a millisecond or more\n", REPEATS_MAX);
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	rounds = malloc(ROUNDS_MAX * sizeof(*rounds));
+	if (shared == MAP_FAILED || !rounds)
+		die("memory");
+	memset(rounds, 0, ROUNDS_MAX * sizeof(*rounds));
+	processors = choose();
+	load("before");
+	for (r = 0; r < repeats; r++) {
+		for (i = 0; i < MEASURES; i++) {
+			if (measures[i].needs_two && processors < 2)
+				continue;
+			figures[i][r] = measure(&measures[i]);
+			if (raw)
+				fprintf(raw, "%d\t%s\t%s\t%.0f\t%.0f\n", r, measures[i].group,
+					measures[i].name, figures[i][r].value, figures[i][r].p99);
+		}
+	}
+	load("after");
+	if (raw && fclose(raw))
+		die("raw data");
+	report(repeats, processors);
+	return 0;
+}
