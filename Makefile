@@ -26,7 +26,8 @@ help:
 	@echo "make check-stock    the scenarios on the stock kernel, check-debug: on the debug kernel;"
 	@echo "                    SCENARIOS=\"basic life\" for some of them only"
 	@echo "make check-static   sparse, shellcheck, the netlink specification"
-	@echo "make bench          circuits against virtio-net, same guests, same run"
+	@echo "make bench-native   libcircuit between two processes of this machine, against AF_UNIX and others"
+	@echo "make bench          that, and circuits against virtio-net, same guests, same run"
 	@echo "make packages       install the Debian packages all of this needs"
 	@echo "make clean"
 
@@ -53,11 +54,13 @@ demo:
 check:
 	selftests/run check
 
-check-quick check-kunit check-static check-lib check-stock check-debug bench:
+check-quick check-kunit check-static check-lib check-stock check-debug bench \
+	bench-native:
 	selftests/run $@
 
 clean:
 	rm -rf $(OUT)
 
 .PHONY: all help modules tools install packages demo check check-quick check-kunit check-static \
-	check-lib check-stock check-debug bench clean
+	check-lib check-stock check-debug bench bench-native \
+	clean

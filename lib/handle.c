@@ -149,4 +149,5 @@ EXPORT void circuit_spin(struct circuit *c, uint32_t max)
 	c->spin_max = max;
 	c->tx.spin.ns = c->rx.spin.ns = max;
 	c->tx.spin.rest = c->rx.spin.rest = 0;
+	c->tx.spin.vain = c->rx.spin.vain = 0;
 }

@@ -80,7 +80,7 @@ TEST(spinning_is_learned)
 	/* Nor where each sleep is short, but looking does not help: nobody else runs meanwhile. */
 	circuit_spin(p.c[0], 50000);
 	for (i = 0; i < 16; i++) {
-		CHECK(p.c[0]->rx.spin.ns);
+		EQ(p.c[0]->rx.spin.rest, 0);
 		p.c[0]->rx.spin.ns = 1;
 		EQ(circuit_wait(p.c[0], CIRCUIT_IN, 1), 0);
 	}
