@@ -23,6 +23,7 @@ help:
 	@echo "make check-quick    every test but those on the debug kernel"
 	@echo "make check-kunit    unit tests only"
 	@echo "make check-lib      libcircuit only: on this machine, no module, no lab"
+	@echo "make fuzz-lib       the same, with a far end that plays tricks for FUZZ=600 seconds"
 	@echo "make check-stock    the scenarios on the stock kernel, check-debug: on the debug kernel;"
 	@echo "                    SCENARIOS=\"basic life\" for some of them only"
 	@echo "make check-static   sparse, shellcheck, the netlink specification"
@@ -58,9 +59,14 @@ check-quick check-kunit check-static check-lib check-stock check-debug bench \
 	bench-native:
 	selftests/run $@
 
+# Longer than `make check` has time for: make fuzz-lib FUZZ=3600
+fuzz-lib: export FUZZ ?= 600
+fuzz-lib:
+	selftests/run check-lib
+
 clean:
 	rm -rf $(OUT)
 
 .PHONY: all help modules tools install packages demo check check-quick check-kunit check-static \
 	check-lib check-stock check-debug bench bench-native \
-	clean
+	fuzz-lib clean

@@ -415,8 +415,7 @@ static bool rx_message(const struct rx *rx, uint32_t index, struct circuit_messa
 
 	head->len = load(p);
 	head->flags = load(p + 1);
-	return !(head->flags & ~CIRCUIT_MESSAGE_FLAGS) && head->len <= avail - MESSAGE_HEAD &&
-	       message_bytes(head->len) <= avail;
+	return !(head->flags & ~CIRCUIT_MESSAGE_FLAGS) && message_bytes(head->len) <= avail;
 }
 
 EXPORT int circuit_msg_peek(struct circuit *c, struct circuit_view *views, unsigned int count)

@@ -101,7 +101,7 @@ static struct figure {
 /* What two processes share beside what is measured: where to meet, and what to tell. */
 static struct shared {
 	uint32_t ready[2];
-	uint32_t turn;
+	uint32_t turn, over;
 	uint64_t sum;
 	uint8_t area[RING] __attribute__((aligned(4096)));
 } *shared;
@@ -178,10 +178,11 @@ static void take_up(struct channel *ch, int which, enum how how)
 {
 	int i;
 
-	for (i = 0; i < 2 && how == POLLED; i++)
-		must(fcntl(i ? ch->in : ch->out, F_SETFL, O_NONBLOCK));
-	if (ch->kind != CIRCUIT)
+	if (ch->kind != CIRCUIT) {
+		for (i = 0; i < 2 && how == POLLED; i++)
+			must(fcntl(i ? ch->in : ch->out, F_SETFL, O_NONBLOCK));
 		return;
+	}
 	errno = which ? -circuit_accept(&ch->c, ch->in, 0) :
 			-circuit_offer(&ch->c, ch->in, RING, RING, CIRCUIT_MESSAGES);
 	if (errno)
@@ -472,7 +473,8 @@ static struct figure copying_across(int which)
 	memset(from, 1, sizeof(from));
 	for (turn = which; ; turn += 2) {
 		while (__atomic_load_n(&shared->turn, __ATOMIC_ACQUIRE) < turn)
-			;
+			if (__atomic_load_n(&shared->over, __ATOMIC_ACQUIRE))
+				return (struct figure) { n * (double)RING * 1e9 / spent, 0 };
 		before = now();
 		for (i = 0; i < RING; i += BULK) {
 			if (which)
@@ -483,11 +485,9 @@ static struct figure copying_across(int which)
 		spent += now() - before;
 		n++;
 		if (before >= end)
-			break;
+			__atomic_store_n(&shared->over, 1, __ATOMIC_RELEASE);
 		__atomic_store_n(&shared->turn, turn + 1, __ATOMIC_RELEASE);
 	}
-	__atomic_store_n(&shared->turn, UINT32_MAX, __ATOMIC_RELEASE);
-	return (struct figure) { n * (double)RING * 1e9 / spent, 0 };
 }
 
 /* --- all of it ------------------------------------------------------------------------------- */
@@ -509,6 +509,7 @@ static struct figure measure(const struct measure *m)
 		make(ch, m->kind);
 	pid = fork();
 	must(pid);
+	alarm(60);	/* if the other one has failed */
 	pin(!pid);
 	if (!pid) {
 		close(ch[0].in);
@@ -716,6 +717,7 @@ int main(int argc, char **argv)
 					measures[i].name, figures[i][r].value, figures[i][r].p99);
 		}
 	}
+	alarm(0);
 	load("after");
 	if (raw && fclose(raw))
 		die("raw data");

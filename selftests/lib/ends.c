@@ -169,8 +169,8 @@ TEST(misuse_is_said)
 }
 
 /*
- * The words of the far end, changed as it should not: from then on every call fails with EPROTO. And changed as it
- * may: none does.
+ * The words of the far end, changed as it should not: from then on every call fails with EPROTO.
+ * And changed as it may: none does.
  */
 enum word { TAIL, HEAD, TX_FLAGS, RX_FLAGS, MAGIC, LEN, FLAGS };
 
@@ -225,7 +225,8 @@ TEST(every_word_is_checked)
 		{ TX_FLAGS, INT32_MIN, EPROTO },
 		{ RX_FLAGS, CIRCUIT_RX_CLOSED, 0 }, { RX_FLAGS, 2, EPROTO },
 		{ MAGIC, 1, EPROTO }, { MAGIC, -(int32_t)CIRCUIT_RING_MAGIC, EPROTO },
-		{ LEN, 0, 0 }, { LEN, -8, EPROTO /* what follows is no head */ }, { LEN, 1, EPROTO },
+		{ LEN, 0, 0 }, { LEN, -8, EPROTO /* what follows is no head */ },
+		{ LEN, 1, EPROTO },
 		{ LEN, -9, EPROTO }, { LEN, 4096, EPROTO }, { LEN, INT32_MIN, EPROTO },
 		{ LEN, INT32_MAX, EPROTO },
 		{ FLAGS, 1, 0 }, { FLAGS, 2, EPROTO }, { FLAGS, INT32_MIN, EPROTO },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lib_test [--seed N] [TEST...] - the tests of libcircuit, natively. Prints "ok - NAME" or "not ok - NAME" of each.
+ * lib_test [--seed N] [TEST...] - the tests of libcircuit, natively. Prints "ok - NAME" or "not ok
+ * - NAME" of each.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

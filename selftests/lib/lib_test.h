@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the tests of libcircuit have in common. Each test is a process of its own, so that it may crash.
+ * What the tests of libcircuit have in common. Each test is a process of its own, so that it may
+ * crash.
  */
 #ifndef LIB_TEST_H
 #define LIB_TEST_H

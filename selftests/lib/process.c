@@ -10,7 +10,7 @@
 
 #define TOTAL	(8 << 20)	/* bytes each way */
 
-/* Everything there is to send and to receive, both at once, in one thread. Returns what ended it. */
+/* All there is to send and to receive, both at once, in one thread. Returns what ended it. */
 static int both_ways(struct circuit *c, uint64_t total, uint32_t out, uint32_t in, uint64_t *got)
 {
 	bool ended = false;

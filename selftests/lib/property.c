@@ -9,8 +9,8 @@
 #define STEPS	20000
 
 /*
- * One direction of the model: positions in the stream. What was released is known to the far end at the
- * latest when it is a quarter of the ring.
+ * One direction of the model: positions in the stream. What was released is known to the far end at
+ * the latest when it is a quarter of the ring.
  */
 struct model {
 	struct circuit *tx, *rx;
@@ -117,10 +117,11 @@ static void start(struct model m[2], struct pair *p, unsigned int flags)
 
 	make_pair_at(p, size[0], size[1], flags, start_index(), start_index());
 	for (i = 0; i < 2; i++)
-		m[i] = (struct model) { .tx = p->c[i], .rx = p->c[!i], .size = size[i], .salt = rnd() };
+		m[i] = (struct model) { .tx = p->c[i], .rx = p->c[!i], .size = size[i],
+					.salt = rnd() };
 }
 
-/* A model says of credit what it is at the least: a peek in vain, repeated, may have returned it. */
+/* How much was returned is the library's to decide, up to a quarter; what follows from it, not. */
 TEST(stream_is_a_queue)
 {
 	struct circuit_stats s;
@@ -150,7 +151,7 @@ TEST(stream_is_a_queue)
 	}
 }
 
-/* Messages that are under way, oldest first; the head of each is 8 bytes, and all are rounded up to 8. */
+/* Messages that are under way, oldest first. */
 struct queue {
 	uint32_t len[8192], flags[8192];
 	uint64_t first, published, filled;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The transport of sockets against a kernel that is played here: what linux/circuit.h says of mmap(), ioctl(), poll()
- * and getsockopt(). The linker brings the library's calls here (--wrap); calls on other descriptors go on.
+ * The transport of sockets against a kernel that is played here: what linux/circuit.h says of
+ * mmap(), ioctl(), poll() and getsockopt(). The linker brings the library's calls here (--wrap);
+ * calls on other descriptors go on.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -61,7 +61,7 @@ TEST(wait_is_interrupted)
 	end_pair(&p);
 }
 
-/* What is looked for is learned: not at all where it is in vain, and again where it would not have been. */
+/* How long to look is learned: not at all where it is in vain, and again where it is not. */
 TEST(spinning_is_learned)
 {
 	struct pair p;
@@ -92,8 +92,8 @@ TEST(spinning_is_learned)
 }
 
 /*
- * Two threads at each end, one for each direction, all of which sleep whenever they can; so at each end two wait for
- * one socket. A wake-up that is lost stops all.
+ * Two threads at each end, one for each direction, all of which sleep whenever they can; so at each
+ * end two wait for one socket. A wake-up that is lost stops all.
  */
 #define ROUNDS	3000
 
