@@ -79,7 +79,7 @@ static const struct measure {
 #undef GROUP
 #define GROUP "64 KiB messages, produced by a copy, their first bytes looked at"
 	{ GROUP, "circuit, in place", "GB/s", CIRCUIT, LOOKED_AT, 1e9 },
-	{ GROUP, "memcpy() alone, same footprint", "GB/s", MEMCPY, LOOKED_AT, 1e9, false, 0.9 },
+	{ GROUP, "memcpy() alone, to the same places", "GB/s", MEMCPY, LOOKED_AT, 1e9, false, 0.9 },
 	{ GROUP, "AF_UNIX SOCK_STREAM", "GB/s", STREAM, LOOKED_AT, 1e9 },
 	{ GROUP, "pipe", "GB/s", PIPE, LOOKED_AT, 1e9 },
 	{ GROUP, "TCP, loopback", "GB/s", TCP, LOOKED_AT, 1e9 },
@@ -442,10 +442,10 @@ static void done(const void *data)
 	__asm__ volatile("" :: "r" (data) : "memory");
 }
 
-/* From a buffer, into an area as large as the ring. */
+/* From a buffer, to where messages would be in a ring. */
 static struct figure copying(void)
 {
-	static uint8_t from[BULK], area[RING];
+	static uint8_t from[BULK], area[RING + BULK + 8] __attribute__((aligned(4096)));
 	int64_t start, end;
 	uint64_t n = 0;
 
@@ -453,7 +453,7 @@ static struct figure copying(void)
 	memset(area, 1, sizeof(area));
 	start = now();
 	do {
-		memcpy(area + n * BULK % RING, from, BULK);
+		memcpy(area + n * (BULK + 8) % RING + 8, from, BULK);
 		done(area);
 		n++;
 		end = now();
