@@ -78,6 +78,7 @@ EXPORT int circuit_shutdown(struct circuit *c)
 	if (ret)
 		return ret;
 	c->tx.shut = CIRCUIT_TX_FIN;
+	c->tx.room = 0;
 	if (!c->transport->flags)
 		return c->transport->shutdown(c);
 	store_release(&c->tx.prod->flags, CIRCUIT_TX_FIN);	/* R1, after the last tail */

@@ -22,6 +22,7 @@ TEST(shutdown_is_the_end_of_a_stream)
 	EQ(circuit_shutdown(p.c[0]), 0);
 	EQ(circuit_shutdown(p.c[0]), 0);
 	EQ(circuit_write(p.c[0], "x", 1), -EPIPE);
+	EQ(circuit_tx_fill(p.c[0], 1), -EINVAL);
 	EQ(circuit_wait(p.c[1], CIRCUIT_IN, -1), CIRCUIT_IN);
 	EQ(circuit_read(p.c[1], buf, 4), 4);
 	EQ(circuit_read(p.c[1], buf + 4, 10), 2);

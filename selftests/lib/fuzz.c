@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A far end that does whatever libFuzzer thinks of, while the library works. Not only between its calls: whenever it
- * looks at a word of the far end's (CIRCUIT_FUZZ), that or another has just been changed.
+ * A far end that does whatever libFuzzer thinks of, while the library works. Not only between its
+ * calls: whenever it looks at a word of the far end's (CIRCUIT_FUZZ), that or another has just been
+ * changed.
  *
- * Besides what the sanitizers find, every pointer that comes back must lead into the ring, with all that is said to
- * be there, and no call may go on for ever.
+ * Besides what the sanitizers find, every pointer that comes back must lead into the ring, with all
+ * that is said to be there, and no call may go on for ever.
  */
 #include <fcntl.h>
 #include "lib_test.h"
