@@ -429,8 +429,8 @@ int circuit_arm(struct circuit *c, unsigned int events, short *poll);
 /**
  * circuit_spin - how long circuit_wait() may look before it sleeps
  * @c: the circuit
- * @max: nanoseconds; 0 never looks twice. 100,000 unless set; 0 on a machine of one
- *	processor
+ * @max: nanoseconds; 0 never looks twice. 100,000 unless set; 0 for a circuit of circuit_offer()
+ *	and circuit_accept() on a machine of one processor
  *
  * Within that, it learns: it looks longer if that would have saved a sleep, and less if it was in
  * vain.

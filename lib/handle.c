@@ -18,8 +18,8 @@ struct circuit *circuit_new(const struct transport *transport, int fd)
 	memset(c, 0, sizeof(*c));
 	c->transport = transport;
 	c->fd = fd;
-	/* On one processor, who looks keeps the far end from running. */
-	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+	/* On one processor, who looks would keep a far end from running that has no other. */
+	if (!transport->near || sysconf(_SC_NPROCESSORS_ONLN) > 1)
 		circuit_spin(c, SPIN_DEFAULT);
 	return c;
 }

@@ -159,6 +159,7 @@ static const struct transport local_transport = {
 	.lost = local_lost,
 	.events = local_events,
 	.flags = true,
+	.near = true,
 };
 
 /* --- opening -------------------------------------------------------------------------------- */

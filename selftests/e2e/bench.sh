@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # bench - circuits against TCP, and for messages UDP, over virtio-net, vhost-net and a bridge, between
-# the same two guests, in turns. Raw figures go to /out/raw, one line for each measurement:
+# the same two guests, in turns; and circuits that are mapped against those that are not. Raw figures go to /out/raw, one line for each measurement:
 #
 #	TEST PROTO REPEAT EXITS-1 EXITS-2 IRQS-1 IRQS-2 FIGURES...
 #
@@ -57,6 +57,8 @@ boot() {
 	wait_for 10 guest_exec g2 "grep -q ':1B5A ' /proc/net/udp"
 	redirect g2 0
 	wait_for 10 listeners 5
+	guest_bg g2 serve-zero "zero serve 7004"
+	wait_for 10 listeners 7
 }
 redirect() { guest_exec "$1" "echo $2 >/proc/sys/net/circuit/redirect"; }
 listeners() { [ "$(line_get g2 listeners)" = "$1" ]; }
@@ -78,15 +80,18 @@ counters() {
 }
 
 measure() { # TEST PROTO REPEAT COMMAND ARG...
-	local test=$1 proto=$2 rep=$3 run=$4 where=g2 how=$2 port=7000 before after out
+	local test=$1 proto=$2 rep=$3 run=$4 where=g2 how=$2 port=7000 program=bench before after out
 	shift 4
-	case $proto in tcp | udp | flow) where=$(guest_ip g2) ;; esac
+	case $proto in
+	tcp | udp | flow) where=$(guest_ip g2) ;;
+	map | copy) program=zero port=7004 ;;
+	esac
 	if [ "$proto" = flow ]; then
 		how=udp port=7002
 		redirect g1 1
 	fi
 	read -ra before < <(counters)
-	out=$(guest_exec -t 60 g1 "bench $run $how $where $port $*")
+	out=$(guest_exec -t 60 g1 "$program $run $how $where $port $*")
 	read -ra after < <(counters)
 	[ "$proto" != flow ] || redirect g1 0
 	echo "$test $proto $rep $((after[0] - before[0])) $((after[1] - before[1])) \
@@ -149,6 +154,24 @@ flows() { # REPEAT
 	done
 }
 
+# Circuits that are mapped, and the same work done by send() and recv().
+mapped() { # REPEAT
+	local how size
+	for how in map copy; do
+		measure zero-rtt $how "$1" rtt 500
+	done
+	for size in 4096 65536; do
+		for how in map copy; do
+			measure "zero-$size" $how "$1" stream $size 1500
+		done
+	done
+	for size in 1 64; do
+		for how in map copy; do
+			measure "zero-messages-64x$size" $how "$1" messages 64 $size 1500
+		done
+	done
+}
+
 # The same round trips when nobody spins: what notification costs.
 no_spinning() {
 	local i
@@ -164,7 +187,7 @@ no_spinning() {
 idle_circuits() {
 	local before after
 	guest_bg g2 hold "peer hold-listen 3200 10000 4096"
-	wait_for 10 listeners 6
+	wait_for 10 listeners 8
 	before=$(free_kib)
 	guest_bg g1 hold "mkfifo /tmp/go; peer hold g2 3200 10000 4096 /tmp/go"
 	wait_for 250 grep -q 'all work' "$(guest_bg_log g1 hold)"
@@ -186,6 +209,7 @@ for r in $(seq "$REPEATS"); do
 	t_run -t 120 "messages, $r of $REPEATS" messages "$r"
 	t_run -t 120 "datagrams, $r of $REPEATS" datagrams "$r"
 	t_run -t 120 "UDP over circuits, $r of $REPEATS" flows "$r"
+	t_run -t 120 "mapped circuits, $r of $REPEATS" mapped "$r"
 done
 t_run -t 120 "without spinning" no_spinning
 # What does not depend on the processor needs no second look.

@@ -35,6 +35,30 @@ cases_redirected() { # NAME ADDRESS [OPTION...]
 	[ $(($(line_get g1 calls-out) - before)) -gt 10 ]
 }
 
+# libcircuit and its examples, between two guests.
+library() {
+	local before
+	guest_bg g2 rpc "circuit-rpc -l :3711"
+	guest_exec g2 "echo here >/tmp/small; head -c 20000000 /dev/urandom >/tmp/file"
+	guest_bg g2 file "circuit-file -l :3712 /tmp"
+	guest_bg g2 zero "zero serve 3713"
+	wait_for 20 guest_exec g1 "circuit-rpc -n 10 g2:3711 >/dev/null 2>&1"
+	wait_for 20 guest_exec g1 "circuit-file g2:3712 small >/dev/null 2>&1"
+	wait_for 20 guest_exec g1 "zero rtt map g2 3713 5 >/dev/null 2>&1"
+	wait_for 20 guest_exec g1 "zero messages map g2 3713 64 1 1 >/dev/null 2>&1"
+	guest_exec -t 50 g1 "circuit-rpc -n 300 -s 1000 g2:3711"
+	before=$(line_get g1 calls-out)
+	expect "$(guest_exec g2 "sha256sum </tmp/file")" \
+		"$(guest_exec -t 50 g1 "circuit-file g2:3712 file | sha256sum")"
+	fails guest_exec g1 "circuit-file g2:3712 nothing 2>/dev/null"
+	guest_exec g1 "zero rtt map g2 3713 50 >/dev/null"
+	guest_exec g1 "zero stream map g2 3713 65536 200; zero messages map g2 3713 64 64 200"
+	expect 5 $(($(line_get g1 calls-out) - before)) "calls"
+	guest_bg_kill g2 rpc
+	guest_bg_kill g2 file
+	guest_bg_kill g2 zero
+}
+
 # hold: a process of g1's has a circuit to g2 mapped, and waits.
 hold() { # [lost]
 	guest_bg g1 hold "peer hold-mapped g2 3700 ${1:-}"
@@ -105,6 +129,7 @@ t_run -t 300 "mapped circuits of AF_CIRCUIT: streams" cases stream
 t_run "mapped circuits of AF_CIRCUIT: messages" cases messages --seqpacket
 t_run -t 300 "mapped circuits of TCP sockets" cases_redirected tcp 10.77.0.1
 t_run -t 300 "mapped circuits of UDP sockets" cases_redirected udp fd00:77::1 --dgram
+t_run -t 180 "libcircuit between two guests" library
 t_run "mapped: the far process dies" far_process_dies
 t_run "mapped: this process dies" killed
 t_run "mapped: a limit is set" limited
