@@ -14,6 +14,7 @@
 
 #define LISTEN_TIMEOUT	(10 * HZ)
 #define WANT_MAX	(256u << 10)	/* bytes asked for beforehand */
+#define WANT_MESSAGES	1024u		/* messages, likewise */
 
 /**
  * circuit_alloc - make a circuit
@@ -206,6 +207,8 @@ int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg)
 	c->limits = msg->limits;
 	c->tx_upto = CIRCUIT_SIG_ALLOWANCE;
 	c->rx_upto = CIRCUIT_SIG_ALLOWANCE;
+	c->tx_messages_upto = CIRCUIT_SIG_MESSAGES;
+	c->rx_messages_upto = CIRCUIT_SIG_MESSAGES;
 	memcpy(&c->local, msg->local, sizeof(c->local));
 	memcpy(&c->remote, msg->remote, sizeof(c->remote));
 
@@ -311,32 +314,60 @@ static void want_sent(struct circuit_out *out)
 	circuit_put(container_of(out, struct circuit, want));
 }
 
+/* Of what is there too little left to send @len bytes, or a message? CIRCUIT_SIG_LIMIT_TX and _TX_MESSAGES. */
+static u32 lacks(const struct circuit *c, u32 len, u32 *bytes)
+{
+	u32 limits = smp_load_acquire(&c->limits), what = 0;
+	s64 left = READ_ONCE(c->tx_upto) - c->tx.bytes;
+
+	*bytes = len - clamp_t(s64, left, 0, len);
+	if (limits & CIRCUIT_SIG_LIMIT_TX && *bytes)
+		what |= CIRCUIT_SIG_LIMIT_TX;
+	left = READ_ONCE(c->tx_messages_upto) - c->tx_messages;
+	if (limits & CIRCUIT_SIG_LIMIT_TX_MESSAGES && left <= 0)
+		what |= CIRCUIT_SIG_LIMIT_TX_MESSAGES;
+	return what;
+}
+
 /**
  * circuit_want - ask the operator for leave to send more
  * @c: the circuit, all that was allowed used up; its ep->tx_mutex is held
- * @bytes: how much there is to send
+ * @len: how much there is to send
  *
  * Whoever sends much asks for more than that, or he would ask all the time. circuit_ep_allowed()
  * follows; the caller looks at circuit_tx_allowed() again before it sleeps.
  *
  * Context: process; the caller holds a reference.
  */
-void circuit_want(struct circuit *c, u32 bytes)
+void circuit_want(struct circuit *c, u32 len)
 {
+	struct circuit_sig_want *want = &c->want.msg.want;
 	struct circuit_line *line = c->line;
-	bool kick = false;
+	bool kick = false, queued;
+	u32 what, bytes;
 
 	spin_lock_bh(&line->tx_lock);
-	if (!c->hungup && !c->wanting && list_empty(&c->want.node)) {
-		c->wanting = true;
-		memset(&c->want.msg, 0, sizeof(c->want.msg));
-		c->want.sent = want_sent;
-		c->want.msg.type = CIRCUIT_SIG_WANT;
-		c->want.msg.want.index = c->index;
-		c->want.msg.want.bytes = max_t(u32, bytes, clamp_t(u64, c->tx.bytes / 4,
-								   CIRCUIT_SIG_ALLOWANCE, WANT_MAX));
-		circuit_get(c);
-		kick = circuit_line_queue(line, &c->want);
+	what = lacks(c, len, &bytes) & ~c->wanting;
+	if (!c->hungup && what) {
+		c->wanting |= what;
+		/* What has not left yet can still say more. */
+		queued = !list_empty(&c->want.node);
+		if (!queued) {
+			memset(&c->want.msg, 0, sizeof(c->want.msg));
+			c->want.sent = want_sent;
+			c->want.msg.type = CIRCUIT_SIG_WANT;
+			want->index = c->index;
+		}
+		if (what & CIRCUIT_SIG_LIMIT_TX)
+			want->bytes = max_t(u32, bytes, clamp_t(u64, c->tx.bytes / 4,
+								CIRCUIT_SIG_ALLOWANCE, WANT_MAX));
+		if (what & CIRCUIT_SIG_LIMIT_TX_MESSAGES)
+			want->messages = clamp_t(u64, c->tx_messages / 4, CIRCUIT_SIG_MESSAGES,
+						 WANT_MESSAGES);
+		if (!queued) {
+			circuit_get(c);
+			kick = circuit_line_queue(line, &c->want);
+		}
 	}
 	spin_unlock_bh(&line->tx_lock);
 	if (kick)
@@ -353,6 +384,7 @@ void circuit_want(struct circuit *c, u32 bytes)
 void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg)
 {
 	u64 sent = c->tx_upto, received = c->rx_upto;
+	u32 answered = 0;
 
 	/* Whoever is at work in the ring meanwhile is in it by one piece at most. */
 	if (msg->limits & CIRCUIT_SIG_LIMIT_TX_ANEW)
@@ -367,14 +399,29 @@ void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg)
 	else if (msg->rx_bytes)
 		received = min(received, READ_ONCE(c->rx.bytes) + 2ull * c->rx.size);
 	WRITE_ONCE(c->rx_upto, received + msg->rx_bytes);
+	/* And the same of messages, of which there are at most so many in a ring. */
+	sent = c->tx_messages_upto;
+	if (msg->limits & CIRCUIT_SIG_LIMIT_TX_MESSAGES_ANEW)
+		sent = READ_ONCE(c->tx_messages);
+	WRITE_ONCE(c->tx_messages_upto, sent + msg->tx_messages);
+	received = c->rx_messages_upto;
+	if (msg->limits & CIRCUIT_SIG_LIMIT_RX_MESSAGES_ANEW)
+		received = READ_ONCE(c->rx_messages);
+	else if (msg->rx_messages)
+		received = min(received, READ_ONCE(c->rx_messages) +
+			       2ull * (c->rx.size / sizeof(struct circuit_message)));
+	WRITE_ONCE(c->rx_messages_upto, received + msg->rx_messages);
 	smp_store_release(&c->limits, msg->limits);
 	/* A process cannot be trusted to keep to it; pairs with the one in map_circuit(). */
 	smp_mb();
 	if (unlikely(READ_ONCE(c->tx_mapped) && msg->limits))
 		schedule_work(&c->line->unmap);
-	spin_lock_bh(&c->line->tx_lock);
 	if (msg->tx_bytes || !(msg->limits & CIRCUIT_SIG_LIMIT_TX))
-		c->wanting = false;
+		answered |= CIRCUIT_SIG_LIMIT_TX;
+	if (msg->tx_messages || !(msg->limits & CIRCUIT_SIG_LIMIT_TX_MESSAGES))
+		answered |= CIRCUIT_SIG_LIMIT_TX_MESSAGES;
+	spin_lock_bh(&c->line->tx_lock);
+	c->wanting &= ~answered;
 	spin_unlock_bh(&c->line->tx_lock);
 	circuit_ep_allowed(c);
 }

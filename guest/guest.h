@@ -222,8 +222,12 @@ struct circuit_line {
  * @limits: CIRCUIT_SIG_LIMIT_*; the tasklet's
  * @tx_upto: bytes that may be sent in all, if that is limited; likewise
  * @rx_upto: bytes that may be received in all; likewise
+ * @tx_messages: messages that were written; ep->tx_mutex
+ * @rx_messages: messages that were read; ep->rx_mutex
+ * @tx_messages_upto: as @tx_upto
+ * @rx_messages_upto: as @rx_upto
  * @want: WANT
- * @wanting: it has been said, and not been answered; line->tx_lock
+ * @wanting: what it has said that was not answered, of CIRCUIT_SIG_LIMIT_TX and _TX_MESSAGES; line->tx_lock
  * @queue: in the accept queue
  */
 struct circuit {
@@ -267,8 +271,12 @@ struct circuit {
 	u32			limits;
 	u64			tx_upto;
 	u64			rx_upto;
+	u64			tx_messages;
+	u64			rx_messages;
+	u64			tx_messages_upto;
+	u64			rx_messages_upto;
 	struct circuit_out	want;
-	bool			wanting;
+	u8			wanting;
 	struct list_head	queue;
 };
 
@@ -384,7 +392,7 @@ int circuit_place(struct circuit *c, struct circuit_ep *ep, const struct circuit
 bool circuit_cancel(struct circuit *c);
 int circuit_setup(struct circuit *c, const struct circuit_sig_circuit *msg);
 void circuit_hangup(struct circuit *c, u32 flags, enum circuit_reason reason);
-void circuit_want(struct circuit *c, u32 bytes);
+void circuit_want(struct circuit *c, u32 len);
 void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg);
 
 /* Where the index after the last byte published is found, whoever published it. */
@@ -421,10 +429,17 @@ static inline u64 circuit_rx_total(const struct circuit *c)
 	return READ_ONCE(c->rx_mapped) ? n + (u32)(circuit_rx_head(c) - READ_ONCE(c->rx.head)) : n;
 }
 
-/* How much may be sent now, as far as the operator is concerned. */
+/* How much may be sent now, as far as the operator is concerned: nothing if that would be a message too many. */
 static inline u32 circuit_tx_allowed(const struct circuit *c)
 {
-	if (likely(!(smp_load_acquire(&c->limits) & CIRCUIT_SIG_LIMIT_TX)))
+	u32 limits = smp_load_acquire(&c->limits);
+
+	if (likely(!(limits & (CIRCUIT_SIG_LIMIT_TX | CIRCUIT_SIG_LIMIT_TX_MESSAGES))))
+		return U32_MAX;
+	if (limits & CIRCUIT_SIG_LIMIT_TX_MESSAGES &&
+	    (s64)(READ_ONCE(c->tx_messages_upto) - c->tx_messages) <= 0)
+		return 0;
+	if (!(limits & CIRCUIT_SIG_LIMIT_TX))
 		return U32_MAX;
 	return clamp_t(s64, READ_ONCE(c->tx_upto) - c->tx.bytes, 0, S32_MAX);
 }
@@ -432,7 +447,14 @@ static inline u32 circuit_tx_allowed(const struct circuit *c)
 /* The same of what may be received. */
 static inline u32 circuit_rx_allowed(const struct circuit *c)
 {
-	if (likely(!(smp_load_acquire(&c->limits) & CIRCUIT_SIG_LIMIT_RX)))
+	u32 limits = smp_load_acquire(&c->limits);
+
+	if (likely(!(limits & (CIRCUIT_SIG_LIMIT_RX | CIRCUIT_SIG_LIMIT_RX_MESSAGES))))
+		return U32_MAX;
+	if (limits & CIRCUIT_SIG_LIMIT_RX_MESSAGES &&
+	    (s64)(READ_ONCE(c->rx_messages_upto) - c->rx_messages) <= 0)
+		return 0;
+	if (!(limits & CIRCUIT_SIG_LIMIT_RX))
 		return U32_MAX;
 	return clamp_t(s64, READ_ONCE(c->rx_upto) - c->rx.bytes, 0, S32_MAX);
 }

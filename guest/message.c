@@ -12,19 +12,21 @@
 
 /**
  * circuit_message_put - write a message behind what is published
- * @tx: the ring, in which there is room for it
+ * @c: the circuit, in whose ring there is room for it; its ep->tx_mutex is held
  * @msg: what it is
  * @len: how much of it
  *
  * Return: 0 or -EFAULT.
  */
-int circuit_message_put(struct circuit_tx *tx, struct msghdr *msg, u32 len)
+int circuit_message_put(struct circuit *c, struct msghdr *msg, u32 len)
 {
+	struct circuit_tx *tx = &c->tx;
 	u32 flags = msg->msg_flags & MSG_EOR ? CIRCUIT_MESSAGE_EOR : 0;
 
 	if (circuit_copy_in(tx, sizeof(struct circuit_message), len, &msg->msg_iter) != len)
 		return -EFAULT;
 	circuit_message_head(tx, len, flags);
+	WRITE_ONCE(c->tx_messages, c->tx_messages + 1);
 	return 0;
 }
 
@@ -66,7 +68,7 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 		need = circuit_message_bytes(len);
 		room = circuit_tx_may(c, need, need, timeo ? 0 : need);
 		if (likely(room > 0)) {
-			err = circuit_message_put(&c->tx, msg, len);
+			err = circuit_message_put(c, msg, len);
 			if (unlikely(err))
 				break;
 			c->tx_need = 0;
@@ -148,8 +150,11 @@ int circuit_message_take(struct circuit *c, struct msghdr *msg, size_t len, int 
 		msg->msg_flags |= MSG_TRUNC;
 	if (head.flags & CIRCUIT_MESSAGE_EOR)
 		msg->msg_flags |= MSG_EOR;
-	if (!(flags & MSG_PEEK) && circuit_rx_release(&c->rx, circuit_message_bytes(head.len)))
-		circuit_tell(c);
+	if (!(flags & MSG_PEEK)) {
+		WRITE_ONCE(c->rx_messages, c->rx_messages + 1);
+		if (circuit_rx_release(&c->rx, circuit_message_bytes(head.len)))
+			circuit_tell(c);
+	}
 	return flags & MSG_TRUNC ? head.len : n;
 }
 

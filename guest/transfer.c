@@ -176,7 +176,7 @@ int circuit_tx_may(struct circuit *c, u32 room, u32 least, u32 len)
 		return 0;
 	allowed = circuit_tx_allowed(c);
 	if (unlikely(allowed < least && len)) {
-		circuit_want(c, len - min(allowed, len));
+		circuit_want(c, len);
 		allowed = circuit_tx_allowed(c);
 	}
 	return unlikely(allowed < least) ? 0 : min_t(u32, space, allowed);

@@ -12,7 +12,8 @@
  *
  * A flow's rings hold messages. A datagram for which there is no room is lost, and counted at the
  * receiver, unless the socket is connected and may wait: then the sender does, for up to PATIENCE,
- * but no more: nobody is to be held up by one of many peers that does not read. A flow ends when either
+ * but no more: nobody is to be held up by one of many peers that does not read. For what the operator
+ * limits it waits as long as it likes. A flow ends when either
  * end closes its socket, or has so many that it has to give up one; then the next datagram begins another.
  *
  * What makes a UDP socket have flows is a struct circuit_udp, which comes when it first sends, or when it is
@@ -1082,16 +1083,31 @@ void circuit_udp_line_up(void)
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-/*
- * Put a datagram into a flow's ring, or lose it. Returns 0, -EMSGSIZE, -EFAULT, or -ENETDOWN if
- * there is no circuit any more.
+/**
+ * struct patience - how long a datagram may take to be sent, in jiffies
+ * @room: until its far end has read what there is
+ * @leave: until the operator lets it go, whose limits are nobody else's doing
+ * @fails: if that takes too long it is not lost, but an error
  */
-static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool more, long *timeo)
+struct patience {
+	long	room;
+	long	leave;
+	bool	fails;
+};
+
+/*
+ * Put a datagram into a flow's ring, or lose it. Returns 0, -EMSGSIZE, -EFAULT, what waiting in vain leads
+ * to, or -ENETDOWN if there is no circuit any more.
+ */
+static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool more,
+		      struct patience *patience)
 {
 	struct circuit_ep *ep = &flow->ep;
+	struct sock *sk = ep->sk;
 	u32 need = circuit_message_bytes(len);
 	struct circuit *c;
 	int err, room;
+	long *timeo;
 
 	for (;;) {
 		c = circuit_ep_rings(ep);
@@ -1108,12 +1124,13 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 			return -EMSGSIZE;
 		room = circuit_tx_may(c, need, need, need);
 		if (likely(room > 0)) {
-			err = circuit_message_put(&c->tx, msg, len);
+			err = circuit_message_put(c, msg, len);
 			if (unlikely(err))
 				break;
 			circuit_tx_tell(ep, c, circuit_tx_publish(&c->tx, need), more);
 			if (unlikely(circuit_tx_lost(&c->tx, &c->tx.tail)))
 				circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+			patience->fails = false;	/* what follows belongs to it */
 			return 0;
 		}
 		if (room < 0) {
@@ -1121,7 +1138,15 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 			continue;
 		}
 		err = 0;
-		if (!*timeo || signal_pending(current)) {
+		timeo = circuit_tx_space(&c->tx) < (int)need ? &patience->room : &patience->leave;
+		if (timeo == &patience->leave && patience->fails &&
+		    (!*timeo || signal_pending(current))) {
+			err = *timeo ? sock_intr_errno(*timeo) : -EAGAIN;
+			break;
+		}
+		/* Nobody waits for long where an error, or the end of sending, is to be told. */
+		if (!*timeo || signal_pending(current) || READ_ONCE(sk->sk_err) ||
+		    READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN) {
 			WRITE_ONCE(c->tx.prod->lost, ++flow->lost);
 			iov_iter_advance(&msg->msg_iter, len);
 			break;
@@ -1156,12 +1181,15 @@ static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 seg
 {
 	struct circuit_ep *ep = &flow->ep;
 	struct sock *sk = ep->sk;
-	long timeo = 0;
+	struct patience patience = {};
 	u32 left = len, n;
 	int err;
 
-	if (sk->sk_state == TCP_ESTABLISHED)
-		timeo = min_t(long, sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT), PATIENCE);
+	if (sk->sk_state == TCP_ESTABLISHED) {
+		patience.leave = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+		patience.room = min_t(long, patience.leave, PATIENCE);
+		patience.fails = patience.leave;
+	}
 	if (!segment || segment > len)
 		segment = len;
 	WRITE_ONCE(flow->used, jiffies);
@@ -1171,7 +1199,7 @@ static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 seg
 	do {
 		n = min(left, segment);
 		left -= n;
-		err = flow_write(flow, msg, n, left || msg->msg_flags & MSG_BATCH, &timeo);
+		err = flow_write(flow, msg, n, left || msg->msg_flags & MSG_BATCH, &patience);
 	} while (!err && left);
 	mutex_unlock(&ep->tx_mutex);
 	batch_goes_on(flow->u, msg->msg_flags & MSG_BATCH ? flow : NULL);

@@ -476,7 +476,7 @@ struct circuit_cable {
  * @reason: why it was refused or reset
  * @error: the errno of that, 0 for the reason's own
  * @owed: in line->owed while @owe is not 0
- * @allow: bytes more that its guest may send, and receive, and has not been told of
+ * @allow: bytes, and messages, more that its guest may send, and receive, and has not been told of
  * @anew: CIRCUIT_SIG_LIMIT_*_ANEW: all that it may, from now on
  */
 struct circuit_end {
@@ -490,7 +490,7 @@ struct circuit_end {
 	u8			reason;
 	u16			error;
 	struct list_head	owed;
-	u32			allow[CIRCUIT_WAYS];
+	u32			allow[CIRCUIT_UNITS][CIRCUIT_WAYS];
 	u32			anew;
 };
 
@@ -535,7 +535,7 @@ struct circuit_tuple {
  * @ctrl: its control page
  * @local: the end that is the operator's own, if one is; referenced
  * @meters: those of the rule that decided, referenced, if it has any
- * @flow: @flow[i] is what end i writes, as meters see it
+ * @flow: @flow[unit][i] is what end i writes, as meters see it
  * @held: that socket has still something of a ring
  * @tap: who captures what it carries, if somebody does
  * @end: its ends
@@ -567,7 +567,7 @@ struct circuit {
 	struct circuit_ctrl	*ctrl;
 	struct circuit_local	*local;
 	struct circuit_meters	*meters;
-	struct circuit_flow	flow[2];
+	struct circuit_flow	flow[CIRCUIT_UNITS][2];
 	bool			held;
 	struct circuit_tap	*tap;
 	struct circuit_end	end[2];

@@ -16,7 +16,9 @@
 #include "trace.h"
 
 /* Turns in a row, if there is something to do in each. */
-#define TURNS	4
+#define TURNS		4
+/* Messages that are asked for at once, where their number is limited. */
+#define MESSAGES	256
 
 /* Whether the work is queued or runs, and whether it has to look (again). */
 enum local_kicked {
@@ -209,6 +211,14 @@ void circuit_local_owe(struct circuit_local *local, u8 what, enum circuit_reason
 	circuit_local_kick(local);
 }
 
+/* Is the number of messages limited, and used up? */
+static bool local_out_of_messages(struct circuit_local *local, unsigned int nr)
+{
+	struct circuit_flow *flow = &local->c->flow[CIRCUIT_MESSAGES][nr];
+
+	return smp_load_acquire(&flow->on) && atomic_read(&flow->left) <= 0;
+}
+
 /**
  * circuit_local_allowed - how much may go through a ring?
  * @local: the end of a circuit that has rings; its work
@@ -218,8 +228,10 @@ void circuit_local_owe(struct circuit_local *local, u8 what, enum circuit_reason
  */
 u32 circuit_local_allowed(struct circuit_local *local, unsigned int nr)
 {
-	struct circuit_flow *flow = &local->c->flow[nr];
+	struct circuit_flow *flow = &local->c->flow[CIRCUIT_BYTES][nr];
 
+	if (unlikely(local_out_of_messages(local, nr)))
+		return 0;
 	if (likely(!smp_load_acquire(&flow->on)))
 		return U32_MAX;
 	return max(atomic_read(&flow->left), 0);
@@ -229,13 +241,15 @@ u32 circuit_local_allowed(struct circuit_local *local, unsigned int nr)
  * circuit_local_used - something went through a ring
  * @local: the end; its work
  * @nr: the end that writes
- * @bytes: how much
+ * @bytes: how much; one message, if that is what the ring holds
  * @allowed: what circuit_local_allowed() had said
  */
 void circuit_local_used(struct circuit_local *local, unsigned int nr, u32 bytes, u32 allowed)
 {
 	if (unlikely(allowed != U32_MAX))
-		atomic_sub(bytes, &local->c->flow[nr].left);
+		atomic_sub(bytes, &local->c->flow[CIRCUIT_BYTES][nr].left);
+	if (unlikely(smp_load_acquire(&local->c->flow[CIRCUIT_MESSAGES][nr].on)))
+		atomic_dec(&local->c->flow[CIRCUIT_MESSAGES][nr].left);
 }
 
 /**
@@ -256,7 +270,10 @@ u32 circuit_local_want(struct circuit_local *local, unsigned int nr, u32 least, 
 	mutex_lock(&local->ex->lock);
 	allowed = circuit_local_allowed(local, nr);
 	if (allowed < least) {
-		circuit_meter_want(local->c, nr, bytes);
+		if (local_out_of_messages(local, nr))
+			circuit_meter_want(local->c, CIRCUIT_MESSAGES, nr, MESSAGES);
+		else
+			circuit_meter_want(local->c, CIRCUIT_BYTES, nr, bytes);
 		allowed = circuit_local_allowed(local, nr);
 	}
 	mutex_unlock(&local->ex->lock);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Bytes per second. See meter.h.
+ * Bytes and messages per second. See meter.h.
  */
 #include <linux/slab.h>
 #include "host.h"
@@ -9,13 +9,20 @@
 #define TURN		10
 
 /* What a circuit has before it asks. */
-#define BEFOREHAND	((s64)CIRCUIT_SIG_ALLOWANCE)
+static const u32 beforehand[CIRCUIT_UNITS] = {
+	[CIRCUIT_BYTES] = CIRCUIT_SIG_ALLOWANCE,
+	[CIRCUIT_MESSAGES] = CIRCUIT_SIG_MESSAGES,
+};
+
 /* Most that is given at once, and that a meter saves up: what comes in so many parts of a second. */
 #define AT_ONCE		20
 #define SAVED		10
 /* Least that is given, if more is wanted, likewise; or there would be more messages than bytes. */
 #define LEAST		100
-#define LEAST_MIN	256
+static const u32 least_min[CIRCUIT_UNITS] = {
+	[CIRCUIT_BYTES] = 256,
+	[CIRCUIT_MESSAGES] = 1,
+};
 
 /* So often somebody whose far end has hung up is given something: he may have asked before. */
 #define LAST		2
@@ -23,29 +30,39 @@
 /* The line that writes and that which reads, their groups, the rule. */
 #define METERS_MAX	(2 * (1 + CIRCUIT_GROUPS_MAX) + 1)
 
+/* What of an end is limited by a flow that it writes, and by one that it reads; and the same as of now. */
+#define LIMIT_TX(unit)	(CIRCUIT_SIG_LIMIT_TX << 4 * (unit))
+#define LIMIT_RX(unit)	(CIRCUIT_SIG_LIMIT_RX << 4 * (unit))
+#define ANEW_TX(unit)	(CIRCUIT_SIG_LIMIT_TX_ANEW << 4 * (unit))
+#define ANEW_RX(unit)	(CIRCUIT_SIG_LIMIT_RX_ANEW << 4 * (unit))
+static_assert(LIMIT_TX(CIRCUIT_MESSAGES) == CIRCUIT_SIG_LIMIT_TX_MESSAGES);
+static_assert(LIMIT_RX(CIRCUIT_MESSAGES) == CIRCUIT_SIG_LIMIT_RX_MESSAGES);
+static_assert(ANEW_TX(CIRCUIT_MESSAGES) == CIRCUIT_SIG_LIMIT_TX_MESSAGES_ANEW);
+static_assert(ANEW_RX(CIRCUIT_MESSAGES) == CIRCUIT_SIG_LIMIT_RX_MESSAGES_ANEW);
+
 /* --- meters ---------------------------------------------------------------------------------- */
 
-static s64 meter_depth(const struct circuit_meter *meter)
+static s64 meter_depth(const struct circuit_meter *meter, enum circuit_unit unit)
 {
-	return max_t(s64, meter->rate / SAVED, BEFOREHAND);
+	return max_t(s64, meter->rate / SAVED, beforehand[unit]);
 }
 
-static void meter_refill(struct circuit_meter *meter, u64 now)
+static void meter_refill(struct circuit_meter *meter, enum circuit_unit unit, u64 now)
 {
 	u64 us = now / NSEC_PER_USEC;
 	u64 new = min_t(u64, us - meter->stamp, USEC_PER_SEC) * meter->rate / USEC_PER_SEC;
 
 	if (us - meter->stamp >= USEC_PER_SEC)
 		meter->stamp = us;
-	else	/* not what was too short for a byte */
+	else	/* not what was too short for one */
 		meter->stamp += new * USEC_PER_SEC / meter->rate;
-	meter->tokens = min_t(s64, meter->tokens + new, meter_depth(meter));
+	meter->tokens = min_t(s64, meter->tokens + new, meter_depth(meter, unit));
 }
 
 /**
  * circuit_meter_set - set a meter's rate
  * @meter: the meter
- * @rate: bytes per second, CIRCUIT_RATE_MIN to CIRCUIT_RATE_MAX, or 0 for no limit
+ * @rate: bytes per second, CIRCUIT_RATE_MIN to CIRCUIT_RATE_MAX; or messages; or 0 for no limit
  *
  * What it has saved up counts no more if the rate is another.
  */
@@ -114,7 +131,7 @@ void circuit_meters_put(struct circuit_meters *meters)
  */
 bool circuit_meter_take(struct circuit_meter *meter, u32 bytes)
 {
-	meter_refill(meter, ktime_get_ns());
+	meter_refill(meter, CIRCUIT_BYTES, ktime_get_ns());
 	if (meter->tokens <= 0) {
 		meter->waits++;
 		return false;
@@ -125,43 +142,56 @@ bool circuit_meter_take(struct circuit_meter *meter, u32 bytes)
 
 /* --- rings ----------------------------------------------------------------------------------- */
 
-static unsigned int line_meters(struct circuit_line *line, enum circuit_way way,
-				struct circuit_meter **meter, unsigned int n)
+static unsigned int line_meters(struct circuit_line *line, enum circuit_unit unit,
+				enum circuit_way way, struct circuit_meter **meter, unsigned int n)
 {
+	struct circuit_meter *m = &line->quota.meter[unit][way];
 	unsigned int i;
 
-	if (line->quota.meter[way].rate)
-		meter[n++] = &line->quota.meter[way];
-	for (i = 0; i < line->party.nr_groups; i++)
-		if (line->party.group[i]->quota.meter[way].rate)
-			meter[n++] = &line->party.group[i]->quota.meter[way];
+	if (m->rate)
+		meter[n++] = m;
+	for (i = 0; i < line->party.nr_groups; i++) {
+		m = &line->party.group[i]->quota.meter[unit][way];
+		if (m->rate)
+			meter[n++] = m;
+	}
 	return n;
 }
 
 /* The meters that count what end @nr writes if @called is the line called. */
-static unsigned int ring_meters(const struct circuit *c, unsigned int nr,
+static unsigned int ring_meters(const struct circuit *c, enum circuit_unit unit, unsigned int nr,
 				struct circuit_line *called, struct circuit_meter **meter)
 {
 	struct circuit_line *caller = c->end[0].line;
 	unsigned int n;
 
-	n = line_meters(nr ? called : caller, CIRCUIT_SEND, meter, 0);
-	n = line_meters(nr ? caller : called, CIRCUIT_RECEIVE, meter, n);
-	if (c->meters)
+	if (unit == CIRCUIT_MESSAGES && c->type == CIRCUIT_SIG_STREAM)
+		return 0;
+	n = line_meters(nr ? called : caller, unit, CIRCUIT_SEND, meter, 0);
+	n = line_meters(nr ? caller : called, unit, CIRCUIT_RECEIVE, meter, n);
+	if (c->meters && unit == CIRCUIT_BYTES)
 		meter[n++] = &c->meters->meter[nr];
 	return n;
 }
 
 static struct circuit *circuit_of_flow(struct circuit_flow *flow)
 {
-	return container_of(flow, struct circuit, flow[flow->nr]);
+	return container_of(flow, struct circuit, flow[flow->unit][flow->nr]);
+}
+
+/* The most that there can be in its ring. */
+static u32 flow_ring(const struct circuit_flow *flow, const struct circuit *c)
+{
+	u32 size = c->size[flow->nr];
+
+	return flow->unit == CIRCUIT_MESSAGES ? size / sizeof(struct circuit_message) : size;
 }
 
 static unsigned int flow_meters(struct circuit_flow *flow, struct circuit_meter **meter)
 {
 	struct circuit *c = circuit_of_flow(flow);
 
-	return ring_meters(c, flow->nr, c->end[1].line, meter);
+	return ring_meters(c, flow->unit, flow->nr, c->end[1].line, meter);
 }
 
 /* Have an end told what it may do now. */
@@ -176,21 +206,21 @@ static void flow_give(struct circuit_flow *flow)
 {
 	struct circuit *c = circuit_of_flow(flow);
 	struct circuit_end *end = &c->end[flow->nr], *far = &c->end[!flow->nr];
-	u32 bytes = flow->saved - flow->owed;
+	u32 much = flow->saved - flow->owed;
 
 	list_del_init(&flow->node);
 	flow->want = 0;
 	flow->saved = 0;
 	flow->owed = 0;
 	if (c->local) {
-		atomic_add(bytes, &flow->left);
+		atomic_add(much, &flow->left);
 		circuit_local_kick(c->local);
 		return;
 	}
 	/* The end that reads first: it is not to see what it does not know may have come. */
-	far->allow[CIRCUIT_RECEIVE] += bytes;
+	far->allow[flow->unit][CIRCUIT_RECEIVE] += much;
 	end_tell(far);
-	end->allow[CIRCUIT_SEND] += bytes;
+	end->allow[flow->unit][CIRCUIT_SEND] += much;
 	end_tell(end);
 }
 
@@ -200,7 +230,7 @@ static void flow_give_last(struct circuit_flow *flow)
 	struct circuit *c = circuit_of_flow(flow);
 	struct circuit_end *end = &c->end[flow->nr];
 
-	end->allow[CIRCUIT_SEND] += c->size[flow->nr] + BEFOREHAND;
+	end->allow[flow->unit][CIRCUIT_SEND] += flow_ring(flow, c) + beforehand[flow->unit];
 	end_tell(end);
 }
 
@@ -209,12 +239,13 @@ static void flow_limits(struct circuit_flow *flow, u32 *most, u32 *least)
 {
 	struct circuit_meter *meter[METERS_MAX];
 	unsigned int n = flow_meters(flow, meter);
+	u32 before = beforehand[flow->unit];
 	u64 rate = CIRCUIT_RATE_MAX;
 
 	while (n--)
 		rate = min(rate, meter[n]->rate);
-	*most = min_t(u64, clamp_t(u64, rate / AT_ONCE, BEFOREHAND, SZ_1G) + flow->owed, flow->want);
-	*least = min_t(u64, clamp_t(u64, rate / LEAST, LEAST_MIN, BEFOREHAND) + flow->owed,
+	*most = min_t(u64, clamp_t(u64, rate / AT_ONCE, before, SZ_1G) + flow->owed, flow->want);
+	*least = min_t(u64, clamp_t(u64, rate / LEAST, least_min[flow->unit], before) + flow->owed,
 		       flow->want);
 }
 
@@ -225,7 +256,7 @@ static void flow_look(struct circuit_flow *flow, u64 now)
 	unsigned int n = flow_meters(flow, meter);
 
 	while (n--) {
-		meter_refill(meter[n], now);
+		meter_refill(meter[n], flow->unit, now);
 		meter[n]->hungry++;
 	}
 }
@@ -352,15 +383,16 @@ static void turn_work(struct work_struct *work)
 /**
  * circuit_meter_want - an end wants to write on
  * @c: the circuit; its exchange is locked
+ * @unit: of what it wants to write
  * @nr: which end
- * @bytes: how much, perhaps a lie
+ * @much: how much, perhaps a lie
  *
  * It is told when it may, and how much; but not if it is not limited.
  */
-void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes)
+void circuit_meter_want(struct circuit *c, enum circuit_unit unit, unsigned int nr, u32 much)
 {
 	struct circuit_exchange *ex = c->end[0].line->ex;
-	struct circuit_flow *flow = &c->flow[nr];
+	struct circuit_flow *flow = &c->flow[unit][nr];
 
 	if (!flow->on || flow->want)
 		return;
@@ -375,10 +407,10 @@ void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes)
 	}
 	/* It cannot have used up what it has not been told of: this is of an earlier limit, or early. */
 	if (flow->behind) {
-		flow->early = bytes;
+		flow->early = much;
 		return;
 	}
-	flow->want = clamp_t(u32, bytes, BEFOREHAND, SZ_1G) + flow->owed;
+	flow->want = clamp_t(u32, much, beforehand[unit], SZ_1G) + flow->owed;
 	if (flow_alone(flow)) {
 		flow_look(flow, ktime_get_ns());
 		flow_share(flow);
@@ -404,15 +436,25 @@ u32 circuit_meter_limits(const struct circuit_end *end)
 {
 	const struct circuit *c = container_of(end, const struct circuit, end[end->nr]);
 
-	if (c->local)
-		return 0;
-	return (c->flow[end->nr].on ? CIRCUIT_SIG_LIMIT_TX : 0) |
-	       (c->flow[!end->nr].on ? CIRCUIT_SIG_LIMIT_RX : 0);
+	enum circuit_unit unit;
+	u32 limits = 0;
+
+	for (unit = 0; unit < CIRCUIT_UNITS && !c->local; unit++) {
+		if (c->flow[unit][end->nr].on)
+			limits |= LIMIT_TX(unit);
+		if (c->flow[unit][!end->nr].on)
+			limits |= LIMIT_RX(unit);
+	}
+	return limits;
 }
 
-static bool line_knows(const struct circuit_line *line)
+static bool line_knows(const struct circuit_line *line, enum circuit_unit unit)
 {
-	return line->is_trunk || line->features & CIRCUIT_SIG_F_RATE;
+	u64 need = CIRCUIT_SIG_F_RATE;
+
+	if (unit == CIRCUIT_MESSAGES)
+		need |= CIRCUIT_SIG_F_MESSAGES;
+	return line->is_trunk || (line->features & need) == need;
 }
 
 /**
@@ -428,10 +470,16 @@ bool circuit_meter_knows(const struct circuit *c, struct circuit_line *called)
 {
 	struct circuit_line *caller = c->end[0].line;
 	struct circuit_meter *meter[METERS_MAX];
+	enum circuit_unit unit;
 
-	if (caller->is_trunk || called->is_trunk || (line_knows(caller) && line_knows(called)))
+	if (caller->is_trunk || called->is_trunk)
 		return true;
-	return !ring_meters(c, 0, called, meter) && !ring_meters(c, 1, called, meter);
+	for (unit = 0; unit < CIRCUIT_UNITS; unit++)
+		if (!(line_knows(caller, unit) && line_knows(called, unit)) &&
+		    (ring_meters(c, unit, 0, called, meter) ||
+		     ring_meters(c, unit, 1, called, meter)))
+			return false;
+	return true;
 }
 
 /**
@@ -453,8 +501,8 @@ static void flow_start(struct circuit_flow *flow)
 {
 	INIT_LIST_HEAD(&flow->node);
 	INIT_LIST_HEAD(&flow->step);
-	flow->owed = BEFOREHAND;
-	atomic_set(&flow->left, BEFOREHAND);
+	flow->owed = beforehand[flow->unit];
+	atomic_set(&flow->left, beforehand[flow->unit]);
 	smp_store_release(&flow->on, true);	/* pairs with circuit_local_allowed() */
 }
 
@@ -465,16 +513,19 @@ static void flow_begin(struct circuit_flow *flow)
 	struct circuit_end *end = &c->end[flow->nr], *far = &c->end[!flow->nr];
 
 	flow->behind = true;
-	end->allow[CIRCUIT_SEND] = BEFOREHAND;
-	end->anew |= CIRCUIT_SIG_LIMIT_TX_ANEW;
-	far->allow[CIRCUIT_RECEIVE] = c->size[flow->nr] + BEFOREHAND;
-	far->anew |= CIRCUIT_SIG_LIMIT_RX_ANEW;
+	end->allow[flow->unit][CIRCUIT_SEND] = beforehand[flow->unit];
+	end->anew |= ANEW_TX(flow->unit);
+	far->allow[flow->unit][CIRCUIT_RECEIVE] = flow_ring(flow, c) + beforehand[flow->unit];
+	far->anew |= ANEW_RX(flow->unit);
 }
 
 /* The end that writes knows, and at most two rings of what it wrote before that are not read. */
-static void flow_caught_up(struct circuit_end *far, u32 size)
+static void flow_caught_up(struct circuit_flow *flow)
 {
-	far->allow[CIRCUIT_RECEIVE] += 2 * size + BEFOREHAND;
+	struct circuit *c = circuit_of_flow(flow);
+	struct circuit_end *far = &c->end[!flow->nr];
+
+	far->allow[flow->unit][CIRCUIT_RECEIVE] += 2 * flow_ring(flow, c) + beforehand[flow->unit];
 	end_tell(far);
 }
 
@@ -487,12 +538,16 @@ static void flow_caught_up(struct circuit_end *far, u32 size)
  */
 void circuit_meter_told(struct circuit_end *end, u32 tail)
 {
-	struct circuit_flow *flow = &circuit_of_end(end)->flow[end->nr];
+	struct circuit_flow *flow;
+	enum circuit_unit unit;
 
-	if (!flow->on || !flow->behind)
-		return;
-	flow->told = tail;
-	list_move_tail(&flow->step, &end->line->steps);
+	for (unit = 0; unit < CIRCUIT_UNITS; unit++) {
+		flow = &circuit_of_end(end)->flow[unit][end->nr];
+		if (!flow->on || !flow->behind)
+			continue;
+		flow->told = tail;
+		list_move_tail(&flow->step, &end->line->steps);
+	}
 }
 
 /**
@@ -505,8 +560,6 @@ void circuit_meter_told(struct circuit_end *end, u32 tail)
 void circuit_meter_step(struct circuit_line *line)
 {
 	struct circuit_flow *flow;
-	struct circuit_end *far;
-	struct circuit *c;
 
 	while (!list_empty(&line->steps)) {
 		flow = list_first_entry(&line->steps, struct circuit_flow, step);
@@ -514,11 +567,9 @@ void circuit_meter_step(struct circuit_line *line)
 			return;
 		list_del_init(&flow->step);
 		flow->behind = false;
-		c = circuit_of_flow(flow);
-		far = &c->end[!flow->nr];
-		flow_caught_up(far, c->size[flow->nr]);
+		flow_caught_up(flow);
 		if (flow->early)
-			circuit_meter_want(c, flow->nr, flow->early);
+			circuit_meter_want(circuit_of_flow(flow), flow->unit, flow->nr, flow->early);
 		flow->early = 0;	/* by now it is in flow->want */
 	}
 }
@@ -533,7 +584,7 @@ static void flow_drop(struct circuit_flow *flow)
 	if (circuit_of_flow(flow)->local && !flow->owed)
 		left += max(atomic_read(&flow->left), 0);
 	while (n--)
-		meter[n]->tokens = min(meter[n]->tokens + left, meter_depth(meter[n]));
+		meter[n]->tokens = min(meter[n]->tokens + left, meter_depth(meter[n], flow->unit));
 	list_del_init(&flow->node);
 	list_del_init(&flow->step);
 	flow->behind = false;
@@ -549,17 +600,15 @@ static void flow_stop(struct circuit_flow *flow)
 
 	flow_drop(flow);
 	WRITE_ONCE(flow->on, false);
-	end->allow[CIRCUIT_SEND] = 0;
-	end->anew &= ~CIRCUIT_SIG_LIMIT_TX_ANEW;
-	far->allow[CIRCUIT_RECEIVE] = 0;
-	far->anew &= ~CIRCUIT_SIG_LIMIT_RX_ANEW;
+	end->allow[flow->unit][CIRCUIT_SEND] = 0;
+	end->anew &= ~ANEW_TX(flow->unit);
+	far->allow[flow->unit][CIRCUIT_RECEIVE] = 0;
+	far->anew &= ~ANEW_RX(flow->unit);
 }
 
 /* Nothing counts any more, and nothing is given but that. */
 static void flow_last(struct circuit_flow *flow)
 {
-	struct circuit *c = circuit_of_flow(flow);
-	struct circuit_end *far = &c->end[!flow->nr];
 	bool behind = flow->behind;
 
 	flow_drop(flow);
@@ -567,8 +616,13 @@ static void flow_last(struct circuit_flow *flow)
 	flow_give_last(flow);
 	/* What was written without knowing better is still to be read. */
 	if (behind)
-		flow_caught_up(far, c->size[flow->nr]);
+		flow_caught_up(flow);
 }
+
+/* Each flow of a circuit: what either end writes, in each unit. */
+#define for_each_flow(c, flow, i)						\
+	for ((i) = 0; (i) < 2 * CIRCUIT_UNITS &&				\
+	     ((flow) = &(c)->flow[(i) / 2][(i) % 2], true); (i)++)
 
 /**
  * circuit_meter_start - limit a new circuit, if anybody wants that
@@ -577,13 +631,18 @@ static void flow_last(struct circuit_flow *flow)
 void circuit_meter_start(struct circuit *c)
 {
 	struct circuit_meter *meter[METERS_MAX];
+	struct circuit_flow *flow;
+	enum circuit_unit unit;
 	unsigned int nr;
 
-	for (nr = 0; nr < 2; nr++) {
-		c->flow[nr].nr = nr;
-		if (ring_meters(c, nr, c->end[1].line, meter))
-			flow_start(&c->flow[nr]);
-	}
+	for (unit = 0; unit < CIRCUIT_UNITS; unit++)
+		for (nr = 0; nr < 2; nr++) {
+			flow = &c->flow[unit][nr];
+			flow->nr = nr;
+			flow->unit = unit;
+			if (flow_meters(flow, meter))
+				flow_start(flow);
+		}
 }
 
 /* What a guest has left for a local end when it hung up counts as long as there is that to send it. */
@@ -603,17 +662,18 @@ static bool flow_goes_on(const struct circuit *c)
  */
 void circuit_meter_stop(struct circuit *c)
 {
-	unsigned int nr;
+	struct circuit_flow *flow;
+	unsigned int i;
 
 	if (flow_goes_on(c))
 		return;
-	for (nr = 0; nr < 2; nr++) {
-		if (!c->flow[nr].on || c->flow[nr].last)
+	for_each_flow(c, flow, i) {
+		if (!flow->on || flow->last)
 			continue;
 		if (c->local)
-			flow_stop(&c->flow[nr]);
+			flow_stop(flow);
 		else
-			flow_last(&c->flow[nr]);
+			flow_last(flow);
 	}
 }
 
@@ -629,20 +689,20 @@ void circuit_meter_apply(struct circuit_exchange *ex)
 	struct circuit_flow *flow;
 	unsigned long id;
 	struct circuit *c;
-	unsigned int nr;
+	unsigned int nr, i;
 	bool limit;
 
 	lockdep_assert_held(&ex->lock);
 	xa_for_each(&ex->circuits, id, c) {
 		bool changed = false;
 
-		if (!c->ctrl || (!c->local && !(line_knows(c->end[0].line) &&
-						line_knows(c->end[1].line))))
+		if (!c->ctrl)
 			continue;
-		for (nr = 0; nr < 2; nr++) {
-			flow = &c->flow[nr];
-			limit = ring_meters(c, nr, c->end[1].line, meter) &&
-				(flow_goes_on(c) || !c->local);
+		for_each_flow(c, flow, i) {
+			if (!c->local && !(line_knows(c->end[0].line, flow->unit) &&
+					   line_knows(c->end[1].line, flow->unit)))
+				continue;
+			limit = flow_meters(flow, meter) && (flow_goes_on(c) || !c->local);
 			if (limit == flow->on || flow->last)
 				continue;
 			changed = true;

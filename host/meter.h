@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Meters: how many bytes per second lines, groups and rules let through.
+ * Meters: how many bytes per second lines, groups and rules let through, and how many messages.
  *
  * What guests write to each other does not pass the operator. So both ends of a circuit that
  * is limited are told how much may be written, and both keep to it: the end that writes
@@ -26,6 +26,10 @@
  * line that reads (receiving) and of its groups, and of the rule that has connected it. All of
  * it belongs to exchange->lock, but that a leg looks at @on, and takes what it moves from @left.
  *
+ * Messages are counted as bytes are, where rings hold them, by meters of their own: what a ring writes is a flow in
+ * each of the two units. A ring that has both limited needs leave of both. Groups and lines have such meters,
+ * rules have none.
+ *
  * Datagrams share a ring with those that other rules let through, or are for others. So a rule's
  * meters do not have the ring wait: what is too much for them is lost.
  */
@@ -43,12 +47,18 @@ struct circuit_exchange;
 struct circuit_line;
 struct circuit_rule;
 
-/* Least rate, and the greatest, in bytes per second. */
+/* Least rate of bytes, and the greatest, per second. */
 #define CIRCUIT_RATE_MIN	1024ull
 #define CIRCUIT_RATE_MAX	(1ull << 40)
 
 /* Rings that are served in one turn. */
 #define CIRCUIT_METER_BUDGET	1024
+
+enum circuit_unit {
+	CIRCUIT_BYTES,
+	CIRCUIT_MESSAGES,
+	CIRCUIT_UNITS
+};
 
 enum circuit_way {
 	CIRCUIT_SEND,
@@ -57,9 +67,9 @@ enum circuit_way {
 };
 
 /**
- * struct circuit_meter - so many bytes per second
+ * struct circuit_meter - so many bytes, or messages, per second
  * @rate: how many, 0 for any number
- * @tokens: bytes that may be given now
+ * @tokens: what may be given now
  * @stamp: when that was so, in microseconds
  * @hungry: rings that it has to be divided among, while a turn begins
  * @share: what each of them gets in that turn
@@ -77,7 +87,7 @@ struct circuit_meter {
 };
 
 /**
- * struct circuit_meters - those of a rule, which its circuits keep
+ * struct circuit_meters - those of a rule, which its circuits keep, of bytes
  * @ref: the rule's and its circuits', and flows' of datagrams
  * @meter: of what callers write, and of what is written to them
  */
@@ -87,20 +97,21 @@ struct circuit_meters {
 };
 
 /**
- * struct circuit_flow - what one end of a circuit writes
+ * struct circuit_flow - what one end of a circuit writes, in one of the units
  * @node: in exchange->wanting while @want is not 0
  * @on: it is limited
  * @behind: the end that writes may not know of that yet
  * @last: not 0 once an end has hung up or the circuit was ended; 1 if it has been given
  *	something since, for asking: who asks again is reset
  * @nr: which end writes
+ * @unit: &enum circuit_unit, of all that follows
  * @step: in its line's @steps once it is being told
  * @told: index in its signalling circuit after that message
- * @want: bytes that it waits for, and has to pay
- * @early: bytes that it has asked for while @behind
+ * @want: what it waits for, and has to pay
+ * @early: what it has asked for while @behind
  * @owed: those of @want that it has had beforehand, until it has paid for them
  * @saved: those of them that its meters have let through, too few as yet to be worth a message
- * @left: if one end is a leg: bytes that it may still move
+ * @left: if one end is a leg: what it may still move
  */
 struct circuit_flow {
 	struct list_head	node;
@@ -108,6 +119,7 @@ struct circuit_flow {
 	bool			behind;
 	u8			last;
 	u8			nr;
+	u8			unit;
 	struct list_head	step;
 	u32			told;
 	u32			want;
@@ -128,7 +140,7 @@ void circuit_meter_by(struct circuit *c, const struct circuit_rule *rule);
 void circuit_meter_start(struct circuit *c);
 void circuit_meter_stop(struct circuit *c);
 void circuit_meter_apply(struct circuit_exchange *ex);
-void circuit_meter_want(struct circuit *c, unsigned int nr, u32 bytes);
+void circuit_meter_want(struct circuit *c, enum circuit_unit unit, unsigned int nr, u32 much);
 bool circuit_meter_turn(struct circuit_exchange *ex, u64 now);
 void circuit_meter_told(struct circuit_end *end, u32 tail);
 void circuit_meter_step(struct circuit_line *line);

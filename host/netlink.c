@@ -42,6 +42,8 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_CALLS_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_LINE_SEND_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
 	[CIRCUIT_A_LINE_RECEIVE_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
+	[CIRCUIT_A_LINE_SEND_MESSAGES_MAX] = { .type = NLA_U32 },
+	[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX] = { .type = NLA_U32 },
 };
 
 static const struct nla_policy name_policy[CIRCUIT_A_LINE_NAME + 1] = {
@@ -183,22 +185,31 @@ static void parse_limits(struct genl_info *info, struct circuit_limits *limits)
 /* Do what a request says about a line's rates. */
 static void set_rates(struct circuit_line *line, struct genl_info *info)
 {
+	struct circuit_meter (*meter)[CIRCUIT_WAYS] = line->quota.meter;
 	struct nlattr **attrs = info->attrs;
 
 	if (attrs[CIRCUIT_A_LINE_SEND_MAX])
-		circuit_meter_set(&line->quota.meter[CIRCUIT_SEND],
+		circuit_meter_set(&meter[CIRCUIT_BYTES][CIRCUIT_SEND],
 				  nla_get_u64(attrs[CIRCUIT_A_LINE_SEND_MAX]));
 	if (attrs[CIRCUIT_A_LINE_RECEIVE_MAX])
-		circuit_meter_set(&line->quota.meter[CIRCUIT_RECEIVE],
+		circuit_meter_set(&meter[CIRCUIT_BYTES][CIRCUIT_RECEIVE],
 				  nla_get_u64(attrs[CIRCUIT_A_LINE_RECEIVE_MAX]));
+	if (attrs[CIRCUIT_A_LINE_SEND_MESSAGES_MAX])
+		circuit_meter_set(&meter[CIRCUIT_MESSAGES][CIRCUIT_SEND],
+				  nla_get_u32(attrs[CIRCUIT_A_LINE_SEND_MESSAGES_MAX]));
+	if (attrs[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX])
+		circuit_meter_set(&meter[CIRCUIT_MESSAGES][CIRCUIT_RECEIVE],
+				  nla_get_u32(attrs[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX]));
 }
 
-/* Does a request change by what the bytes of a line's circuits are counted? */
+/* Does a request change by what the bytes or messages of a line's circuits are counted? */
 static bool changes_meters(struct genl_info *info)
 {
 	struct nlattr **attrs = info->attrs;
 
 	return attrs[CIRCUIT_A_LINE_SEND_MAX] || attrs[CIRCUIT_A_LINE_RECEIVE_MAX] ||
+	       attrs[CIRCUIT_A_LINE_SEND_MESSAGES_MAX] ||
+	       attrs[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX] ||
 	       attrs[CIRCUIT_A_LINE_GROUP] || attrs[CIRCUIT_A_LINE_NO_GROUP];
 }
 
@@ -579,12 +590,27 @@ int circuit_nl_put_prefix(struct sk_buff *skb, int attr, const struct circuit_pr
 	return 0;
 }
 
+static int fill_rates(struct sk_buff *skb, const struct circuit_quota *quota)
+{
+	const struct circuit_meter *bytes = quota->meter[CIRCUIT_BYTES];
+	const struct circuit_meter *messages = quota->meter[CIRCUIT_MESSAGES];
+
+	return circuit_nl_put_u64(skb, CIRCUIT_A_LINE_SEND_MAX, bytes[CIRCUIT_SEND].rate) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_LINE_SEND_WAITS, bytes[CIRCUIT_SEND].waits) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RECEIVE_MAX, bytes[CIRCUIT_RECEIVE].rate) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RECEIVE_WAITS, bytes[CIRCUIT_RECEIVE].waits) ||
+	       nla_put_u32(skb, CIRCUIT_A_LINE_SEND_MESSAGES_MAX, messages[CIRCUIT_SEND].rate) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_LINE_SEND_MESSAGES_WAITS,
+				  messages[CIRCUIT_SEND].waits) ||
+	       nla_put_u32(skb, CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX, messages[CIRCUIT_RECEIVE].rate) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RECEIVE_MESSAGES_WAITS,
+				  messages[CIRCUIT_RECEIVE].waits);
+}
+
 static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 {
 	const struct circuit_line_config *cfg = &line->cfg;
 	const struct circuit_quota *quota = &line->quota;
-	const struct circuit_meter *send = &quota->meter[CIRCUIT_SEND];
-	const struct circuit_meter *receive = &quota->meter[CIRCUIT_RECEIVE];
 	const u64 *max = quota->limits.max;
 	u64 sum[CIRCUIT_NR_COUNTERS];
 	struct circuit_addr *addr;
@@ -608,10 +634,7 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    nla_put_u32(skb, CIRCUIT_A_LINE_RING_DEFAULT, cfg->ring_default) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_CALLS_MAX, quota->limits.calls) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_LIMITED, quota->limited) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_SEND_MAX, send->rate) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_SEND_WAITS, send->waits) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RECEIVE_MAX, receive->rate) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RECEIVE_WAITS, receive->waits) ||
+	    fill_rates(skb, quota) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_OUT, sum[CIRCUIT_COUNT_CALLS_OUT]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_IN, sum[CIRCUIT_COUNT_CALLS_IN]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_REFUSED, sum[CIRCUIT_COUNT_CALLS_REFUSED]) ||

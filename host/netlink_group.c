@@ -15,6 +15,8 @@ const struct nla_policy circuit_group_policy[CIRCUIT_A_GROUP_MAX + 1] = {
 	[CIRCUIT_A_GROUP_CALLS_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_GROUP_SEND_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
 	[CIRCUIT_A_GROUP_RECEIVE_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
+	[CIRCUIT_A_GROUP_SEND_MESSAGES_MAX] = { .type = NLA_U32 },
+	[CIRCUIT_A_GROUP_RECEIVE_MESSAGES_MAX] = { .type = NLA_U32 },
 };
 
 static const struct {
@@ -33,6 +35,10 @@ static const struct {
 } ways[CIRCUIT_WAYS] = {
 	[CIRCUIT_SEND] = { CIRCUIT_A_GROUP_SEND_MAX, CIRCUIT_A_GROUP_SEND_WAITS },
 	[CIRCUIT_RECEIVE] = { CIRCUIT_A_GROUP_RECEIVE_MAX, CIRCUIT_A_GROUP_RECEIVE_WAITS },
+}, message_ways[CIRCUIT_WAYS] = {
+	[CIRCUIT_SEND] = { CIRCUIT_A_GROUP_SEND_MESSAGES_MAX, CIRCUIT_A_GROUP_SEND_MESSAGES_WAITS },
+	[CIRCUIT_RECEIVE] = { CIRCUIT_A_GROUP_RECEIVE_MESSAGES_MAX,
+			      CIRCUIT_A_GROUP_RECEIVE_MESSAGES_WAITS },
 };
 
 static int parse_name(struct genl_info *info, char *name)
@@ -100,10 +106,14 @@ int circuit_nl_group_set(struct sk_buff *skb, struct genl_info *info)
 			group->quota.limits.max[i] = nla_get_u64(info->attrs[resources[i].max]);
 	if (info->attrs[CIRCUIT_A_GROUP_CALLS_MAX])
 		group->quota.limits.calls = nla_get_u32(info->attrs[CIRCUIT_A_GROUP_CALLS_MAX]);
-	for (i = 0; i < CIRCUIT_WAYS; i++)
+	for (i = 0; i < CIRCUIT_WAYS; i++) {
 		if (info->attrs[ways[i].max])
-			circuit_meter_set(&group->quota.meter[i],
+			circuit_meter_set(&group->quota.meter[CIRCUIT_BYTES][i],
 					  nla_get_u64(info->attrs[ways[i].max]));
+		if (info->attrs[message_ways[i].max])
+			circuit_meter_set(&group->quota.meter[CIRCUIT_MESSAGES][i],
+					  nla_get_u32(info->attrs[message_ways[i].max]));
+	}
 	circuit_meter_apply(ex);
 unlock:
 	mutex_unlock(&ex->lock);
@@ -140,6 +150,8 @@ static int fill_group(struct sk_buff *skb, struct list_head *node)
 {
 	struct circuit_subject *group = list_entry(node, struct circuit_subject, list);
 	const struct circuit_quota *quota = &group->quota;
+	const struct circuit_meter *bytes = quota->meter[CIRCUIT_BYTES];
+	const struct circuit_meter *messages = quota->meter[CIRCUIT_MESSAGES];
 	unsigned int i;
 
 	if (nla_put_string(skb, CIRCUIT_A_GROUP_NAME, group->key.name) ||
@@ -153,8 +165,10 @@ static int fill_group(struct sk_buff *skb, struct list_head *node)
 		     circuit_nl_put_u64(skb, resources[i].max, quota->limits.max[i])))
 			return -EMSGSIZE;
 	for (i = 0; i < CIRCUIT_WAYS; i++)
-		if (circuit_nl_put_u64(skb, ways[i].max, quota->meter[i].rate) ||
-		    circuit_nl_put_u64(skb, ways[i].waits, quota->meter[i].waits))
+		if (circuit_nl_put_u64(skb, ways[i].max, bytes[i].rate) ||
+		    circuit_nl_put_u64(skb, ways[i].waits, bytes[i].waits) ||
+		    nla_put_u32(skb, message_ways[i].max, messages[i].rate) ||
+		    circuit_nl_put_u64(skb, message_ways[i].waits, messages[i].waits))
 			return -EMSGSIZE;
 	return 0;
 }

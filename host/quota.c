@@ -246,8 +246,10 @@ void circuit_group_unlimit(struct circuit_exchange *ex, struct circuit_subject *
 	unsigned int i;
 
 	circuit_limits_none(&group->quota.limits);
-	for (i = 0; i < CIRCUIT_WAYS; i++)
-		circuit_meter_set(&group->quota.meter[i], 0);
+	for (i = 0; i < CIRCUIT_WAYS; i++) {
+		circuit_meter_set(&group->quota.meter[CIRCUIT_BYTES][i], 0);
+		circuit_meter_set(&group->quota.meter[CIRCUIT_MESSAGES][i], 0);
+	}
 	circuit_meter_apply(ex);
 	group->configured = false;
 	circuit_subject_put(ex, group);

@@ -50,14 +50,14 @@ struct circuit_limits {
  * @used: of each resource
  * @bucket: for @limits.calls
  * @limited: calls that were too many for it
- * @meter: bytes per second
+ * @meter: bytes per second, and messages
  */
 struct circuit_quota {
 	struct circuit_limits	limits;
 	u64			used[CIRCUIT_RESOURCES];
 	struct circuit_bucket	bucket;
 	u64			limited;
-	struct circuit_meter	meter[CIRCUIT_WAYS];
+	struct circuit_meter	meter[CIRCUIT_UNITS][CIRCUIT_WAYS];
 };
 
 bool circuit_bucket_has(const struct circuit_bucket *bucket, u32 rate, u64 now);

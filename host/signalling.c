@@ -214,17 +214,20 @@ static void sig_later(struct circuit_line *line)
 
 static void sig_send_allow(struct circuit_end *end)
 {
+	const u32 *bytes = end->allow[CIRCUIT_BYTES], *messages = end->allow[CIRCUIT_MESSAGES];
 	struct circuit_sig msg;
 
 	memset(&msg, 0, sizeof(msg));
 	msg.type = CIRCUIT_SIG_ALLOW;
 	msg.allow.index = end->index;
 	msg.allow.limits = circuit_meter_limits(end) | end->anew;
-	msg.allow.tx_bytes = end->allow[CIRCUIT_SEND];
-	msg.allow.rx_bytes = end->allow[CIRCUIT_RECEIVE];
-	end->allow[CIRCUIT_SEND] = end->allow[CIRCUIT_RECEIVE] = 0;
+	msg.allow.tx_bytes = bytes[CIRCUIT_SEND];
+	msg.allow.rx_bytes = bytes[CIRCUIT_RECEIVE];
+	msg.allow.tx_messages = messages[CIRCUIT_SEND];
+	msg.allow.rx_messages = messages[CIRCUIT_RECEIVE];
+	memset(end->allow, 0, sizeof(end->allow));
 	sig_send(end->line, &msg);
-	if (end->anew & CIRCUIT_SIG_LIMIT_TX_ANEW) {
+	if (end->anew & (CIRCUIT_SIG_LIMIT_TX_ANEW | CIRCUIT_SIG_LIMIT_TX_MESSAGES_ANEW)) {
 		circuit_meter_told(end, end->line->tx.tail);
 		sig_later(end->line);	/* to hear when it is taken */
 	}
@@ -443,10 +446,19 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 		return 0;
 	case CIRCUIT_SIG_WANT:
 		end = xa_load(&line->ends, msg->want.index);
-		if (!end || !(line->features & CIRCUIT_SIG_F_RATE))
+		if (!end || !(line->features & CIRCUIT_SIG_F_RATE) ||
+		    (msg->want.messages && !(line->features & CIRCUIT_SIG_F_MESSAGES)))
 			return -EPROTO;
-		if (!circuit_of_end(end)->local)	/* which sees to that by itself */
-			circuit_meter_want(circuit_of_end(end), end->nr, msg->want.bytes);
+		if (circuit_of_end(end)->local)		/* which sees to that by itself */
+			return 0;
+		if (msg->want.bytes)
+			circuit_meter_want(circuit_of_end(end), CIRCUIT_BYTES, end->nr,
+					   msg->want.bytes);
+		/* By that the end may have lost its number: it was reset, or the circuit is gone. */
+		end = xa_load(&line->ends, msg->want.index);
+		if (end && msg->want.messages)
+			circuit_meter_want(circuit_of_end(end), CIRCUIT_MESSAGES, end->nr,
+					   msg->want.messages);
 		return 0;
 	case CIRCUIT_SIG_HANGUP:
 		end = xa_load(&line->ends, msg->hangup.index);

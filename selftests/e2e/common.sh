@@ -216,6 +216,22 @@ refuses() { # WHY GUEST COMMAND
 	said=$(fails guest_exec "$2" "$3 2>&1")
 	[[ $said == *"$1"* ]] || { echo "$3: $said, not $1"; return 1; }
 }
+# message_rate GUEST PROTO ADDRESS PORT: short messages that arrive in a second, sent as fast as may be
+message_rate() {
+	local sum
+	sum=$(guest_exec -t 60 "$1" "bench messages $2 $3 $4 64 1 3000") || return
+	awk '{ print int($1 * 1e9 / $2) }' <<<"$sum"
+}
+# About as many messages a second as there may be: never much more, and on a slow host perhaps less.
+rate_is() { # LIMIT RATE
+	t_note "limited to $1 messages a second: $2"
+	if [ "$HOST_KIND" = stock ]; then
+		[ "$2" -gt $(($1 * 70 / 100)) ]
+	else
+		[ "$2" -gt $(($1 * 20 / 100)) ]
+	fi
+	[ "$2" -lt $(($1 * 125 / 100)) ]
+}
 rule_waits() { "$CIRCUIT" -s policy | grep -q 'bytes 100k/s # .*waits [1-9]'; }
 line_rate() { # LINE COUNTER: by how many a second it goes up
 	local before from

@@ -193,6 +193,42 @@ byte_rates() {
 	bad 'at least 1 KiB/s' policy add connect to line g2 bytes 5/s
 	bad 'out of range' line set g1 send 1025G/s
 }
+# Messages per second, whatever they are long; streams have none.
+message_rates() {
+	local rate=500 free waits
+	waits=$(line_get g1 send-waits)
+	guest_bg g2 seq "bench serve seqpacket 3420"
+	guest_bg g2 box "bench serve dgram 3430"
+	free=$(message_rate g1 seqpacket g2 3420)
+	[ "$free" -gt $((2 * rate)) ]
+	"$CIRCUIT" line set g1 send-messages $rate/s
+	"$CIRCUIT" line show g1 | grep "send-messages $rate/s"
+	rate_is $rate "$(message_rate g1 seqpacket g2 3420)"
+	[ "$(line_get g1 send-messages-waits)" -gt 0 ]
+	[ "$("$CIRCUIT" -j stat g1 | json_of send-messages-waits)" -gt 0 ]
+	rate_is $rate "$(message_rate g1 dgram g2 3430)"
+	transfer g1 g2 3000000
+	expect "$waits" "$(line_get g1 send-waits)" "waits of bytes"
+	# Of bytes there may be fewer.
+	"$CIRCUIT" line set g1 send $((rate * 72 / 2))/s
+	rate_is $((rate / 2)) "$(message_rate g1 seqpacket g2 3420)"
+	"$CIRCUIT" line set g1 send none send-messages none
+	[ "$(message_rate g1 seqpacket g2 3420)" -gt $((2 * rate)) ]
+	# Those who receive, and a group's.
+	"$CIRCUIT" line set g2 receive-messages $rate/s
+	rate_is $rate "$(message_rate g1 seqpacket g2 3420)"
+	rate_is $rate "$(message_rate g1 dgram g2 3430)"
+	"$CIRCUIT" line set g2 receive-messages none
+	"$CIRCUIT" group set web send-messages $rate/s
+	"$CIRCUIT" group show | grep "send-messages $rate/s"
+	rate_is $rate "$(message_rate g1 seqpacket g2 3420)"
+	[ "$(group_get web send-messages-waits)" -gt 0 ]
+	"$CIRCUIT" group del web
+	guest_bg_kill g2 seq
+	guest_bg_kill g2 box
+	bad 'not a number' line set g1 send-messages 0
+	bad 'not a number' group set web receive-messages 10k
+}
 json_of() { python3 -c 'import json, sys; print(json.load(sys.stdin)[0][sys.argv[1]])' "$1"; }
 # KiB that g1 sends in a second, measured for S.
 sending() { # S
@@ -429,6 +465,7 @@ t_run -t 120 "two guests" setup
 t_run -t 120 "limits of groups" groups
 t_run "calls that wait, and calls per second" rates
 t_run -t 150 "bytes per second" byte_rates
+t_run -t 150 "messages per second" message_rates
 t_run "a circuit reset by hand" ended_by_hand
 t_run "what lines do" watched
 t_run "what a circuit carries" captured

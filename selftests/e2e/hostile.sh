@@ -91,6 +91,10 @@ sends_too_much() {
 	# What it has to ask about is limited now, and it does.
 	attack rings
 	"$CIRCUIT" line set g3 send none
+	"$CIRCUIT" line set g3 send-messages 100/s
+	attack messages
+	guest_exec g3 "dmesg | grep 'messages taken' | tail -1"
+	"$CIRCUIT" line set g3 send-messages none
 	# A limit that comes later: of what was written when it did not know of it, all gets there.
 	attack_begin limit
 	wait_for 20 guest_exec g3 "dmesg | grep 'circuit_hostile: sends'"

@@ -277,6 +277,30 @@ udp_flood() {
 	done
 }
 
+# So many datagrams a second, and whoever floods one socket with them leaves others their part.
+udp_messages() {
+	local rate=500 ip g
+	ip=$(guest_ip g2)
+	"$CIRCUIT" line set g1 send-messages $rate/s
+	rate_is $rate "$(message_rate g1 udp "$ip" 9001)"
+	[ "$(line_get g1 send-messages-waits)" -gt 0 ]
+	for g in g1 g2; do
+		guest_bg "$g" heard "peer dgram-echo udp:9102"
+		wait_for 10 grep -q bound "$(guest_bg_log "$g" heard)"
+	done
+	guest_bg g2 flooded "peer dgram-echo udp:9101"
+	wait_for 10 grep -q bound "$(guest_bg_log g2 flooded)"
+	guest_bg g1 flood "peer dgram-flood udp:$ip 9101"
+	wait_for 10 grep -q flooding "$(guest_bg_log g1 flood)"
+	guest_exec -t 60 g1 "peer dgram-ask udp:$ip 9102 200 100"
+	guest_bg_kill g1 flood
+	guest_bg_kill g2 flooded
+	for g in g1 g2; do
+		guest_bg_kill "$g" heard
+	done
+	"$CIRCUIT" line set g1 send-messages none
+}
+
 # What a line may place of calls does not matter where there is another way, and where nobody is called.
 udp_limits() {
 	local ip before
@@ -293,6 +317,23 @@ udp_limits() {
 	done
 	expect "$before" "$(line_get g1 calls-limited)" "limited calls to nobody"
 	"$CIRCUIT" line set g1 calls none
+}
+
+# Rings are memory of the line's, and what has none goes the other way.
+udp_memory() {
+	local ip before
+	ip=$(guest_ip g2)
+	guest_bg g2 heard "peer dgram-echo udp:9102"
+	wait_for 10 grep -q bound "$(guest_bg_log g2 heard)"
+	before=$(line_get g1 calls-refused)
+	"$CIRCUIT" line set g1 memory 2M
+	guest_exec -t 60 g1 "rm -f /tmp/asked; for i in \$(seq 24); do
+		{ peer dgram-ask udp:$ip 9102 200 1000 >/dev/null && echo asked >>/tmp/asked; } & done; wait"
+	expect 24 "$(guest_exec g1 "wc -l </tmp/asked")" "who were answered"
+	[ "$(line_get g1 calls-refused)" -gt "$before" ]
+	[ "$(line_get g1 memory)" -le $((2 << 20)) ]
+	"$CIRCUIT" line set g1 memory 256M
+	guest_bg_kill g2 heard
 }
 
 # A line that goes takes flows, and is not missed where there is a network; then there are new ones.
@@ -418,8 +459,10 @@ t_run -t 200 "TCP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0
 t_run "UDP: either way" udp_either_way
 t_run "UDP: policy" udp_policy
 t_run "UDP: limits of calls" udp_limits
+t_run "UDP: datagrams per second" udp_messages
 t_run "UDP: a flood" udp_flood
 t_run "UDP: a line goes and comes back" udp_line_comes_back
+t_run "UDP: memory of rings" udp_memory
 t_run -t 200 "UDP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1 --dgram
 # What differs between these is decided in a few places: once is enough on slow kernels.
 if [ "$HOST_KIND$GUEST_KIND" = stockstock ]; then

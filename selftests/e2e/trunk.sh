@@ -349,6 +349,29 @@ udp_exposed() {
 	wait_for 10 line_idle g1
 }
 
+# Datagrams per second, to the world and from it, which the operator counts.
+udp_messages() {
+	local rate=500 got
+	world sink "$(dirname "$PEER")/bench" serve udp 9
+	wait_for 10 sh -c "ip netns exec $WORLD ss -Hlun sport = :9 | grep -q ."
+	"$CIRCUIT" line set g1 send-messages $rate/s
+	rate_is $rate "$(message_rate g1 udp $V4 9)"
+	[ "$(line_get g1 send-messages-waits)" -gt 0 ]
+	"$CIRCUIT" line set g1 send-messages none
+	world_kill sink
+	guest_bg g1 sink "bench serve udp 5300"
+	"$CIRCUIT" expose add g1:5300 on 192.0.2.1:53 type dgram
+	wait_for 10 guest_exec g1 "netstat -lun | grep -q ':5300 '"
+	"$CIRCUIT" line set g1 receive-messages $rate/s
+	got=$(out timeout 60 "$(dirname "$PEER")/bench" messages udp 192.0.2.1 53 64 1 3000)
+	rate_is $rate "$(awk '{ print int($1 * 1e9 / $2) }' <<<"$got")"
+	[ "$(line_get g1 receive-messages-waits)" -gt 0 ]
+	"$CIRCUIT" line set g1 receive-messages none
+	guest_bg_kill g1 sink
+	"$CIRCUIT" expose del 192.0.2.1:53 type dgram
+	wait_for 10 line_idle g1
+}
+
 # One guest, two stacks; what a stack's sockets are like is the administrator's choice.
 stacks() {
 	local json
@@ -602,6 +625,7 @@ t_run -t 120 "UDP: datagrams to the world" udp_out
 t_run "UDP: errors are the stack's" udp_errors
 t_run -t 120 "UDP: ports, and idle flows" udp_ports
 t_run -t 120 "UDP: ports of the host's lead to a guest" udp_exposed
+t_run "UDP: datagrams per second" udp_messages
 t_run "bytes per second" byte_rates
 t_run "stacks, and one that goes" stacks
 t_run "a VM is killed with data on its way" vmm_killed

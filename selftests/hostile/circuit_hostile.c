@@ -289,6 +289,7 @@ static int attack_lies(struct hostile *h, unsigned long end)
 				msg.ref = 0;
 				msg.want.index = get_random_u32() % 8;
 				msg.want.bytes = get_random_u32();
+				msg.want.messages = get_random_u32();
 				break;
 			}
 			post(h, &msg);
@@ -474,6 +475,7 @@ static int bad_rings(struct hostile *h, unsigned long end,
 				msg.type = CIRCUIT_SIG_WANT;
 				msg.want.index = index;
 				msg.want.bytes = get_random_u32();
+				msg.want.messages = get_random_u32();
 				post(h, &msg);
 				break;
 			}
@@ -689,6 +691,40 @@ static int attack_rate(struct hostile *h, unsigned long end)
 	return head == CIRCUIT_SIG_ALLOWANCE ? 0 : -EPERM;
 }
 
+/* The same with short messages, where as many bytes may be sent as we like. */
+static int attack_messages(struct hostile *h, unsigned long end)
+{
+	struct circuit_message one = { .len = CIRCUIT_MESSAGE_ALIGN };
+	const u32 each = circuit_message_bytes(one.len), most = CIRCUIT_SIG_MESSAGES * each;
+	struct circuit_ctrl *ctrl;
+	struct circuit_sig msg;
+	int err = hello(h);
+	u32 head, n;
+
+	if (err)
+		return err;
+	make_call(h, &msg);
+	msg.call.type = CIRCUIT_SIG_SEQPACKET;
+	post(h, &msg);
+	if (!wait_for(h, CIRCUIT_SIG_CONNECTED, &msg))
+		return -EIO;
+	if (msg.circuit.limits != CIRCUIT_SIG_LIMIT_TX_MESSAGES)
+		return -EPROTO;
+	ctrl = (void *)(h->window + msg.circuit.offset);
+	for (n = 0; n < msg.circuit.size[0]; n += each)
+		memcpy((void *)ctrl + CIRCUIT_CTRL_SIZE + n, &one, sizeof(one));
+	do {
+		head = READ_ONCE(ctrl->dir[0].cons.head);
+		virt_store_release(&ctrl->dir[0].prod.tail, head + msg.circuit.size[0]);
+		virt_store_release(&ctrl->dir[1].cons.head, READ_ONCE(ctrl->dir[1].prod.tail));
+		if (circuit_attn_raise(h->attn, msg.circuit.index))
+			ring(h);
+		usleep_range(100, 200);
+	} while (more(h, end) || (head < most && time_before(jiffies, end + 30 * HZ)));
+	pr_info("circuit_hostile: %u messages taken\n", head / each);
+	return head == most ? 0 : -EPERM;
+}
+
 /*
  * Learn that what we send is limited from now on, and send as before. 0 if the other guest takes no
  * more than what may have been sent before that was known.
@@ -752,6 +788,7 @@ static const struct {
 	{ "datagrams", attack_datagrams },
 	{ "trunk", attack_trunk },
 	{ "rate", attack_rate },
+	{ "messages", attack_messages },
 	{ "limit", attack_limit },
 };
 

@@ -415,33 +415,113 @@ static struct circuit *limited(struct kunit *test, struct circuit_line *a, struc
 }
 
 /* What it has been given since it was looked at last, with none of it told to anybody. */
-static u32 given(struct circuit *c)
+static u32 given_of(struct circuit *c, enum circuit_unit unit)
 {
-	u32 n = c->end[0].allow[CIRCUIT_SEND];
+	u32 n = c->end[0].allow[unit][CIRCUIT_SEND];
 
-	c->end[0].allow[CIRCUIT_SEND] = 0;
+	c->end[0].allow[unit][CIRCUIT_SEND] = 0;
 	return n;
 }
 
-/* A second of turns, in which some circuits want all they can get. */
-static void want_on(struct circuit_exchange *ex, u64 *now, struct circuit **c, u32 *n,
-		    unsigned int many)
+static u32 given(struct circuit *c)
 {
+	return given_of(c, CIRCUIT_BYTES);
+}
+
+/* A second of turns, in which some circuits want all they can get. */
+static void want_of(struct circuit_exchange *ex, enum circuit_unit unit, u64 *now,
+		    struct circuit **c, u32 *n, unsigned int many)
+{
+	struct circuit_flow *flow;
 	unsigned int step, i;
 
 	memset(n, 0, many * sizeof(*n));
 	for (step = 0; step < 100; step++) {
 		for (i = 0; i < many; i++) {
-			n[i] += given(c[i]);
-			if (c[i]->flow[0].want)
+			n[i] += given_of(c[i], unit);
+			flow = &c[i]->flow[unit][0];
+			if (flow->want)
 				continue;
-			c[i]->flow[0].want = SZ_1G + c[i]->flow[0].owed;
-			list_add_tail(&c[i]->flow[0].node, &ex->wanting);
+			flow->want = SZ_1G + flow->owed;
+			list_add_tail(&flow->node, &ex->wanting);
 		}
 		circuit_meter_turn(ex, *now += STEP);
 	}
 	for (i = 0; i < many; i++)
-		n[i] += given(c[i]);
+		n[i] += given_of(c[i], unit);
+}
+
+static void want_on(struct circuit_exchange *ex, u64 *now, struct circuit **c, u32 *n,
+		    unsigned int many)
+{
+	want_of(ex, CIRCUIT_BYTES, now, c, n, many);
+}
+
+/* Messages are counted where there are any, besides their bytes, and by guests that know of it. */
+static void counted_messages(struct kunit *test, struct circuit_exchange *ex,
+			     struct circuit_line *a, struct circuit_line *b, u64 *now)
+{
+	struct circuit_meter *meter = &a->quota.meter[CIRCUIT_MESSAGES][CIRCUIT_SEND];
+	struct circuit *c[2];
+	unsigned int i;
+	u32 n[2];
+
+	circuit_meter_set(&a->quota.meter[CIRCUIT_BYTES][CIRCUIT_SEND], 0);
+	circuit_meter_set(meter, 1000);
+	c[0] = limited(test, a, b);
+	c[0]->type = CIRCUIT_SIG_STREAM;
+	KUNIT_EXPECT_TRUE(test, circuit_meter_knows(c[0], b));
+	c[0]->type = CIRCUIT_SIG_SEQPACKET;
+	KUNIT_EXPECT_FALSE(test, circuit_meter_knows(c[0], b));
+	a->features = b->features = CIRCUIT_SIG_F_RATE | CIRCUIT_SIG_F_MESSAGES;
+	KUNIT_EXPECT_TRUE(test, circuit_meter_knows(c[0], b));
+	for (i = 0; i < 2; i++) {
+		c[i] = limited(test, a, b);
+		c[i]->type = CIRCUIT_SIG_DGRAM;
+		circuit_meter_start(c[i]);
+		KUNIT_EXPECT_EQ(test, circuit_meter_limits(&c[i]->end[0]),
+				CIRCUIT_SIG_LIMIT_TX_MESSAGES);
+		KUNIT_EXPECT_EQ(test, circuit_meter_limits(&c[i]->end[1]),
+				CIRCUIT_SIG_LIMIT_RX_MESSAGES);
+	}
+	/* What they had beforehand is counted in the first second. */
+	want_of(ex, CIRCUIT_MESSAGES, now, c, n, 2);
+	want_of(ex, CIRCUIT_MESSAGES, now, c, n, 2);
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_GE(test, n[i], 490u);
+		KUNIT_EXPECT_LE(test, n[i], 510u);
+		KUNIT_EXPECT_EQ(test, given(c[i]), 0u);
+		KUNIT_EXPECT_GE(test, c[i]->end[1].allow[CIRCUIT_MESSAGES][CIRCUIT_RECEIVE], 950u);
+	}
+	KUNIT_EXPECT_GT(test, meter->waits, 0ull);
+	/* The bytes of one are limited as well: it has to have leave of both. */
+	KUNIT_ASSERT_EQ(test, xa_err(xa_store(&ex->circuits, 1, c[0], GFP_KERNEL)), 0);
+	c[0]->size[0] = SZ_64K;
+	circuit_meter_set(&a->quota.meter[CIRCUIT_BYTES][CIRCUIT_SEND], 1000000);
+	circuit_meter_apply(ex);
+	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&c[0]->end[0]),
+			CIRCUIT_SIG_LIMIT_TX | CIRCUIT_SIG_LIMIT_TX_MESSAGES);
+	KUNIT_EXPECT_EQ(test, c[0]->end[0].anew, CIRCUIT_SIG_LIMIT_TX_ANEW);
+	KUNIT_EXPECT_EQ(test, given(c[0]), CIRCUIT_SIG_ALLOWANCE);
+	/* One begins anew without the other. What there can be in a ring is of heads at least. */
+	circuit_meter_set(meter, 0);
+	circuit_meter_apply(ex);
+	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&c[0]->end[0]), CIRCUIT_SIG_LIMIT_TX);
+	c[0]->end[0].anew = c[0]->end[1].anew = 0;
+	circuit_meter_set(meter, 1000);
+	circuit_meter_apply(ex);
+	KUNIT_EXPECT_EQ(test, c[0]->end[0].anew, CIRCUIT_SIG_LIMIT_TX_MESSAGES_ANEW);
+	KUNIT_EXPECT_EQ(test, c[0]->end[1].allow[CIRCUIT_MESSAGES][CIRCUIT_RECEIVE],
+			SZ_64K / sizeof(struct circuit_message) + CIRCUIT_SIG_MESSAGES);
+	xa_erase(&ex->circuits, 1);
+	for (i = 0; i < 2; i++) {
+		c[i]->end[0].hungup = true;
+		circuit_meter_stop(c[i]);
+	}
+	circuit_meter_set(&a->quota.meter[CIRCUIT_BYTES][CIRCUIT_SEND], 0);
+	circuit_meter_set(meter, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
+	a->features = b->features = CIRCUIT_SIG_F_RATE;
 }
 
 /*
@@ -452,7 +532,7 @@ static void limited_later(struct kunit *test, struct circuit_exchange *ex,
 			  struct circuit_line *a, struct circuit_line *b)
 {
 	const u32 told = CIRCUIT_SIG_SIZE, begin = SZ_64K + CIRCUIT_SIG_ALLOWANCE;
-	struct circuit_meter *meter = &a->quota.meter[CIRCUIT_SEND];
+	struct circuit_meter *meter = &a->quota.meter[CIRCUIT_BYTES][CIRCUIT_SEND];
 	struct circuit_end *end;
 	struct circuit *c;
 	unsigned int i;
@@ -471,14 +551,14 @@ static void limited_later(struct kunit *test, struct circuit_exchange *ex,
 		KUNIT_EXPECT_EQ(test, circuit_meter_limits(&end[1]), CIRCUIT_SIG_LIMIT_RX);
 		KUNIT_EXPECT_EQ(test, end[0].anew, CIRCUIT_SIG_LIMIT_TX_ANEW);
 		KUNIT_EXPECT_EQ(test, end[1].anew, CIRCUIT_SIG_LIMIT_RX_ANEW);
-		KUNIT_EXPECT_EQ(test, end[0].allow[CIRCUIT_SEND], CIRCUIT_SIG_ALLOWANCE);
-		KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_RECEIVE], begin);
+		KUNIT_EXPECT_EQ(test, end[0].allow[CIRCUIT_BYTES][CIRCUIT_SEND], CIRCUIT_SIG_ALLOWANCE);
+		KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_BYTES][CIRCUIT_RECEIVE], begin);
 		a->tx.head = 0;
 		circuit_meter_told(&end[0], told);
 		circuit_meter_step(a);
-		circuit_meter_want(c, 0, CIRCUIT_SIG_ALLOWANCE);
-		KUNIT_EXPECT_EQ(test, end[0].allow[CIRCUIT_SEND], CIRCUIT_SIG_ALLOWANCE);
-		KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_RECEIVE], begin);
+		circuit_meter_want(c, CIRCUIT_BYTES, 0, CIRCUIT_SIG_ALLOWANCE);
+		KUNIT_EXPECT_EQ(test, end[0].allow[CIRCUIT_BYTES][CIRCUIT_SEND], CIRCUIT_SIG_ALLOWANCE);
+		KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_BYTES][CIRCUIT_RECEIVE], begin);
 		if (i)
 			break;
 		circuit_meter_set(meter, 0);
@@ -486,12 +566,12 @@ static void limited_later(struct kunit *test, struct circuit_exchange *ex,
 		KUNIT_EXPECT_EQ(test, end[0].anew | end[1].anew, 0u);
 		a->tx.head = told;
 		circuit_meter_step(a);
-		KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_RECEIVE], 0u);
+		KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_BYTES][CIRCUIT_RECEIVE], 0u);
 	}
 	/* It has taken the message; what it has asked for in the meantime is not forgotten. */
 	a->tx.head = told;
 	circuit_meter_step(a);
-	KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_RECEIVE],
+	KUNIT_EXPECT_EQ(test, end[1].allow[CIRCUIT_BYTES][CIRCUIT_RECEIVE],
 			begin + 2 * SZ_64K + CIRCUIT_SIG_ALLOWANCE);
 	KUNIT_EXPECT_FALSE(test, list_empty(&ex->wanting));
 	KUNIT_EXPECT_TRUE(test, list_empty(&a->steps));
@@ -499,7 +579,7 @@ static void limited_later(struct kunit *test, struct circuit_exchange *ex,
 	 * The far end has gone: it is limited all the same, by new rates as well, and given a ring's worth
 	 * to find out; once more if it asks; and then it is told.
 	 */
-	end[0].allow[CIRCUIT_SEND] = 0;
+	end[0].allow[CIRCUIT_BYTES][CIRCUIT_SEND] = 0;
 	end[1].hungup = true;
 	circuit_meter_stop(c);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
@@ -511,10 +591,10 @@ static void limited_later(struct kunit *test, struct circuit_exchange *ex,
 	circuit_meter_apply(ex);
 	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&end[0]), CIRCUIT_SIG_LIMIT_TX);
 	KUNIT_EXPECT_EQ(test, given(c), 0u);
-	circuit_meter_want(c, 0, SZ_1M);
+	circuit_meter_want(c, CIRCUIT_BYTES, 0, SZ_1M);
 	KUNIT_EXPECT_EQ(test, given(c), begin);
 	KUNIT_EXPECT_FALSE(test, end[0].owe & CIRCUIT_OWE_RESET);
-	circuit_meter_want(c, 0, SZ_1M);
+	circuit_meter_want(c, CIRCUIT_BYTES, 0, SZ_1M);
 	KUNIT_EXPECT_EQ(test, given(c), 0u);
 	KUNIT_EXPECT_TRUE(test, end[0].owe & CIRCUIT_OWE_RESET);
 	KUNIT_EXPECT_EQ(test, end[0].reason, CIRCUIT_REASON_PEER_RESET);
@@ -553,7 +633,7 @@ static void meters(struct kunit *test)
 	b->tx = a->tx;		/* no room for messages */
 
 	/* One circuit of a line's, and nothing in the other direction. */
-	circuit_meter_set(&a->quota.meter[CIRCUIT_SEND], 1000000);
+	circuit_meter_set(&a->quota.meter[CIRCUIT_BYTES][CIRCUIT_SEND], 1000000);
 	c[0] = limited(test, a, b);
 	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&c[0]->end[0]), CIRCUIT_SIG_LIMIT_TX);
 	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&c[0]->end[1]), CIRCUIT_SIG_LIMIT_RX);
@@ -570,7 +650,7 @@ static void meters(struct kunit *test)
 	b->is_trunk = false;
 	b->features = CIRCUIT_SIG_F_RATE;
 	/* Both ends are told the same. */
-	KUNIT_EXPECT_GE(test, c[0]->end[1].allow[CIRCUIT_RECEIVE], 1900000u);
+	KUNIT_EXPECT_GE(test, c[0]->end[1].allow[CIRCUIT_BYTES][CIRCUIT_RECEIVE], 1900000u);
 	KUNIT_EXPECT_FALSE(test, list_empty(&a->owed));
 	KUNIT_EXPECT_FALSE(test, list_empty(&b->owed));
 
@@ -597,13 +677,13 @@ static void meters(struct kunit *test)
 	group = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, "group");
 	KUNIT_ASSERT_NOT_NULL(test, group);
 	circuit_group_join(b, group);
-	circuit_meter_set(&group->quota.meter[CIRCUIT_SEND], 2000);	/* none of ours */
-	circuit_meter_set(&group->quota.meter[CIRCUIT_RECEIVE], 300000);
+	circuit_meter_set(&group->quota.meter[CIRCUIT_BYTES][CIRCUIT_SEND], 2000);	/* none of ours */
+	circuit_meter_set(&group->quota.meter[CIRCUIT_BYTES][CIRCUIT_RECEIVE], 300000);
 	want_on(ex, &now, c, n, 2);
 	want_on(ex, &now, c, n, 2);
 	KUNIT_EXPECT_GE(test, n[0] + n[1], 290000u);
 	KUNIT_EXPECT_LE(test, n[0] + n[1], 310000u);
-	KUNIT_EXPECT_GT(test, group->quota.meter[CIRCUIT_RECEIVE].waits, 0ull);
+	KUNIT_EXPECT_GT(test, group->quota.meter[CIRCUIT_BYTES][CIRCUIT_RECEIVE].waits, 0ull);
 	rule = circuit_meters_alloc(CIRCUIT_RATE_MIN);
 	KUNIT_ASSERT_NOT_NULL(test, rule);
 	c[1]->meters = rule;
@@ -621,6 +701,7 @@ static void meters(struct kunit *test)
 	}
 	circuit_meters_put(rule);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
+	counted_messages(test, ex, a, b, &now);
 	limited_later(test, ex, a, b);
 	free_percpu(a->stats);
 	exchange_destroy(test, ex);

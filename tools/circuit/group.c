@@ -11,6 +11,8 @@ static const struct setting settings[] = {
 	{ "calls", CIRCUIT_A_GROUP_CALLS_MAX, SETTING_RATE },
 	{ "send", CIRCUIT_A_GROUP_SEND_MAX, SETTING_BYTE_RATE },
 	{ "receive", CIRCUIT_A_GROUP_RECEIVE_MAX, SETTING_BYTE_RATE },
+	{ "send-messages", CIRCUIT_A_GROUP_SEND_MESSAGES_MAX, SETTING_RATE },
+	{ "receive-messages", CIRCUIT_A_GROUP_RECEIVE_MESSAGES_MAX, SETTING_RATE },
 	{}
 };
 
@@ -91,6 +93,10 @@ static int print_group(const struct nlmsghdr *nlh, void *data)
 		out_u64("calls-limited", "calls beyond the limit", nl_u64(tb[CIRCUIT_A_GROUP_CALLS_LIMITED]));
 		out_u64("send-waits", "waits to send", nl_u64(tb[CIRCUIT_A_GROUP_SEND_WAITS]));
 		out_u64("receive-waits", "to receive", nl_u64(tb[CIRCUIT_A_GROUP_RECEIVE_WAITS]));
+		out_u64("send-messages-waits", "to send messages",
+			nl_u64(tb[CIRCUIT_A_GROUP_SEND_MESSAGES_WAITS]));
+		out_u64("receive-messages-waits", "to receive messages",
+			nl_u64(tb[CIRCUIT_A_GROUP_RECEIVE_MESSAGES_WAITS]));
 	}
 	out_close();
 	return MNL_CB_OK;

@@ -18,6 +18,8 @@ static const struct setting settings[] = {
 	{ "calls", CIRCUIT_A_LINE_CALLS_MAX, SETTING_RATE },
 	{ "send", CIRCUIT_A_LINE_SEND_MAX, SETTING_BYTE_RATE },
 	{ "receive", CIRCUIT_A_LINE_RECEIVE_MAX, SETTING_BYTE_RATE },
+	{ "send-messages", CIRCUIT_A_LINE_SEND_MESSAGES_MAX, SETTING_RATE },
+	{ "receive-messages", CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX, SETTING_RATE },
 	{}
 };
 
@@ -175,6 +177,10 @@ void print_line_counters(const struct nlattr **tb)
 	out_u64("bytes-in", "in", nl_u64(tb[CIRCUIT_A_LINE_BYTES_IN]));
 	out_u64("send-waits", "waits to send", nl_u64(tb[CIRCUIT_A_LINE_SEND_WAITS]));
 	out_u64("receive-waits", "to receive", nl_u64(tb[CIRCUIT_A_LINE_RECEIVE_WAITS]));
+	out_u64("send-messages-waits", "to send messages",
+		nl_u64(tb[CIRCUIT_A_LINE_SEND_MESSAGES_WAITS]));
+	out_u64("receive-messages-waits", "to receive messages",
+		nl_u64(tb[CIRCUIT_A_LINE_RECEIVE_MESSAGES_WAITS]));
 	out_newline();
 	out_text("events:");
 	out_u64("doorbells", "doorbells", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS]));
@@ -188,6 +194,15 @@ void print_byte_rate(const char *key, const char *text, const struct nlattr *att
 	if (!nl_u64(attr) && !opt.json)
 		return;
 	out_size(key, text, nl_u64(attr));
+	out_unit("/s");
+}
+
+/* The same of anything else. */
+static void print_rate(const char *key, const char *text, const struct nlattr *attr)
+{
+	if (!nl_u32(attr) && !opt.json)
+		return;
+	out_u64(key, text, nl_u32(attr));
 	out_unit("/s");
 }
 
@@ -216,12 +231,12 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 	out_size("window", "window", nl_u64(tb[CIRCUIT_A_LINE_WINDOW]));
 	out_size("ring-max", "ring", nl_u32(tb[CIRCUIT_A_LINE_RING_MAX]));
 	out_size("ring-default", "ring-default", nl_u32(tb[CIRCUIT_A_LINE_RING_DEFAULT]));
-	if (nl_u32(tb[CIRCUIT_A_LINE_CALLS_MAX]) || opt.json) {
-		out_u64("calls-max", "calls", nl_u32(tb[CIRCUIT_A_LINE_CALLS_MAX]));
-		out_unit("/s");
-	}
+	print_rate("calls-max", "calls", tb[CIRCUIT_A_LINE_CALLS_MAX]);
 	print_byte_rate("send-max", "send", tb[CIRCUIT_A_LINE_SEND_MAX]);
 	print_byte_rate("receive-max", "receive", tb[CIRCUIT_A_LINE_RECEIVE_MAX]);
+	print_rate("send-messages-max", "send-messages", tb[CIRCUIT_A_LINE_SEND_MESSAGES_MAX]);
+	print_rate("receive-messages-max", "receive-messages",
+		   tb[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX]);
 	if (opt.stats)
 		print_line_counters(tb);
 	out_close();

@@ -75,9 +75,10 @@
 #define CIRCUIT_SIG_F_HINTS	(1ull << 1)	/* @uid and @cgroup of CALL */
 #define CIRCUIT_SIG_F_RATE	(1ull << 2)	/* WANT, ALLOW, and @limits */
 #define CIRCUIT_SIG_F_UDP	(1ull << 3)	/* CIRCUIT_SIG_DGRAM with CIRCUIT_SIG_IP */
+#define CIRCUIT_SIG_F_MESSAGES	(1ull << 4)	/* the same as F_RATE, of messages */
 #define CIRCUIT_SIG_F_CLEAR	(1ull << 5)	/* rings are zeroed before others have them */
 #define CIRCUIT_SIG_FEATURES	(CIRCUIT_SIG_F_OPTIONS | CIRCUIT_SIG_F_HINTS | CIRCUIT_SIG_F_RATE | \
-				 CIRCUIT_SIG_F_UDP | CIRCUIT_SIG_F_CLEAR)
+				 CIRCUIT_SIG_F_UDP | CIRCUIT_SIG_F_MESSAGES | CIRCUIT_SIG_F_CLEAR)
 
 #define CIRCUIT_PAGE		4096
 #define CIRCUIT_SIG_SIZE	128		/* bytes of one message */
@@ -206,13 +207,19 @@ enum circuit_sig_type {
  * @limits of CONNECTED, ALERT and ALLOW: what the operator limits. An end that may not send as much as
  * it likes stops when it has sent what it was allowed to, and asks for more when it has more; an end
  * that may not receive as much takes that much out of its ring, and leaves the rest there.
- * Each begins with CIRCUIT_SIG_ALLOWANCE bytes.
+ * Each begins with CIRCUIT_SIG_ALLOWANCE bytes. Where rings hold messages the number of these can be limited
+ * as well, which begins with CIRCUIT_SIG_MESSAGES; an end then has to keep to both.
  */
 #define CIRCUIT_SIG_LIMIT_TX	(1u << 0)	/* what this end sends */
 #define CIRCUIT_SIG_LIMIT_RX	(1u << 1)	/* what it receives */
 #define CIRCUIT_SIG_LIMIT_TX_ANEW (1u << 2)	/* ALLOW: as of now */
 #define CIRCUIT_SIG_LIMIT_RX_ANEW (1u << 3)
+#define CIRCUIT_SIG_LIMIT_TX_MESSAGES (1u << 4)	/* how many messages this end sends */
+#define CIRCUIT_SIG_LIMIT_RX_MESSAGES (1u << 5)	/* how many it receives */
+#define CIRCUIT_SIG_LIMIT_TX_MESSAGES_ANEW (1u << 6)
+#define CIRCUIT_SIG_LIMIT_RX_MESSAGES_ANEW (1u << 7)
 #define CIRCUIT_SIG_ALLOWANCE	4096u		/* bytes */
+#define CIRCUIT_SIG_MESSAGES	16u
 
 /* @hints of CALL. */
 #define CIRCUIT_SIG_HINT_UID	(1u << 0)	/* @uid is the caller's */
@@ -316,7 +323,8 @@ struct circuit_sig_call {
  * @local: IP: this end's address, otherwise zero
  * @remote: IP: the far end's address, otherwise zero
  * @flags: 0 or CIRCUIT_SIG_IP
- * @limits: CIRCUIT_SIG_LIMIT_*, 0 unless CIRCUIT_SIG_F_RATE was agreed upon
+ * @limits: CIRCUIT_SIG_LIMIT_*, 0 unless CIRCUIT_SIG_F_RATE was agreed upon, CIRCUIT_SIG_F_MESSAGES for those of
+ *	messages
  *
  * @ref of the header is the call's in CONNECTED and PROCEEDING, the listener's in ALERT.
  * PROCEEDING has the addresses and ports, @line if the call goes over a trunk, and zeroes for what there
@@ -386,12 +394,14 @@ struct circuit_sig_options {
  * struct circuit_sig_want - body of WANT
  * @index: the circuit's number
  * @bytes: how much this end wants to send beyond what it was allowed to
+ * @messages: how many messages likewise; 0 unless CIRCUIT_SIG_F_MESSAGES was agreed upon
  *
- * ALLOW follows, sooner or later, unless the circuit ends.
+ * ALLOW follows, sooner or later, unless the circuit ends, for each that is not 0.
  */
 struct circuit_sig_want {
 	__u32	index;
 	__u32	bytes;
+	__u32	messages;
 };
 
 /**
@@ -402,12 +412,16 @@ struct circuit_sig_want {
  *	CIRCUIT_SIG_LIMIT_TX_ANEW
  * @rx_bytes: how much more it may receive; all it may from now on, with
  *	CIRCUIT_SIG_LIMIT_RX_ANEW
+ * @tx_messages: how many messages more it may send, likewise
+ * @rx_messages: how many it may receive
  */
 struct circuit_sig_allow {
 	__u32	index;
 	__u32	limits;
 	__u32	tx_bytes;
 	__u32	rx_bytes;
+	__u32	tx_messages;
+	__u32	rx_messages;
 };
 
 /**
@@ -454,6 +468,8 @@ CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_listen) == 40);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_call) == 104);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_circuit) == 104);
 CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_options) == 24);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_want) == 12);
+CIRCUIT_ABI_ASSERT(sizeof(struct circuit_sig_allow) == 24);
 CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_sig, body) == 8);
 CIRCUIT_ABI_ASSERT(__builtin_offsetof(struct circuit_line_hdr, epoch) == 32);
 CIRCUIT_ABI_ASSERT(CIRCUIT_SIG_RING % CIRCUIT_SIG_SIZE == 0);
