@@ -159,6 +159,54 @@ int circuit_message_take(struct circuit *c, struct msghdr *msg, size_t len, int 
 }
 
 /**
+ * circuit_message_take_more - read messages that follow one that was read, and are like it
+ * @c: the circuit; its ep->rx_mutex is held
+ * @msg: where to, behind the first one, which was not cut short
+ * @size: how long that was; others are, too, but that the last may be shorter
+ * @most: how many bytes at most; none is cut short
+ * @flags: MSG_*, those that circuit_message_take() had
+ * @may: how much the operator allows to be read, from where the first one was
+ *
+ * Return: bytes.
+ */
+u32 circuit_message_take_more(struct circuit *c, struct msghdr *msg, u32 size, u32 most, int flags,
+			      u32 may)
+{
+	u32 first = circuit_message_bytes(size), need, n = 0, count = 0, got = 0;
+	struct circuit_rx rx = c->rx;	/* nothing of it is seen but here */
+	struct circuit_message head;
+	s64 messages = S64_MAX;
+
+	if (smp_load_acquire(&c->limits) & CIRCUIT_SIG_LIMIT_RX_MESSAGES)
+		messages = READ_ONCE(c->rx_messages_upto) - c->rx_messages;
+	if (flags & MSG_PEEK) {
+		rx.head += first;
+		messages--;
+	}
+	may -= first;
+	for (head.len = size; head.len == size && messages > 0; messages--) {
+		if (rx.head == rx.tail || circuit_rx_message(&rx, &head))
+			break;
+		need = circuit_message_bytes(head.len);
+		if (!head.len || head.len > min(size, most - got) || need > may)
+			break;
+		if (circuit_copy_out(&rx, sizeof(head), head.len, &msg->msg_iter) != head.len)
+			break;
+		rx.head += need;
+		may -= need;
+		n += need;
+		got += head.len;
+		count++;
+	}
+	if (n && !(flags & MSG_PEEK)) {
+		WRITE_ONCE(c->rx_messages, c->rx_messages + count);
+		if (circuit_rx_release(&c->rx, n))
+			circuit_tell(c);
+	}
+	return got;
+}
+
+/**
  * circuit_message_recvmsg - recvmsg() of a socket of messages
  * @ep: the endpoint
  * @msg: where to

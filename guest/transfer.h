@@ -114,6 +114,8 @@ bool circuit_rx_spin(struct circuit_ep *ep, struct circuit *c);
 int circuit_message_put(struct circuit *c, struct msghdr *msg, u32 len);
 int circuit_message_take(struct circuit *c, struct msghdr *msg, size_t len, int flags, u32 may,
 			 u32 *want);
+u32 circuit_message_take_more(struct circuit *c, struct msghdr *msg, u32 size, u32 most, int flags,
+			      u32 may);
 bool circuit_rx_rearm(struct circuit *c, u32 seen);
 void circuit_rx_rewatch(struct circuit_ep *ep);
 

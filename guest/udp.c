@@ -1517,6 +1517,27 @@ static void tell_control(struct udp_flow *flow, struct circuit *c, struct msghdr
 	kfree_skb(skb);
 }
 
+/*
+ * The socket wants datagrams that belong together to be received as one (UDP_GRO): those of a flow that
+ * follow each other and are of the same length, but for the last. Returns the length of all; @size is that
+ * of the first.
+ */
+static u32 flow_coalesce(struct circuit *c, struct msghdr *msg, size_t len, u32 size, int flags,
+			 u32 may)
+{
+	u32 most = min_t(size_t, len, min_t(size_t, U16_MAX, (size_t)size * UDP_MAX_SEGMENTS));
+	int segment = size;
+	u32 more;
+
+	/* Nor is anything coalesced with what is empty, or was cut short. */
+	if (!size || size >= most)
+		return size;
+	more = circuit_message_take_more(c, msg, size, most - size, flags, may);
+	if (more)
+		put_cmsg(msg, SOL_UDP, UDP_GRO, sizeof(segment), &segment);
+	return size + more;
+}
+
 /* Receive what has come by a circuit; -EAGAIN if nothing has. */
 static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int flags)
 {
@@ -1551,6 +1572,8 @@ static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int f
 			msg->msg_flags &= ~MSG_EOR;
 			if (unlikely(wants_control(flow->ep.sk)))
 				tell_control(flow, c, msg);
+			if (unlikely(udp_test_bit(GRO_ENABLED, flow->ep.sk)))
+				ret = flow_coalesce(c, msg, len, ret, flags, may);
 			circuit_rx_rewatch(&flow->ep);
 			/* Others may have looked while it was not in @ready. */
 			if (c->rx.tail != c->rx.head && !(flags & MSG_PEEK))

@@ -313,6 +313,102 @@ UDP_TEST(udp_coalesced)
 	EQ(got, sizeof(buf));
 }
 
+static void gro_on(int r)
+{
+	int one = 1;
+
+	OK(setsockopt(r, SOL_UDP, UDP_GRO, &one, sizeof(one)));
+}
+
+/* What was sent as one is received as one, with the length of its pieces; the last may be shorter. */
+UDP_TEST(udp_coalesced_as_sent)
+{
+	const size_t len[] = { 3000, 2900, 100, 301, 60000 };
+	static uint8_t buf[60000];
+	uint16_t size = 300;
+	struct received *d;
+	unsigned int port;
+	int r = bound(&port), s = sock(), *segment;
+	size_t i;
+
+	pattern(buf, sizeof(buf), 4);
+	gro_on(r);
+	for (i = 0; i < sizeof(len) / sizeof(len[0]); i++) {
+		size = len[i] == sizeof(buf) ? 1200 : 300;
+		EQ(with(s, port, buf, len[i], SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), len[i]);
+		d = receive(r);
+		EQ(d->len, len[i]);
+		EQ(addr_port(&d->from), port_of(s));
+		CHECK(!memcmp(d->data, buf, len[i]));
+		segment = find(d, SOL_UDP, UDP_GRO);
+		EQ(!!segment, len[i] > size);
+		EQ(segment ? *segment : 0, len[i] > size ? size : 0);
+	}
+	ERR(recv(r, buf, 1, MSG_DONTWAIT), EAGAIN);
+}
+
+/* One that is shorter or empty is the end, as is one of somebody else, and none is longer than the first. */
+UDP_TEST(udp_coalesced_ends)
+{
+	uint16_t size = 100;
+	uint8_t buf[1000];
+	unsigned int port;
+	int r = bound(&port), s = sock(), other = sock();
+
+	pattern(buf, sizeof(buf), 5);
+	gro_on(r);
+	EQ(with(s, port, buf, 350, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), 350);
+	EQ(with(s, port, buf, 250, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), 250);
+	EQ(to(s, port, buf, 0), 0);
+	EQ(to(s, port, buf, 60), 60);
+	EQ(to(s, port, buf, 61), 61);
+	EQ(receive(r)->len, 350);
+	EQ(receive(r)->len, 250);
+	EQ(receive(r)->len, 0);
+	EQ(receive(r)->len, 60);
+	EQ(receive(r)->len, 61);
+	EQ(to(s, port, buf, 100), 100);
+	EQ(receive(r)->len, 100);
+	EQ(to(other, port, buf, 100), 100);
+	EQ(receive(r)->len, 100);
+}
+
+/* Looking at it and how long it is are about all of it. */
+UDP_TEST(udp_coalesced_peek)
+{
+	uint16_t size = 100;
+	uint8_t buf[1000], got[1000];
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	struct pollfd p = { .fd = r, .events = POLLIN };
+
+	pattern(buf, sizeof(buf), 6);
+	gro_on(r);
+	EQ(with(s, port, buf, sizeof(buf), SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), sizeof(buf));
+	EQ(poll(&p, 1, 5000), 1);
+	EQ(recv(r, got, sizeof(got), MSG_PEEK), sizeof(got));
+	CHECK(!memcmp(got, buf, sizeof(got)));
+	memset(got, 0, sizeof(got));
+	EQ(recv(r, got, sizeof(got), MSG_TRUNC), sizeof(got));
+	CHECK(!memcmp(got, buf, sizeof(got)));
+	ERR(recv(r, got, sizeof(got), MSG_DONTWAIT), EAGAIN);
+}
+
+/* Where it was not asked for, or is not any more, pieces are pieces. */
+UDP_TEST(udp_coalesced_no_more)
+{
+	uint16_t size = 100;
+	uint8_t buf[300];
+	unsigned int port;
+	int r = bound(&port), s = sock(), off = 0;
+
+	pattern(buf, sizeof(buf), 8);
+	gro_on(r);
+	OK(setsockopt(r, SOL_UDP, UDP_GRO, &off, sizeof(off)));
+	EQ(with(s, port, buf, sizeof(buf), SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), sizeof(buf));
+	pieces(r, buf, sizeof(buf), size);
+}
+
 UDP_TEST(udp_port_in_use)
 {
 	unsigned int port;
