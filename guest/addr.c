@@ -248,8 +248,8 @@ bool circuit_inet_has_option(const struct sock *sk)
 {
 	return sock_flag(sk, SOCK_TXTIME) || READ_ONCE(sk->sk_bound_dev_if) ||
 	       READ_ONCE(sk->sk_mark) || rcu_access_pointer(sk->sk_filter) ||
-	       READ_ONCE(sk->sk_tsflags) || READ_ONCE(sk->sk_max_pacing_rate) != ~0UL ||
-	       has_programs(sk) || (sk->sk_reuseport && is_steered(sk));
+	       READ_ONCE(sk->sk_max_pacing_rate) != ~0UL || has_programs(sk) ||
+	       (sk->sk_reuseport && is_steered(sk));
 }
 
 /**

@@ -310,8 +310,8 @@ static bool is_asking(struct sock *sk)
 /* Has the socket an option that means something on a network, and nothing here? */
 static bool has_option(const struct sock *sk)
 {
-	return circuit_inet_has_option(sk) || sock_flag(sk, SOCK_RCVTSTAMP) || tcp_sk(sk)->repair ||
-	       tcp_sk(sk)->fastopen_connect;
+	return circuit_inet_has_option(sk) || sock_flag(sk, SOCK_RCVTSTAMP) ||
+	       READ_ONCE(sk->sk_tsflags) || tcp_sk(sk)->repair || tcp_sk(sk)->fastopen_connect;
 }
 
 /* Why the socket may not be a circuit, or listen for some, at an address. */

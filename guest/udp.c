@@ -24,9 +24,11 @@
  * something to read are in @ready, under @lock; others have their rings armed, and the tasklet puts them there.
  */
 #include <linux/errqueue.h>
+#include <linux/etherdevice.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <linux/module.h>
+#include <linux/net_tstamp.h>
 #include <linux/rhashtable.h>
 #include <linux/sched/signal.h>
 #include <linux/skbuff.h>
@@ -53,6 +55,16 @@
 #define MAX6		(U16_MAX - sizeof(struct udphdr))
 #define PATIENCE	max(HZ / 100, 1)
 #define NOT_OURS	INT_MIN			/* UDP's own method has to deal with it */
+/*
+ * What SO_TIMESTAMPING may ask for: when something was sent and received, as software sees it. There is no
+ * hardware here to ask, as on most networks; nor are there queues, whose stamps are UDP's to give.
+ */
+#define TIMESTAMPS	(SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE |		\
+			 SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_HARDWARE |		\
+			 SOF_TIMESTAMPING_RX_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE |		\
+			 SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_CMSG |			\
+			 SOF_TIMESTAMPING_OPT_TSONLY | SOF_TIMESTAMPING_OPT_PKTINFO |		\
+			 SOF_TIMESTAMPING_OPT_TX_SWHW)
 
 /**
  * struct udp_flow - a circuit of a UDP socket
@@ -212,6 +224,7 @@ static struct circuit_udp *udp_of(const struct sock *sk)
 static bool has_option(const struct sock *sk)
 {
 	return unlikely(circuit_inet_has_option(sk) || READ_ONCE(sk->sk_peek_off) >= 0 ||
+			READ_ONCE(sk->sk_tsflags) & ~TIMESTAMPS ||
 			READ_ONCE(udp_sk(sk)->encap_type) || READ_ONCE(sk->sk_user_data));
 }
 
@@ -1081,7 +1094,113 @@ void circuit_udp_line_up(void)
 	queue_work(udp_wq, &publish_work);
 }
 
+/* --- headers --------------------------------------------------------------------------------- */
+
+/* The headers that a datagram of so many bytes would have over a network, at the end of what @skb has. */
+static void put_headers(struct sk_buff *skb, const struct in6_addr *src, u32 sport,
+			const struct in6_addr *dst, u32 dport, u32 len, bool v4)
+{
+	struct ipv6hdr *ip6;
+	struct udphdr *uh;
+	struct iphdr *ip;
+
+	len += sizeof(*uh);
+	skb_set_network_header(skb, skb->len);
+	if (v4) {
+		skb->protocol = htons(ETH_P_IP);
+		ip = skb_put_zero(skb, sizeof(*ip));
+		ip->version = 4;
+		ip->ihl = sizeof(*ip) / 4;
+		ip->tot_len = htons(min_t(u32, sizeof(*ip) + len, U16_MAX));
+		ip->ttl = IPDEFTTL;
+		ip->protocol = IPPROTO_UDP;
+		ip->saddr = src->s6_addr32[3];
+		ip->daddr = dst->s6_addr32[3];
+	} else {
+		skb->protocol = htons(ETH_P_IPV6);
+		ip6 = skb_put_zero(skb, sizeof(*ip6));
+		ip6->version = 6;
+		ip6->payload_len = htons(min_t(u32, len, U16_MAX));
+		ip6->hop_limit = IPDEFTTL;
+		ip6->nexthdr = IPPROTO_UDP;
+		ip6->saddr = *src;
+		ip6->daddr = *dst;
+	}
+	skb_set_transport_header(skb, skb->len);
+	uh = skb_put_zero(skb, sizeof(*uh));
+	uh->source = htons(sport);
+	uh->dest = htons(dport);
+	uh->len = htons(min_t(u32, len, U16_MAX));
+}
+
+/* Of one that was received. */
+static struct sk_buff *header_of(const struct sock *sk, const struct circuit *c, bool v4)
+{
+	int device = circuit_inet_device(sock_net(sk), &c->local);
+	struct sk_buff *skb = alloc_skb(sizeof(struct ipv6hdr) + sizeof(struct udphdr), GFP_KERNEL);
+
+	if (!skb)
+		return NULL;
+	put_headers(skb, &c->remote, c->peer_port, &c->local, c->local_port, 0, v4);
+	if (v4) {
+		PKTINFO_SKB_CB(skb)->ipi_spec_dst.s_addr = ip_hdr(skb)->daddr;
+		PKTINFO_SKB_CB(skb)->ipi_ifindex = device;
+	} else {
+		IP6CB(skb)->iif = device;
+	}
+	return skb;
+}
+
 /* --- sending --------------------------------------------------------------------------------- */
+
+/*
+ * What the socket is told of something that it sends, with the time when that was done: all of it, from the
+ * Ethernet header on, unless only the time is wanted. Returns NULL if it is to be told nothing, or an error.
+ */
+static struct sk_buff *stamp_alloc(struct sock *sk, const struct circuit *c, struct msghdr *msg,
+				   u32 len, u32 tsflags)
+{
+	u32 size = ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct udphdr);
+	bool whole = !(tsflags & SOF_TIMESTAMPING_OPT_TSONLY);
+	struct sk_buff *skb;
+	int err;
+
+	if (!(tsflags & SOF_TIMESTAMPING_TX_SOFTWARE))
+		return NULL;
+	skb = alloc_skb_with_frags(size, whole ? len : 0, PAGE_ALLOC_COSTLY_ORDER, &err, GFP_KERNEL);
+	if (!skb)
+		return ERR_PTR(err);
+	skb_shinfo(skb)->tx_flags = SKBTX_SW_TSTAMP;
+	if (!whole)
+		return skb;
+	skb_reset_mac_header(skb);
+	skb_put_zero(skb, ETH_HLEN);
+	put_headers(skb, &c->local, c->local_port, &c->remote, c->peer_port, len,
+		    ipv6_addr_v4mapped(&c->remote));
+	eth_hdr(skb)->h_proto = skb->protocol;
+	skb->data_len = len;
+	skb->len += len;
+	err = skb_copy_datagram_from_iter(skb, skb_headlen(skb), &msg->msg_iter, len);
+	if (err) {
+		kfree_skb(skb);
+		return ERR_PTR(err);
+	}
+	iov_iter_revert(&msg->msg_iter, len);
+	return skb;
+}
+
+/* It was sent just now. */
+static void stamp_queue(struct sock *sk, const struct circuit *c, struct sk_buff *skb, u32 key)
+{
+	int device = circuit_inet_device(sock_net(sk), &c->local);
+
+	skb_shinfo(skb)->tskey = key;
+	rcu_read_lock();
+	skb->dev = dev_get_by_index_rcu(sock_net(sk), device);
+	__skb_tstamp_tx(skb, NULL, NULL, sk, SCM_TSTAMP_SND);
+	skb->dev = NULL;
+	rcu_read_unlock();
+}
 
 /**
  * struct patience - how long a datagram may take to be sent, in jiffies
@@ -1096,8 +1215,8 @@ struct patience {
 };
 
 /*
- * Put a datagram into a flow's ring, or lose it. Returns 0, -EMSGSIZE, -EFAULT, what waiting in vain leads
- * to, or -ENETDOWN if there is no circuit any more.
+ * Put a datagram into a flow's ring, or lose it. Returns 1 if it is there, 0 if not, -EMSGSIZE, -EFAULT, what
+ * waiting in vain leads to, or -ENETDOWN if there is no circuit any more.
  */
 static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool more,
 		      struct patience *patience)
@@ -1131,7 +1250,7 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 			if (unlikely(circuit_tx_lost(&c->tx, &c->tx.tail)))
 				circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 			patience->fails = false;	/* what follows belongs to it */
-			return 0;
+			return 1;
 		}
 		if (room < 0) {
 			circuit_ep_kill(ep, c);
@@ -1177,12 +1296,14 @@ static void batch_goes_on(struct circuit_udp *u, struct udp_flow *next)
 }
 
 /* Send what is one datagram, or several if they are of @segment bytes each. */
-static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 segment)
+static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 segment, u32 tsflags)
 {
 	struct circuit_ep *ep = &flow->ep;
 	struct sock *sk = ep->sk;
+	struct sk_buff *stamp = NULL;
+	u32 left = len, sent = 0, key = 0, n;
+	bool counts = false;
 	struct patience patience = {};
-	u32 left = len, n;
 	int err;
 
 	if (sk->sk_state == TCP_ESTABLISHED) {
@@ -1196,14 +1317,34 @@ static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 seg
 	if (unlikely(!READ_ONCE(flow->answered)))
 		WRITE_ONCE(flow->answered, true);
 	mutex_lock(&ep->tx_mutex);
+	if (unlikely(tsflags && ep->c)) {
+		stamp = stamp_alloc(sk, ep->c, msg, len, tsflags);
+		if (IS_ERR(stamp)) {
+			mutex_unlock(&ep->tx_mutex);
+			return PTR_ERR(stamp);
+		}
+	}
+	/* What is lost has a number, as what has failed has not. */
+	if (unlikely(tsflags & SOF_TIMESTAMPING_TX_RECORD_MASK)) {
+		counts = tsflags & SOF_TIMESTAMPING_OPT_ID;
+		if (counts)
+			key = atomic_inc_return(&sk->sk_tskey) - 1;
+	}
 	do {
 		n = min(left, segment);
 		left -= n;
 		err = flow_write(flow, msg, n, left || msg->msg_flags & MSG_BATCH, &patience);
-	} while (!err && left);
+		sent += err > 0;
+	} while (err >= 0 && left);
+	/* It may have waited for room; the circuit is another then, if there is one. */
+	if (unlikely(stamp && sent && ep->c))
+		stamp_queue(sk, ep->c, stamp, key);
+	if (unlikely(counts && err < 0 && !sent))
+		atomic_dec(&sk->sk_tskey);
 	mutex_unlock(&ep->tx_mutex);
+	kfree_skb(stamp);
 	batch_goes_on(flow->u, msg->msg_flags & MSG_BATCH ? flow : NULL);
-	return err;
+	return min(err, 0);
 }
 
 /**
@@ -1212,9 +1353,11 @@ static int flow_send(struct udp_flow *flow, struct msghdr *msg, u32 len, u32 seg
  * @src: the address that it is to come from
  * @has_src: it is to
  * @device: the interface that it is to go out by, 0 if it does not matter
+ * @tsflags: SOF_TIMESTAMPING_*
  */
 struct udp_control {
 	u32		segment;
+	u32		tsflags;
 	struct in6_addr	src;
 	bool		has_src;
 	int		device;
@@ -1246,6 +1389,12 @@ static bool udp_control(const struct sock *sk, struct msghdr *msg, struct udp_co
 			ctl->device = ((struct in6_pktinfo *)data)->ipi6_ifindex;
 			ctl->src = ((struct in6_pktinfo *)data)->ipi6_addr;
 			ctl->has_src = !ipv6_addr_any(&ctl->src);
+		} else if (cmsg->cmsg_level == SOL_SOCKET && len == sizeof(u32) &&
+			   (cmsg->cmsg_type == SO_TIMESTAMPING_OLD ||
+			    cmsg->cmsg_type == SO_TIMESTAMPING_NEW) &&
+			   !(*(u32 *)data & ~(TIMESTAMPS & SOF_TIMESTAMPING_TX_RECORD_MASK))) {
+			ctl->tsflags &= ~SOF_TIMESTAMPING_TX_RECORD_MASK;
+			ctl->tsflags |= *(u32 *)data;
 		} else if (!(cmsg->cmsg_level == SOL_IP && (cmsg->cmsg_type == IP_TOS ||
 							    cmsg->cmsg_type == IP_TTL)) &&
 			   !(cmsg->cmsg_level == SOL_IPV6 && (cmsg->cmsg_type == IPV6_TCLASS ||
@@ -1261,7 +1410,10 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = sock->sk;
 	struct circuit_udp *u = udp_of(sk);
-	struct udp_control ctl = { .segment = READ_ONCE(udp_sk(sk)->gso_size) };
+	struct udp_control ctl = {
+		.segment = READ_ONCE(udp_sk(sk)->gso_size),
+		.tsflags = READ_ONCE(sk->sk_tsflags),
+	};
 	struct udp_flow *flow = NULL;
 	struct in6_addr dst;
 	struct circuit *c;
@@ -1316,7 +1468,7 @@ static int udp_send(struct socket *sock, struct msghdr *msg, size_t len)
 		if (other)
 			goto put;
 	}
-	err = flow_send(flow, msg, len, ctl.segment) ?: len;
+	err = flow_send(flow, msg, len, ctl.segment, ctl.tsflags) ?: len;
 put:
 	if (flow)
 		flow_put(flow);
@@ -1439,6 +1591,7 @@ static struct udp_flow *udp_ready(struct circuit_udp *u)
 static bool wants_control(const struct sock *sk)
 {
 	if (sock_flag(sk, SOCK_RXQ_OVFL) || sock_flag(sk, SOCK_RCVTSTAMP) ||
+	    READ_ONCE(sk->sk_tsflags) & SOF_TIMESTAMPING_RX_SOFTWARE ||
 	    compat_inet_cmsg_flags(inet_sk(sk)))
 		return true;
 #if IS_ENABLED(CONFIG_IPV6)
@@ -1446,49 +1599,6 @@ static bool wants_control(const struct sock *sk)
 		return true;
 #endif
 	return false;
-}
-
-/* A datagram's headers, as if it had come over a network. */
-static struct sk_buff *header_of(const struct sock *sk, const struct circuit *c, bool v4)
-{
-	int device = circuit_inet_device(sock_net(sk), &c->local);
-
-	u32 size = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	struct sk_buff *skb = alloc_skb(size + sizeof(struct udphdr), GFP_KERNEL);
-	struct ipv6hdr *ip6;
-	struct udphdr *uh;
-	struct iphdr *ip;
-
-	if (!skb)
-		return NULL;
-	skb_put_zero(skb, size + sizeof(*uh));
-	skb_reset_network_header(skb);
-	skb_set_transport_header(skb, size);
-	uh = udp_hdr(skb);
-	uh->source = htons(c->peer_port);
-	uh->dest = htons(c->local_port);
-	if (v4) {
-		skb->protocol = htons(ETH_P_IP);
-		ip = ip_hdr(skb);
-		ip->version = 4;
-		ip->ihl = sizeof(*ip) / 4;
-		ip->ttl = IPDEFTTL;
-		ip->protocol = IPPROTO_UDP;
-		ip->saddr = c->remote.s6_addr32[3];
-		ip->daddr = c->local.s6_addr32[3];
-		PKTINFO_SKB_CB(skb)->ipi_spec_dst.s_addr = ip->daddr;
-		PKTINFO_SKB_CB(skb)->ipi_ifindex = device;
-	} else {
-		skb->protocol = htons(ETH_P_IPV6);
-		ip6 = ipv6_hdr(skb);
-		ip6->version = 6;
-		ip6->hop_limit = IPDEFTTL;
-		ip6->nexthdr = IPPROTO_UDP;
-		ip6->saddr = c->remote;
-		ip6->daddr = c->local;
-		IP6CB(skb)->iif = device;
-	}
-	return skb;
 }
 
 /* What the socket wants to be told of a datagram it is told by those who tell it of others. */
@@ -1510,7 +1620,8 @@ static void tell_control(struct udp_flow *flow, struct circuit *c, struct msghdr
 	if (sk->sk_family == AF_INET6)
 		ip6_datagram_recv_ctl(sk, msg, skb);
 #endif
-	if (sock_flag(sk, SOCK_RCVTSTAMP))
+	if (sock_flag(sk, SOCK_RCVTSTAMP) ||
+	    READ_ONCE(sk->sk_tsflags) & SOF_TIMESTAMPING_RX_SOFTWARE)
 		skb->tstamp = ktime_get_real();
 	SOCK_SKB_CB(skb)->dropcount = atomic64_read(&flow->u->lost) + compat_sk_drops(sk);
 	sock_recv_cmsgs(msg, sk, skb);

@@ -269,6 +269,46 @@ names_udp() {
 	serve_no_more 53
 }
 
+# --- chrony --------------------------------------------------------------------------------------
+
+# The server serves its own clock. Nobody sets one here: that is what -x and -Q are for.
+CHRONYD=(chronyd -d -x -u root -f /tmp/server.conf)
+chrony_serves() { # [-n]
+	guest_exec g2 "printf \"local stratum 5\nallow all\ncmdport 0\nbindcmdaddress /\npidfile /tmp/chronyd.pid\n\" \
+		>/real/tmp/server.conf"
+	serve_udp "$@" 123 "${CHRONYD[@]}"
+}
+# By how much the client's clock differs from an address's. Its log has where it knows from when each datagram was sent and
+# received: the kernel (K), or only itself (D).
+chrony_asks() { # ADDRESS
+	local out
+	guest_exec g1 "printf \"server $1 iburst\ncmdport 0\nbindcmdaddress /\npidfile /tmp/chronyd.pid\n\" \
+		>/real/tmp/client.conf; printf \"log rawmeasurements\nlogdir /tmp\n\" >>/real/tmp/client.conf
+		rm -f /real/tmp/measurements.log"
+	out=$(in_real -t 50 g1 "chronyd -Q -t 40 -u root -f /tmp/client.conf 2>&1") || { echo "$out"; return 1; }
+	t_note "$1: $(grep -oE 'System clock wrong by [-0-9.]+ seconds' <<<"$out")"
+	grep -q 'System clock wrong by' <<<"$out"
+	out=$(guest_exec g1 "cat /real/tmp/measurements.log")
+	echo "$out"
+	grep -q ' [DK] [DK] *$' <<<"$out"
+}
+chrony_is_told() { # ADDRESS: all of it by the kernel
+	local out
+	out=$(chrony_asks "$1")
+	echo "$out"
+	grep -q ' K K *$' <<<"$out"
+	! grep -E ' D [DK] *$| [DK] D *$' <<<"$out"
+}
+chrony() {
+	chrony_serves
+	udp_circuits chrony_is_told "$ip"
+	udp_circuits chrony_is_told "$ip6"
+	redirect g1 off
+	chrony_asks "$ip"
+	redirect g1 on
+	serve_no_more 123
+}
+
 # --- sockperf ------------------------------------------------------------------------------------
 
 sockperf_run() { # TEST OPTION...
@@ -478,6 +518,12 @@ trunk_out() {
 	over_trunk quic_fetch 1m 2 2
 	serve_no_more 9443
 }
+trunk_time() {
+	chrony_serves -n
+	over_trunk chrony_is_told "$ip"
+	over_trunk chrony_is_told "$ip6"
+	serve_no_more 123
+}
 # nginx in the guest, and the world fetches.
 trunk_in() {
 	local calls out
@@ -517,6 +563,7 @@ t_run -t 150 "OpenSSH" openssh
 t_run -t 120 "rsync over ssh" rsync_ssh
 t_run -t 120 "iperf3" iperf3
 t_run -t 90 "names over UDP: dnsmasq, drill" names_udp
+t_run -t 120 "time over UDP: chrony" chrony
 t_run -t 90 "sockperf" sockperf
 t_run -t 120 "HTTP/3" http3
 t_run -t 90 "WireGuard" wireguard
@@ -524,5 +571,6 @@ t_run -t 60 "netcat" netcat
 t_run -t 120 "Python, asyncio" asyncio
 t_run -t 120 "Go, net/http" go
 t_run -t 180 "out over a trunk, without a network card: DNS, curl, wrk, ssh, rsync, git, iperf3, Go, HTTP/3" trunk_out
+t_run -t 90 "time over a trunk, without a network card: chrony" trunk_time
 t_run -t 90 "in over a trunk: nginx" trunk_in
 t_run "circuits, memory and listeners are back to nothing" nothing_left

@@ -4,6 +4,7 @@
  */
 #include "stream_test.h"
 #include <linux/errqueue.h>
+#include <linux/net_tstamp.h>
 #include <linux/udp.h>
 #include <netinet/ip.h>
 #include <poll.h>
@@ -41,7 +42,7 @@ struct received {
 	struct msghdr	msg;
 };
 
-static struct received *receive(int fd)
+static struct received *receive_from(int fd, int flags)
 {
 	static struct received r;
 	struct iovec iov = { r.data, sizeof(r.data) };
@@ -53,9 +54,14 @@ static struct received *receive(int fd)
 	r.msg.msg_namelen = sizeof(r.from);
 	r.msg.msg_control = r.control;
 	r.msg.msg_controllen = sizeof(r.control);
-	r.len = OK(recvmsg(fd, &r.msg, 0));
+	r.len = OK(recvmsg(fd, &r.msg, flags));
 	CHECK(!(r.msg.msg_flags & MSG_CTRUNC));
 	return &r;
+}
+
+static struct received *receive(int fd)
+{
+	return receive_from(fd, 0);
 }
 
 static void *find(struct received *r, int level, int what)
@@ -239,6 +245,145 @@ UDP_TEST(udp_timestamp_ns)
 	CHECK(ts);
 	CHECK(ts->tv_sec * 1000000ll + ts->tv_nsec / 1000 >= before);
 	CHECK(ts->tv_sec * 1000000ll + ts->tv_nsec / 1000 <= now_us());
+}
+
+/* In microseconds, of a time that it is not zero. */
+static long long stamp_us(const struct scm_timestamping *t)
+{
+	CHECK(t);
+	CHECK(!t->ts[1].tv_sec && !t->ts[1].tv_nsec && !t->ts[2].tv_sec && !t->ts[2].tv_nsec);
+	return t->ts[0].tv_sec * 1000000ll + t->ts[0].tv_nsec / 1000;
+}
+
+/* When was it received? A kernel whose first socket asks for that may take a while to begin with it. */
+UDP_TEST(udp_timestamping_received)
+{
+	long long before = now_us();
+	struct scm_timestamping *t = NULL;
+	unsigned int port;
+	int r = bound(&port), s = sock();
+
+	option(r, SO_TIMESTAMPING, SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE |
+				   SOF_TIMESTAMPING_RX_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE);
+	EQ(get_option(r, SO_TIMESTAMPING), SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE |
+					   SOF_TIMESTAMPING_RX_HARDWARE |
+					   SOF_TIMESTAMPING_RAW_HARDWARE);
+	while (!t && now_us() - before < 5000000) {
+		EQ(to(s, port, "x", 1), 1);
+		t = find(receive(r), SOL_SOCKET, SO_TIMESTAMPING);
+	}
+	CHECK(stamp_us(t) >= before);
+	CHECK(stamp_us(t) <= now_us());
+	option(r, SO_TIMESTAMPING, 0);
+	EQ(to(s, port, "x", 1), 1);
+	CHECK(!find(receive(r), SOL_SOCKET, SO_TIMESTAMPING));
+}
+
+/* The next message of the queue of errors says when something was sent, by its number. */
+static struct received *sent(int fd, long long before, uint32_t number)
+{
+	int four = family == AF_INET;
+	struct pollfd p = { .fd = fd };
+	struct sock_extended_err *ee;
+	struct received *d;
+	long long us;
+
+	EQ(poll(&p, 1, 5000), 1);
+	CHECK(p.revents & POLLERR);
+	d = receive_from(fd, MSG_ERRQUEUE);
+	CHECK(d->msg.msg_flags & MSG_ERRQUEUE);
+	us = stamp_us(find(d, SOL_SOCKET, SO_TIMESTAMPING));
+	CHECK(us >= before);
+	CHECK(us <= now_us());
+	ee = find(d, four ? IPPROTO_IP : IPPROTO_IPV6, four ? IP_RECVERR : IPV6_RECVERR);
+	CHECK(ee);
+	EQ(ee->ee_errno, ENOMSG);
+	EQ(ee->ee_origin, SO_EE_ORIGIN_TIMESTAMPING);
+	EQ(ee->ee_info, SCM_TSTAMP_SND);
+	EQ(ee->ee_data, number);
+	return d;
+}
+
+/* It comes back with its headers, those of Ethernet included. */
+static void sent_whole(struct received *d, unsigned int from, unsigned int port, const void *buf,
+		       size_t len)
+{
+	const uint8_t *p = (void *)d->data;
+	int six = p[14] >> 4 == 6;	/* a socket of IPv6 may send by either */
+	size_t ip = six ? 40 : 20;
+
+	EQ(d->len, 14 + ip + 8 + len);
+	CHECK(six ? family == AF_INET6 : p[14] >> 4 == 4);
+	EQ(p[12] << 8 | p[13], six ? 0x86dd : 0x0800);
+	EQ(p[14 + (six ? 6 : 9)], IPPROTO_UDP);
+	p += 14 + ip;
+	EQ(p[0] << 8 | p[1], from);
+	EQ(p[2] << 8 | p[3], port);
+	EQ(p[4] << 8 | p[5], 8 + len);
+	CHECK(!memcmp(p + 8, buf, len));
+}
+
+/* When was it sent? */
+UDP_TEST(udp_timestamping_sent)
+{
+	const int flags = SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE |
+			  SOF_TIMESTAMPING_OPT_ID;
+	static uint8_t buf[30000];
+	long long before = now_us();
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	struct pollfd p = { .fd = s, .events = POLLPRI };
+
+	pattern(buf, sizeof(buf), 11);
+	option(s, SO_TIMESTAMPING, flags);
+	EQ(to(s, port, "seven..", 7), 7);
+	sent_whole(sent(s, before, 0), port_of(s), port, "seven..", 7);
+	EQ(to(s, port, buf, sizeof(buf)), sizeof(buf));
+	sent_whole(sent(s, before, 1), port_of(s), port, buf, sizeof(buf));
+	EQ(to(s, port, "", 0), 0);
+	sent_whole(sent(s, before, 2), port_of(s), port, "", 0);
+	/* Only when, and who waits for that hears of it. */
+	option(s, SO_SELECT_ERR_QUEUE, 1);
+	option(s, SO_TIMESTAMPING, flags | SOF_TIMESTAMPING_OPT_TSONLY);
+	EQ(to(s, port, "x", 1), 1);
+	EQ(poll(&p, 1, 5000), 1);
+	CHECK(p.revents & POLLPRI);
+	EQ(sent(s, before, 3)->len, 0);
+	ERR(recv(s, buf, sizeof(buf), MSG_ERRQUEUE), EAGAIN);
+	EQ(receive(r)->len, 7);
+	EQ(receive(r)->len, sizeof(buf));
+	EQ(receive(r)->len, 0);
+	EQ(receive(r)->len, 1);
+}
+
+/* Asked for of one only, with the interface it went out by. */
+UDP_TEST(udp_timestamping_sent_one)
+{
+	uint32_t tx = SOF_TIMESTAMPING_TX_SOFTWARE, wrong = SOF_TIMESTAMPING_SOFTWARE;
+	int four = family == AF_INET, one = 1;
+	long long before = now_us();
+	struct received *d;
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	void *info;
+
+	if (four)
+		OK(setsockopt(s, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)));
+	else
+		OK(setsockopt(s, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)));
+	option(s, SO_TIMESTAMPING, SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_CMSG);
+	EQ(to(s, port, "none", 4), 4);
+	EQ(with(s, port, "one", 3, SOL_SOCKET, SO_TIMESTAMPING, &tx, sizeof(tx)), 3);
+	d = sent(s, before, 0);
+	sent_whole(d, port_of(s), port, "one", 3);
+	info = find(d, four ? IPPROTO_IP : IPPROTO_IPV6, four ? IP_PKTINFO : IPV6_PKTINFO);
+	CHECK(info);
+	CHECK(four ? ((struct in_pktinfo *)info)->ipi_ifindex :
+		     (int)((struct in6_pktinfo *)info)->ipi6_ifindex);
+	ERR(recv(s, d->data, 1, MSG_ERRQUEUE), EAGAIN);
+	ERR(with(s, port, "x", 1, SOL_SOCKET, SO_TIMESTAMPING, &wrong, sizeof(wrong)), EINVAL);
+	EQ(receive(r)->len, 4);
+	EQ(receive(r)->len, 3);
 }
 
 static void pieces(int r, const uint8_t *buf, size_t len, size_t size)
