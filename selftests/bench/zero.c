@@ -345,6 +345,7 @@ static void rtt(char **argv)
 		if (i >= 20)
 			ns[i - 20] = now() - t;
 	}
+	circuit_close(c);	/* or what was read, and not said to be, would count as unread */
 	for (i = 0; i < n; i++)
 		printf("%" PRIu64 "%c", ns[i], i == n - 1 ? '\n' : ' ');
 }
