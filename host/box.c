@@ -23,7 +23,6 @@
 #include <linux/jhash.h>
 #include <linux/random.h>
 #include <linux/ratelimit.h>
-#include <linux/sched/clock.h>
 #include <linux/slab.h>
 #include "host.h"
 #include "trace.h"
@@ -218,6 +217,7 @@ static struct circuit_box *box_target(struct circuit_box *box, const struct circ
 	struct circuit_exchange *ex = box->local.ex;
 	struct box_flow *flow;
 	struct circuit_box *to;
+	u64 deciding;
 
 	flow = &box->flows[jhash(head->line, sizeof(head->line), head->port ^ box->seed) %
 			   FLOWS];
@@ -236,7 +236,9 @@ static struct circuit_box *box_target(struct circuit_box *box, const struct circ
 	flow_forget(flow);
 	memcpy(flow->line, head->line, sizeof(flow->line));
 	flow->port = head->port;
+	deciding = ex->deciding;
 	*error = flow_find(box, flow);
+	circuit_turn_charge_part(box->local.turn, CIRCUIT_USE_POLICY, ex->deciding - deciding);
 	to = rcu_dereference_protected(flow->to, lockdep_is_held(&ex->lock));
 	if (to)
 		circuit_local_get(&to->local);
@@ -538,19 +540,15 @@ out:
 static void box_look(struct circuit_local *local)
 {
 	struct circuit_box *box = box_of(local);
-	struct circuit_line *line;
-	u64 start = local_clock();
 	bool alone;
 
 	if (!local->ex)
 		return;
 	/* Pairs with box_setup(): the rings are there. */
 	if (smp_load_acquire(&box->talks)) {
-		line = circuit_line_get(local->line);
 		box_turn(box);
 		box_tell(box);
-		circuit_line_add(line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
-		circuit_line_put(line);
+		circuit_turn_charge(local->turn, CIRCUIT_USE_DATAGRAMS);
 		return;
 	}
 	mutex_lock(&local->ex->lock);
@@ -558,6 +556,7 @@ static void box_look(struct circuit_local *local)
 	mutex_unlock(&local->ex->lock);
 	if (alone)
 		box_close(box);
+	circuit_turn_charge(local->turn, CIRCUIT_USE_SIGNALLING);
 }
 
 /* --- what others see ------------------------------------------------------------------------- */
@@ -594,7 +593,7 @@ enum circuit_reason circuit_box_open(struct circuit *c)
 	BUILD_BUG_ON(sizeof_field(struct circuit_datagram, line) != CIRCUIT_NAME_SIZE);
 	if (!circuit_affords(line, CIRCUIT_LISTENERS))
 		return CIRCUIT_REASON_QUOTA_LISTENERS;
-	local = circuit_local_alloc(ex, sizeof(*box), &box_ops);
+	local = circuit_local_alloc(ex, line->account, sizeof(*box), &box_ops);
 	if (!local)
 		return CIRCUIT_REASON_NO_MEMORY;
 	box = box_of(local);

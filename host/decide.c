@@ -100,7 +100,7 @@ static bool places_call(const struct circuit_query *query, const struct circuit_
 void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *query,
 		    struct circuit_line *payer, struct circuit_decision *decision)
 {
-	u64 now = ktime_get_ns();
+	u64 start = local_clock(), now = ktime_get_ns();
 	struct circuit_rule *rule;
 	bool has = true;
 
@@ -125,6 +125,7 @@ void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *que
 	}
 	trace_circuit_decide(query, decision);
 	policy_log(ex, query, decision);
+	ex->deciding += local_clock() - start;
 }
 
 /**
@@ -282,14 +283,20 @@ static void expire(struct work_struct *work)
 {
 	struct circuit_exchange *ex = container_of(to_delayed_work(work), struct circuit_exchange,
 						   expire);
+	struct circuit_turn turn;
 	struct circuit *c;
 
+	circuit_turn_begin(&turn, NULL);
 	mutex_lock(&ex->lock);
 	while ((c = list_first_entry_or_null(&ex->unanswered, struct circuit, wait)) &&
 	       ktime_after(ktime_get(), c->due)) {
+		turn.account = circuit_account_get(c->end[0].line->account);
 		c->end[0].error = ETIMEDOUT;
 		circuit_refuse(c, CIRCUIT_REASON_POLICY);
+		circuit_turn_charge(&turn, CIRCUIT_USE_TIMERS);
+		circuit_account_put(turn.account);
 	}
+	circuit_turn_end(&turn);
 	if (c)
 		expire_at(ex, c->due);
 	mutex_unlock(&ex->lock);

@@ -30,6 +30,7 @@ static void exposure_release(struct kref *ref)
 {
 	struct circuit_exposure *exp = container_of(ref, struct circuit_exposure, ref);
 
+	circuit_account_put(exp->account);
 	kfree_rcu(exp, rcu);
 }
 
@@ -130,8 +131,10 @@ static void exposure_work(struct work_struct *work)
 	struct circuit_exposure *exp = container_of(to_delayed_work(work),
 						    struct circuit_exposure, work);
 	int budget = EXPOSE_BUDGET, err = 0;
+	struct circuit_turn turn;
 	struct socket *sock;
 
+	circuit_turn_begin(&turn, exp->account);
 	while (exp->sock && READ_ONCE(exp->line) && budget-- &&
 	       atomic_read(&exp->waiting) < CIRCUIT_EXPOSE_BACKLOG) {
 		err = kernel_accept(exp->sock, &sock, O_NONBLOCK);
@@ -142,7 +145,7 @@ static void exposure_work(struct work_struct *work)
 		sock->sk->sk_data_ready = exp->native_ready;
 		write_unlock_bh(&sock->sk->sk_callback_lock);
 		atomic64_inc(&exp->accepted);
-		circuit_leg_accept(exp, sock);
+		circuit_leg_accept(exp, sock, &turn);
 	}
 	if (!READ_ONCE(exp->line))
 		exposure_close(exp);
@@ -150,6 +153,8 @@ static void exposure_work(struct work_struct *work)
 		exposure_kick(exp);
 	else if (err && err != -EAGAIN)
 		exposure_retry(exp);
+	circuit_turn_charge(&turn, CIRCUIT_USE_SIGNALLING);
+	circuit_turn_end(&turn);
 	exposure_put(exp);
 }
 
@@ -253,6 +258,7 @@ int circuit_expose(struct circuit_line *line, u32 type, u32 port, struct circuit
 	INIT_DELAYED_WORK(&exp->work, exposure_work);
 	exp->ex = circuit_exchange_get(ex);
 	exp->line = line;
+	exp->account = circuit_account_get(line->account);
 	exp->type = type;
 	exp->port = port;
 	exp->addr = *addr;

@@ -31,6 +31,7 @@
  *  exposure	A port of such a stack where a line's listener can be called.
  *  policy	Who may call whom, see policy.h.
  *  quota	What a line may have, and the lines of a group together, see quota.h.
+ *  account	What it has cost, see account.h.
  *  meter	How many bytes per second they may send and receive, see meter.h.
  *
  * Locks
@@ -89,6 +90,7 @@
 #include <linux/circuit_sig.h>
 #include "../ring/attn.h"
 #include "../ring/ring.h"
+#include "account.h"
 #include "compat.h"
 #include "meter.h"
 #include "policy.h"
@@ -159,6 +161,7 @@ struct circuit_window;
  * @wanting: struct circuit_flow, of those who wait for what meters let through
  * @turns: number of the last turn in which they were served, never 0
  * @turn: delayed work that serves them; holds a reference to the exchange while it is queued
+ * @deciding: nanoseconds that the policy has taken for decisions
  * @audit: how often the log is told
  * @next_circuit: number of the next circuit
  * @switches: changes with what the policy's answers about datagrams depend on; see box.c
@@ -193,6 +196,7 @@ struct circuit_exchange {
 	struct list_head	wanting;
 	u32			turns;
 	struct delayed_work	turn;
+	u64			deciding;
 	struct ratelimit_state	audit;
 	u64			next_circuit;
 	u32			seq;
@@ -213,7 +217,6 @@ enum circuit_line_counter {
 	CIRCUIT_COUNT_DOORBELLS,
 	CIRCUIT_COUNT_INTERRUPTS,
 	CIRCUIT_COUNT_MESSAGES,
-	CIRCUIT_COUNT_CPU_NS,
 	CIRCUIT_COUNT_BYTES_OUT,
 	CIRCUIT_COUNT_BYTES_IN,
 	CIRCUIT_NR_COUNTERS,
@@ -279,6 +282,7 @@ struct circuit_line_config {
  * @tx: signalling, operator to guest
  * @rx: signalling, guest to operator
  * @setups: how many of its calls took how long to be set up, see linux/circuit_netlink.h
+ * @account: what it has cost, referenced
  * @stats: counters
  */
 struct circuit_line {
@@ -318,6 +322,7 @@ struct circuit_line {
 	struct circuit_rx		rx;
 
 	u64				setups[CIRCUIT_SETUPS];
+	struct circuit_account		*account;
 	struct circuit_line_stats __percpu *stats;
 };
 
@@ -706,6 +711,7 @@ struct circuit_udp;
  * @host_port: the host's port
  * @sock: listens there, if it is TCP's
  * @udp: is there, if it is UDP's
+ * @account: its line's, referenced
  * @native_ready: its callback as it was
  * @work: takes calls
  * @accepted: calls
@@ -725,6 +731,7 @@ struct circuit_exposure {
 	u16			host_port;
 	struct socket		*sock;
 	struct circuit_udp	*udp;
+	struct circuit_account	*account;
 	void			(*native_ready)(struct sock *sk);
 	struct delayed_work	work;
 	atomic64_t		accepted;
@@ -759,6 +766,8 @@ struct circuit_local_ops {
  * @ops: what is done with it
  * @work: see there
  * @kicked: enum local_kicked
+ * @account: who pays for it, referenced
+ * @turn: while it looks: the work's
  * @ex: the exchange, referenced
  * @c: the circuit; set until it is freed, under the exchange's lock
  * @line: the guest's line, referenced, from when there is a circuit
@@ -774,6 +783,8 @@ struct circuit_local {
 	const struct circuit_local_ops *ops;
 	struct work_struct	work;
 	atomic_t		kicked;
+	struct circuit_account	*account;
+	struct circuit_turn	*turn;
 	struct circuit_exchange	*ex;
 	struct circuit		*c;
 	struct circuit_line	*line;
@@ -968,7 +979,8 @@ void circuit_lend_starved(struct circuit_lender *lender, const struct circuit_rx
 void circuit_local_get(struct circuit_local *local);
 void circuit_local_put(struct circuit_local *local);
 void circuit_local_kick(struct circuit_local *local);
-struct circuit_local *circuit_local_alloc(struct circuit_exchange *ex, size_t size,
+struct circuit_local *circuit_local_alloc(struct circuit_exchange *ex,
+					  struct circuit_account *account, size_t size,
 					  const struct circuit_local_ops *ops);
 void circuit_local_join(struct circuit_local *local, struct circuit *c, unsigned int nr,
 			struct circuit_line *line);
@@ -982,7 +994,8 @@ u32 circuit_local_want(struct circuit_local *local, unsigned int nr, u32 least, 
 
 /* leg.c */
 int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk);
-int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock);
+int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock,
+		       struct circuit_turn *turn);
 struct circuit_leg *circuit_leg_of(const struct circuit *c);
 void circuit_leg_options(struct circuit_leg *leg, const struct circuit_sig_options *options);
 

@@ -25,7 +25,6 @@
  */
 #include <linux/in.h>
 #include <linux/module.h>
-#include <linux/sched/clock.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <net/ipv6.h>
@@ -650,6 +649,7 @@ static void leg_talks(struct circuit_leg *leg)
 	if (hungup && !leg->lingers && leg_last_words(leg) == LEG_FAILED)
 		return;
 	out = leg_send(leg);
+	circuit_turn_charge(leg->local.turn, CIRCUIT_USE_TRUNK_SEND);
 	if (out == LEG_FAILED)
 		return;
 	if (hungup) {
@@ -675,8 +675,7 @@ static void leg_talks(struct circuit_leg *leg)
 static void leg_look(struct circuit_local *local)
 {
 	struct circuit_leg *leg = leg_of(local);
-	struct circuit_line *line;
-	u64 start;
+	enum circuit_use use = CIRCUIT_USE_SIGNALLING;
 
 	/* Pairs with circuit_leg_owe(): the rings are there. */
 	switch (smp_load_acquire(&leg->state)) {
@@ -690,16 +689,14 @@ static void leg_look(struct circuit_local *local)
 		leg_alone(leg);
 		break;
 	case LEG_TALKS:
-		start = local_clock();
-		line = circuit_line_get(leg->local.line);
 		leg_talks(leg);
-		circuit_line_add(line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
-		circuit_line_put(line);
+		use = CIRCUIT_USE_TRUNK_RECEIVE;
 		break;
 	case LEG_GONE:
 		leg_gone(leg);
 		break;
 	}
+	circuit_turn_charge(local->turn, use);
 }
 
 /* --- what others see ------------------------------------------------------------------------- */
@@ -755,9 +752,11 @@ static const struct circuit_local_ops leg_ops = {
 	.info = leg_info,
 };
 
-static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit_trunk *trunk)
+static struct circuit_leg *leg_alloc(struct circuit_exchange *ex, struct circuit_account *account,
+				     struct circuit_trunk *trunk)
 {
-	struct circuit_local *local = circuit_local_alloc(ex, sizeof(struct circuit_leg), &leg_ops);
+	struct circuit_local *local = circuit_local_alloc(ex, account, sizeof(struct circuit_leg),
+							  &leg_ops);
 	struct circuit_leg *leg;
 
 	BUILD_BUG_ON(offsetof(struct circuit_leg, local));
@@ -796,7 +795,7 @@ struct circuit_leg *circuit_leg_of(const struct circuit *c)
 int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk)
 {
 	struct circuit_exchange *ex = c->end[0].line->ex;
-	struct circuit_leg *leg = leg_alloc(ex, trunk);
+	struct circuit_leg *leg = leg_alloc(ex, c->end[0].line->account, trunk);
 
 	if (!leg)
 		return -ENOMEM;
@@ -814,16 +813,18 @@ int circuit_leg_dial(struct circuit *c, struct circuit_trunk *trunk)
  * circuit_leg_accept - a call of the world's for a guest
  * @exp: where it has come in; its exchange is not locked
  * @sock: the connection, consumed
+ * @turn: the exposure's
  *
  * Return: 0, or a negative errno if the call was refused.
  */
-int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock)
+int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock, struct circuit_turn *turn)
 {
 	struct circuit_exchange *ex = exp->ex;
 	struct sockaddr_storage ss;
 	struct net *net = sock_net(sock->sk);
 	struct circuit_leg *leg;
 	struct in6_addr addr;
+	u64 deciding;
 	int err;
 	u16 port;
 
@@ -836,7 +837,7 @@ int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock)
 	if (!maybe_get_net(net))
 		goto abort;
 	err = -ENOMEM;
-	leg = leg_alloc(ex, exp->trunk);
+	leg = leg_alloc(ex, exp->account, exp->trunk);
 	if (!leg) {
 		put_net(net);
 		goto abort;
@@ -849,11 +850,13 @@ int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock)
 
 	/* Locked, or the leg's work might find it without a circuit. */
 	mutex_lock(&ex->lock);
+	deciding = ex->deciding;
 	err = leg_hook(leg, sock);
 	if (!err)
 		err = exp->line ? circuit_call_from_trunk(exp->line, exp->port, CIRCUIT_SIG_STREAM,
 							  &leg->local, &addr, port) :
 				  -ECONNREFUSED;
+	circuit_turn_charge_part(turn, CIRCUIT_USE_POLICY, ex->deciding - deciding);
 	mutex_unlock(&ex->lock);
 	/* Connected, or waiting, or nothing came of it. */
 	leg_kick(leg);

@@ -45,6 +45,7 @@ static void line_release(struct kref *ref)
 	xa_destroy(&line->pairs);
 	xa_destroy(&line->listeners);
 	xa_destroy(&line->calls);
+	circuit_account_put(line->account);
 	circuit_exchange_put(line->ex);
 	call_rcu(&line->rcu, line_free);
 }
@@ -61,6 +62,15 @@ void circuit_line_put(struct circuit_line *line)
 	kref_put(&line->ref, line_release);
 }
 
+/* The reverse of line_alloc(). */
+static void line_unmake(struct circuit_line *line)
+{
+	if (line->account)
+		circuit_account_put(line->account);
+	free_percpu(line->stats);
+	kfree(line);
+}
+
 static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *name,
 				       const struct circuit_line_config *cfg)
 {
@@ -70,8 +80,9 @@ static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *
 	if (!line)
 		return NULL;
 	line->stats = alloc_percpu_gfp(struct circuit_line_stats, GFP_KERNEL_ACCOUNT);
-	if (!line->stats) {
-		kfree(line);
+	line->account = circuit_account_alloc();
+	if (!line->stats || !line->account) {
+		line_unmake(line);
 		return NULL;
 	}
 	for_each_possible_cpu(cpu)
@@ -156,8 +167,7 @@ erase:
 	xa_erase(&ex->by_id, line->id);
 free:
 	circuit_subject_put(ex, line->party.line);
-	free_percpu(line->stats);
-	kfree(line);
+	line_unmake(line);
 	return err;
 }
 

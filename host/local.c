@@ -31,6 +31,7 @@ static void local_release(struct kref *ref)
 {
 	struct circuit_local *local = container_of(ref, struct circuit_local, ref);
 
+	circuit_account_put(local->account);
 	kfree_rcu(local, rcu);
 	module_put(THIS_MODULE);
 }
@@ -75,10 +76,14 @@ static void local_work(struct work_struct *work)
 {
 	struct circuit_local *local = container_of(work, struct circuit_local, work);
 	unsigned int turns = TURNS;
+	struct circuit_turn turn;
 
+	circuit_turn_begin(&turn, local->account);
+	local->turn = &turn;
 	do {
 		/* Others may use the processor, and others the worker. */
 		if (!turns--) {
+			circuit_turn_end(&turn);
 			queue_work(circuit_trunk_wq, &local->work);
 			return;
 		}
@@ -86,18 +91,21 @@ static void local_work(struct work_struct *work)
 		atomic_xchg(&local->kicked, LOCAL_LOOKS);
 		local->ops->look(local);
 	} while (atomic_cmpxchg(&local->kicked, LOCAL_LOOKS, LOCAL_IDLE) != LOCAL_LOOKS);
+	circuit_turn_end(&turn);
 	circuit_local_put(local);
 }
 
 /**
  * circuit_local_alloc - make an end
  * @ex: the exchange, which gets a reference that the owner gives back
+ * @account: who pays for it
  * @size: of what it is the first member of
  * @ops: what its owner does
  *
  * Return: the end with one reference and the rest of the memory zeroed, or NULL.
  */
-struct circuit_local *circuit_local_alloc(struct circuit_exchange *ex, size_t size,
+struct circuit_local *circuit_local_alloc(struct circuit_exchange *ex,
+					  struct circuit_account *account, size_t size,
 					  const struct circuit_local_ops *ops)
 {
 	struct circuit_local *local;
@@ -113,6 +121,7 @@ struct circuit_local *circuit_local_alloc(struct circuit_exchange *ex, size_t si
 	kref_init(&local->ref);
 	INIT_WORK(&local->work, local_work);
 	local->ops = ops;
+	local->account = circuit_account_get(account);
 	local->ex = circuit_exchange_get(ex);
 	return local;
 }

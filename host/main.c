@@ -101,9 +101,10 @@ static int __init circuit_host_init(void)
 	err = -ENOMEM;
 	if (!circuit_wq || !circuit_slow_wq || !circuit_trunk_wq)
 		goto free_wq;
+	circuit_account_init();
 	err = circuit_udp_init();
 	if (err)
-		goto free_wq;
+		goto exit_account;
 	err = circuit_exchange_init();
 	if (err)
 		goto exit_udp;
@@ -121,6 +122,8 @@ exit_exchange:
 	circuit_exchange_exit();
 exit_udp:
 	circuit_udp_exit();
+exit_account:
+	circuit_account_exit();
 free_wq:
 	if (circuit_trunk_wq)
 		destroy_workqueue(circuit_trunk_wq);
@@ -142,6 +145,7 @@ static void __exit circuit_host_exit(void)
 	destroy_workqueue(circuit_slow_wq);
 	destroy_workqueue(circuit_wq);
 	circuit_udp_exit();
+	circuit_account_exit();
 	synchronize_rcu();	/* callbacks of sockets that have just lost them */
 	rcu_barrier();
 }

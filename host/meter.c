@@ -322,16 +322,28 @@ static bool flow_alone(struct circuit_flow *flow)
 	return true;
 }
 
+/* The line that writes pays for a ring's turn; if that is the world, the one that reads. */
+static void flow_pays(struct circuit_flow *flow, struct circuit_turn *work)
+{
+	struct circuit_end *end = &circuit_of_flow(flow)->end[flow->nr];
+
+	if (end->line->is_trunk)
+		end = circuit_far_end(end);
+	work->account = end->line->account;
+	circuit_turn_charge(work, CIRCUIT_USE_TIMERS);
+}
+
 /* --- turns ----------------------------------------------------------------------------------- */
 
 /**
  * circuit_meter_turn - serve those who wait
  * @ex: the exchange, locked
  * @now: ktime_get_ns()
+ * @work: what they are charged for; its account is changed
  *
  * Return: true if somebody has to go on waiting.
  */
-bool circuit_meter_turn(struct circuit_exchange *ex, u64 now)
+bool circuit_meter_turn(struct circuit_exchange *ex, u64 now, struct circuit_turn *work)
 {
 	struct circuit_flow *flow, *next;
 	unsigned int n = 0;
@@ -348,12 +360,17 @@ bool circuit_meter_turn(struct circuit_exchange *ex, u64 now)
 		}
 		list_move_tail(&flow->node, &turn);
 		flow_look(flow, now);
+		flow_pays(flow, work);
 	}
-	list_for_each_entry(flow, &turn, node)
+	list_for_each_entry(flow, &turn, node) {
 		flow_share(flow);
-	list_for_each_entry_safe(flow, next, &turn, node)
+		flow_pays(flow, work);
+	}
+	list_for_each_entry_safe(flow, next, &turn, node) {
 		if (!flow_serve(flow))
 			flow_waits(flow);
+		flow_pays(flow, work);
+	}
 	/* Who was not served is first, or last if there are more than have a turn at a time. */
 	if (n > CIRCUIT_METER_BUDGET)
 		list_splice_tail(&turn, &ex->wanting);
@@ -372,11 +389,14 @@ static void turn_work(struct work_struct *work)
 {
 	struct circuit_exchange *ex = container_of(to_delayed_work(work), struct circuit_exchange,
 						   turn);
+	struct circuit_turn turn;
 
+	circuit_turn_begin(&turn, NULL);
 	mutex_lock(&ex->lock);
-	if (circuit_meter_turn(ex, ktime_get_ns()))
+	if (circuit_meter_turn(ex, ktime_get_ns(), &turn))
 		next_turn(ex);
 	mutex_unlock(&ex->lock);
+	circuit_turn_end(&turn);
 	circuit_exchange_put(ex);
 }
 

@@ -46,6 +46,7 @@ struct circuit_end;
 struct circuit_exchange;
 struct circuit_line;
 struct circuit_rule;
+struct circuit_turn;
 
 /* Least rate of bytes, and the greatest, per second. */
 #define CIRCUIT_RATE_MIN	1024ull
@@ -141,7 +142,7 @@ void circuit_meter_start(struct circuit *c);
 void circuit_meter_stop(struct circuit *c);
 void circuit_meter_apply(struct circuit_exchange *ex);
 void circuit_meter_want(struct circuit *c, enum circuit_unit unit, unsigned int nr, u32 much);
-bool circuit_meter_turn(struct circuit_exchange *ex, u64 now);
+bool circuit_meter_turn(struct circuit_exchange *ex, u64 now, struct circuit_turn *work);
 void circuit_meter_told(struct circuit_end *end, u32 tail);
 void circuit_meter_step(struct circuit_line *line);
 u32 circuit_meter_limits(const struct circuit_end *end);

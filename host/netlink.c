@@ -607,16 +607,39 @@ static int fill_rates(struct sk_buff *skb, const struct circuit_quota *quota)
 				  messages[CIRCUIT_RECEIVE].waits);
 }
 
+/**
+ * circuit_nl_put_cpu - say what the operator's time was spent for
+ * @skb: where to
+ * @total: number of the attribute for all of it
+ * @first: number of the attribute for the first use
+ * @ns: how much, by use
+ *
+ * Return: 0 or -EMSGSIZE.
+ */
+int circuit_nl_put_cpu(struct sk_buff *skb, int total, int first, const u64 ns[CIRCUIT_USES])
+{
+	unsigned int i;
+	u64 sum = 0;
+
+	for (i = 0; i < CIRCUIT_USES; i++) {
+		sum += ns[i];
+		if (circuit_nl_put_u64(skb, first + i, ns[i]))
+			return -EMSGSIZE;
+	}
+	return circuit_nl_put_u64(skb, total, sum);
+}
+
 static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 {
 	const struct circuit_line_config *cfg = &line->cfg;
 	const struct circuit_quota *quota = &line->quota;
 	const u64 *max = quota->limits.max;
-	u64 sum[CIRCUIT_NR_COUNTERS];
+	u64 sum[CIRCUIT_NR_COUNTERS], cpu[CIRCUIT_USES] = {};
 	struct circuit_addr *addr;
 	unsigned int i;
 
 	circuit_line_stats(line, sum);
+	circuit_account_sum(line->account, cpu);
 	if (nla_put_string(skb, CIRCUIT_A_LINE_NAME, line->name) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_ID, line->id) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_STATE, circuit_line_state(line)) ||
@@ -646,7 +669,7 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_MESSAGES, sum[CIRCUIT_COUNT_MESSAGES]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_OUT, sum[CIRCUIT_COUNT_BYTES_OUT]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_IN, sum[CIRCUIT_COUNT_BYTES_IN]) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CPU_TIME, sum[CIRCUIT_COUNT_CPU_NS]) ||
+	    circuit_nl_put_cpu(skb, CIRCUIT_A_LINE_CPU_TIME, CIRCUIT_A_LINE_CPU_RELAY, cpu) ||
 	    nla_put(skb, CIRCUIT_A_LINE_SETUPS, sizeof(line->setups), line->setups))
 		return -EMSGSIZE;
 	list_for_each_entry(addr, &line->addrs, list)

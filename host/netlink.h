@@ -27,6 +27,8 @@ int circuit_nl_dump(struct sk_buff *skb, struct netlink_callback *cb, struct cir
 		    int (*fill)(struct sk_buff *skb, struct list_head *node));
 
 /* The first attribute of every set is for padding. */
+int circuit_nl_put_cpu(struct sk_buff *skb, int total, int first, const u64 ns[CIRCUIT_USES]);
+
 static inline int circuit_nl_put_u64(struct sk_buff *skb, int attr, u64 value)
 {
 	return nla_put_u64_64bit(skb, attr, value, CIRCUIT_A_LINE_PAD);

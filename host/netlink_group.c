@@ -146,6 +146,31 @@ int circuit_nl_group_del(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
+/* What the lines that are in a group have done, and what they have cost. */
+static int fill_sums(struct sk_buff *skb, const struct circuit_subject *group)
+{
+	u64 n[CIRCUIT_NR_COUNTERS], sum[CIRCUIT_NR_COUNTERS] = {}, cpu[CIRCUIT_USES] = {};
+	struct circuit_line *line;
+	unsigned long id;
+	unsigned int i;
+
+	xa_for_each(&group->ex->by_id, id, line) {
+		if (!circuit_in_group(line, group))
+			continue;
+		circuit_line_stats(line, n);
+		for (i = 0; i < CIRCUIT_NR_COUNTERS; i++)
+			sum[i] += n[i];
+		circuit_account_sum(line->account, cpu);
+	}
+	if (circuit_nl_put_u64(skb, CIRCUIT_A_GROUP_BYTES_OUT, sum[CIRCUIT_COUNT_BYTES_OUT]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_GROUP_BYTES_IN, sum[CIRCUIT_COUNT_BYTES_IN]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_GROUP_DOORBELLS, sum[CIRCUIT_COUNT_DOORBELLS]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_GROUP_INTERRUPTS, sum[CIRCUIT_COUNT_INTERRUPTS]) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_GROUP_MESSAGES, sum[CIRCUIT_COUNT_MESSAGES]))
+		return -EMSGSIZE;
+	return circuit_nl_put_cpu(skb, CIRCUIT_A_GROUP_CPU_TIME, CIRCUIT_A_GROUP_CPU_RELAY, cpu);
+}
+
 static int fill_group(struct sk_buff *skb, struct list_head *node)
 {
 	struct circuit_subject *group = list_entry(node, struct circuit_subject, list);
@@ -170,7 +195,7 @@ static int fill_group(struct sk_buff *skb, struct list_head *node)
 		    nla_put_u32(skb, message_ways[i].max, messages[i].rate) ||
 		    circuit_nl_put_u64(skb, message_ways[i].waits, messages[i].waits))
 			return -EMSGSIZE;
-	return 0;
+	return fill_sums(skb, group);
 }
 
 /**

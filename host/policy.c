@@ -74,6 +74,7 @@ struct circuit_subject *circuit_subject_get(struct circuit_exchange *ex,
 		return NULL;
 	strscpy_pad(new->key.name, name, CIRCUIT_NAME_SIZE);
 	new->key.kind = kind;
+	new->ex = ex;
 	old = rhashtable_lookup_get_insert_fast(&ex->subjects, &new->node, subject_params);
 	if (!old) {
 		new->users = 1;

@@ -52,6 +52,7 @@ enum circuit_subject_kind {
  * struct circuit_subject - a name that rules may speak of
  * @node: in exchange->subjects
  * @key: its key there; @key.name is NUL-padded
+ * @ex: the exchange
  * @list: of a group: in exchange->groups
  * @users: lines and rules that have it, and the administrator who has given it limits
  * @configured: by whom it has
@@ -64,6 +65,7 @@ struct circuit_subject {
 		char		name[CIRCUIT_NAME_SIZE];
 		u32		kind;
 	} key;
+	struct circuit_exchange	*ex;
 	struct list_head	list;
 	u32			users;
 	bool			configured;

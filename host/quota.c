@@ -67,7 +67,12 @@ u64 circuit_affords(const struct circuit_line *line, enum circuit_resource what)
 	return left;
 }
 
-static bool in_group(const struct circuit_line *line, const struct circuit_subject *group)
+/**
+ * circuit_in_group - is a line in a group?
+ * @line: the line, its exchange locked
+ * @group: the group
+ */
+bool circuit_in_group(const struct circuit_line *line, const struct circuit_subject *group)
 {
 	unsigned int i;
 
@@ -97,7 +102,7 @@ u64 circuit_affords_both(const struct circuit_line *a, const struct circuit_line
 		return left;
 
 	for (i = 0; i < a->party.nr_groups; i++)
-		if (in_group(b, a->party.group[i]))
+		if (circuit_in_group(b, a->party.group[i]))
 			left = min(left, quota_left(&a->party.group[i]->quota, what) / 2);
 	return left;
 }
@@ -125,7 +130,7 @@ bool circuit_same_group(const struct circuit_line *a, const struct circuit_line 
 	unsigned int i;
 
 	for (i = 0; i < a->party.nr_groups; i++)
-		if (in_group(b, a->party.group[i]))
+		if (circuit_in_group(b, a->party.group[i]))
 			return true;
 	return false;
 }

@@ -70,6 +70,7 @@ u64 circuit_affords(const struct circuit_line *line, enum circuit_resource what)
 u64 circuit_affords_both(const struct circuit_line *a, const struct circuit_line *b,
 			 enum circuit_resource what);
 bool circuit_itself_affords(const struct circuit_line *line, enum circuit_resource what, u64 n);
+bool circuit_in_group(const struct circuit_line *line, const struct circuit_subject *group);
 bool circuit_same_group(const struct circuit_line *a, const struct circuit_line *b);
 bool circuit_may_call(struct circuit_line *line, u64 now);
 void circuit_group_join(struct circuit_line *line, struct circuit_subject *group);

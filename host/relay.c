@@ -15,7 +15,6 @@
  * is not interrupted again for a mark it has not taken yet.
  */
 #include <linux/eventfd.h>
-#include <linux/sched/clock.h>
 #include "host.h"
 #include "trace.h"
 
@@ -82,7 +81,6 @@ static void relay_mark(void *arg, u32 index)
 
 static bool relay(struct circuit_window *win)
 {
-	u64 start = local_clock();
 	bool more = false;
 
 	atomic_inc(&win->relaying);
@@ -96,7 +94,6 @@ static bool relay(struct circuit_window *win)
 	rcu_read_unlock();
 	smp_mb__before_atomic();	/* passed on before it is through */
 	atomic_dec(&win->relaying);
-	circuit_line_add(win->line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
 	return more;
 }
 
@@ -133,10 +130,13 @@ void circuit_relay(struct irq_work *work)
 {
 	struct circuit_window *win = container_of(work, struct circuit_window, relay);
 
+	u64 start = local_clock();
+
 	circuit_line_count(win->line, CIRCUIT_COUNT_DOORBELLS);
 	trace_circuit_doorbell(win->line);
 	if (relay(win))
 		queue_work(circuit_slow_wq, &win->relay_work);
+	circuit_account_interrupt(win->line->account, CIRCUIT_USE_RELAY, local_clock() - start);
 }
 
 /**
@@ -146,7 +146,11 @@ void circuit_relay(struct irq_work *work)
 void circuit_relay_work(struct work_struct *work)
 {
 	struct circuit_window *win = container_of(work, struct circuit_window, relay_work);
+	struct circuit_turn turn;
 
+	circuit_turn_begin(&turn, win->line->account);
 	if (relay(win))
 		queue_work(circuit_slow_wq, &win->relay_work);
+	circuit_turn_charge(&turn, CIRCUIT_USE_RELAY);
+	circuit_turn_end(&turn);
 }

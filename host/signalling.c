@@ -11,7 +11,6 @@
  *
  * Everything under exchange->lock.
  */
-#include <linux/sched/clock.h>
 #include <linux/string.h>
 #include "host.h"
 #include "trace.h"
@@ -562,12 +561,14 @@ void circuit_sig_work(struct work_struct *work)
 	struct circuit_window *win = container_of(work, struct circuit_window, sig_work);
 	struct circuit_line *line = win->line;
 	struct circuit_exchange *ex = line->ex;
+	struct circuit_turn turn;
 	bool more = false;
-	u64 start;
+	u64 deciding;
 	u32 epoch;
 
+	circuit_turn_begin(&turn, line->account);
 	mutex_lock(&ex->lock);
-	start = local_clock();
+	deciding = ex->deciding;
 	if (circuit_line_window(line) == win && !line->deleted) {
 		epoch = circuit_window_epoch(win);
 		if (epoch != line->epoch)
@@ -575,8 +576,10 @@ void circuit_sig_work(struct work_struct *work)
 		if (line->epoch && !line->fault)
 			more = sig_receive(line);
 	}
-	circuit_line_add(line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
+	circuit_turn_charge_part(&turn, CIRCUIT_USE_POLICY, ex->deciding - deciding);
 	mutex_unlock(&ex->lock);
+	circuit_turn_charge(&turn, CIRCUIT_USE_SIGNALLING);
+	circuit_turn_end(&turn);
 	if (more)
 		queue_work(circuit_slow_wq, &win->sig_work);
 }

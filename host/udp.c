@@ -29,7 +29,6 @@
 #include <linux/jhash.h>
 #include <linux/module.h>
 #include <linux/rhashtable.h>
-#include <linux/sched/clock.h>
 #include <linux/slab.h>
 #include <linux/udp.h>
 #include <linux/uio.h>
@@ -63,6 +62,8 @@ enum flow_state {
  * struct circuit_udp - a UDP socket of the host's
  * @ref: see above
  * @work: receives, and closes the socket when nobody has a reference
+ * @account: its line's, referenced
+ * @turn: while it receives: the work's
  * @sock: the socket
  * @ex: its exchange, referenced
  * @exp: who takes calls, referenced; under the exchange's lock; NULL if nobody does
@@ -83,6 +84,8 @@ enum flow_state {
 struct circuit_udp {
 	struct kref		ref;
 	struct work_struct	work;
+	struct circuit_account	*account;
+	struct circuit_turn	*turn;
 	struct socket		*sock;
 	struct circuit_exchange	*ex;
 	struct circuit_exposure	*exp;
@@ -315,6 +318,7 @@ static void udp_close(struct circuit_udp *udp)
 		circuit_exposure_closed();
 	circuit_trunk_put(udp->trunk);
 	circuit_exchange_put(udp->ex);
+	circuit_account_put(udp->account);
 	kfree(udp);
 	module_put(THIS_MODULE);
 }
@@ -322,7 +326,8 @@ static void udp_close(struct circuit_udp *udp)
 static void udp_work(struct work_struct *work);
 
 /* The socket is consumed, even if there is an error. It is bound. */
-static struct circuit_udp *udp_make(struct circuit_exchange *ex, struct socket *sock)
+static struct circuit_udp *udp_make(struct circuit_exchange *ex, struct circuit_account *account,
+				    struct socket *sock)
 {
 	struct circuit_udp *udp = kzalloc(sizeof(*udp), GFP_KERNEL_ACCOUNT);
 	struct sock *sk = sock->sk;
@@ -338,6 +343,7 @@ static struct circuit_udp *udp_make(struct circuit_exchange *ex, struct socket *
 	INIT_LIST_HEAD(&udp->flows);
 	INIT_LIST_HEAD(&udp->blocked);
 	spin_lock_init(&udp->lock);
+	udp->account = circuit_account_get(account);
 	udp->ex = circuit_exchange_get(ex);
 	udp->sock = sock;
 	/* Of whom an ICMP message is says the queue of errors only. */
@@ -382,7 +388,8 @@ static void flow_idle(struct timer_list *t)
 	circuit_local_kick(&flow->local);
 }
 
-static struct udp_flow *flow_alloc(struct circuit_exchange *ex, struct circuit_trunk *trunk);
+static struct udp_flow *flow_alloc(struct circuit_exchange *ex, struct circuit_account *account,
+				   struct circuit_trunk *trunk);
 
 /* A flow that is about to end has had its place in the table. The exchange is locked. */
 static void flow_supersede(const struct udp_key *key)
@@ -590,7 +597,8 @@ static struct circuit_udp *udp_of_port(struct udp_flow *flow, u64 line, u16 port
 			goto unlock;
 		}
 	sock = flow_socket(flow);
-	udp = IS_ERR(sock) ? ERR_CAST(sock) : udp_make(flow->local.ex, sock);
+	udp = IS_ERR(sock) ? ERR_CAST(sock) : udp_make(flow->local.ex, flow->local.account,
+								  sock);
 	if (IS_ERR(udp))
 		goto unlock;
 	udp->line = line;
@@ -797,6 +805,7 @@ static struct udp_flow *udp_called(struct circuit_udp *udp, const struct in6_add
 	struct circuit_exchange *ex = udp->ex;
 	struct udp_flow *flow = NULL;
 	struct circuit_exposure *exp;
+	u64 deciding;
 
 	/* The lock is everybody's: what may not be a call does not come so far. The work has the bucket. */
 	if (!READ_ONCE(udp->exp) || !circuit_bucket_has(&udp->calls, CALLS, ktime_get_ns()))
@@ -807,7 +816,7 @@ static struct udp_flow *udp_called(struct circuit_udp *udp, const struct in6_add
 		goto unlock;
 	atomic64_inc(&exp->accepted);
 	if (udp_takes_calls(udp, exp))
-		flow = flow_alloc(ex, exp->trunk);
+		flow = flow_alloc(ex, exp->account, exp->trunk);
 	if (!flow) {
 		atomic64_inc(&exp->refused);
 		goto unlock;
@@ -823,8 +832,10 @@ static struct udp_flow *udp_called(struct circuit_udp *udp, const struct in6_add
 	if (!flow_enter(flow, udp)) {
 		flow->stranger = true;
 		atomic_inc(&udp->strangers);
+		deciding = ex->deciding;
 		circuit_call_from_trunk(exp->line, exp->port, CIRCUIT_SIG_DGRAM, &flow->local, from,
 					port);
+		circuit_turn_charge_part(udp->turn, CIRCUIT_USE_POLICY, ex->deciding - deciding);
 	}
 	/* Connected, or waiting, or nothing came of it. */
 	circuit_local_kick(&flow->local);
@@ -895,6 +906,7 @@ static void udp_work(struct work_struct *work)
 	struct circuit_udp *udp = container_of(work, struct circuit_udp, work);
 	struct sock *sk = udp->sock->sk;
 	int budget = QUANTUM;
+	struct circuit_turn turn;
 	struct sk_buff *skb;
 	int err;
 
@@ -902,6 +914,8 @@ static void udp_work(struct work_struct *work)
 		udp_close(udp);
 		return;
 	}
+	circuit_turn_begin(&turn, udp->account);
+	udp->turn = &turn;
 	/* Nobody has the socket any more: nor is anything to be received. */
 	if (kref_read(&udp->ref) == 1)
 		budget = 0;
@@ -922,6 +936,8 @@ static void udp_work(struct work_struct *work)
 	udp_tell(udp);
 	if (budget < 0 && kref_read(&udp->ref) > 1)
 		udp_kick(udp);
+	circuit_turn_charge(&turn, CIRCUIT_USE_DATAGRAMS);
+	circuit_turn_end(&turn);
 	udp_put(udp);
 }
 
@@ -1171,8 +1187,7 @@ static void flow_talks(struct udp_flow *flow)
 static void flow_look(struct circuit_local *local)
 {
 	struct udp_flow *flow = flow_of(local);
-	struct circuit_line *line;
-	u64 start;
+	enum circuit_use use = CIRCUIT_USE_SIGNALLING;
 
 	/* Pairs with flow_setup(): the rings are there. */
 	switch (smp_load_acquire(&flow->state)) {
@@ -1183,15 +1198,13 @@ static void flow_look(struct circuit_local *local)
 		flow_wait(flow);
 		break;
 	case FLOW_TALKS:
-		start = local_clock();
-		line = circuit_line_get(local->line);
 		flow_talks(flow);
-		circuit_line_add(line, CIRCUIT_COUNT_CPU_NS, local_clock() - start);
-		circuit_line_put(line);
+		use = CIRCUIT_USE_DATAGRAMS;
 		break;
 	case FLOW_GONE:
 		break;
 	}
+	circuit_turn_charge(local->turn, use);
 }
 
 /* --- what others see ------------------------------------------------------------------------- */
@@ -1241,9 +1254,11 @@ static const struct circuit_local_ops flow_ops = {
 	.info = flow_info,
 };
 
-static struct udp_flow *flow_alloc(struct circuit_exchange *ex, struct circuit_trunk *trunk)
+static struct udp_flow *flow_alloc(struct circuit_exchange *ex, struct circuit_account *account,
+				   struct circuit_trunk *trunk)
 {
-	struct circuit_local *local = circuit_local_alloc(ex, sizeof(struct udp_flow), &flow_ops);
+	struct circuit_local *local = circuit_local_alloc(ex, account, sizeof(struct udp_flow),
+							  &flow_ops);
 	struct udp_flow *flow;
 
 	BUILD_BUG_ON(offsetof(struct udp_flow, local));
@@ -1274,7 +1289,7 @@ static struct udp_flow *flow_alloc(struct circuit_exchange *ex, struct circuit_t
 int circuit_udp_dial(struct circuit *c, struct circuit_trunk *trunk)
 {
 	struct circuit_exchange *ex = c->end[0].line->ex;
-	struct udp_flow *flow = flow_alloc(ex, trunk);
+	struct udp_flow *flow = flow_alloc(ex, c->end[0].line->account, trunk);
 
 	if (!flow)
 		return -ENOMEM;
@@ -1297,7 +1312,7 @@ int circuit_udp_dial(struct circuit *c, struct circuit_trunk *trunk)
  */
 struct circuit_udp *circuit_udp_expose(struct circuit_exposure *exp, struct socket *sock)
 {
-	struct circuit_udp *udp = udp_make(exp->ex, sock);
+	struct circuit_udp *udp = udp_make(exp->ex, exp->account, sock);
 
 	if (!IS_ERR(udp)) {
 		/* Its work waits for the lock. */

@@ -287,6 +287,23 @@ ended_by_hand() {
 	"$CIRCUIT" policy load - <<<'default connect'
 }
 
+# What the operator's time was spent for is all of it, and for nothing that was not done.
+accounted() { # JSON USE...: those that there are to be
+	local use sum=0 ns
+	for use in relay signalling policy trunk-send trunk-receive datagrams timers; do
+		ns=$(json_get "$1" "cpu-$use-ns")
+		sum=$((sum + ns))
+		case " ${*:2} " in
+		*" $use "*) [ "$ns" -gt 0 ] || { echo "nothing for $use"; return 1; } ;;
+		esac
+	done
+	expect "$sum" "$(json_get "$1" cpu-ns)" "sum of all uses"
+}
+
+same_cost() { # LINE GROUP
+	[ "$(line_get "$1" cpu-ns) $(line_get "$1" bytes-in)" = "$(group_get "$2" cpu-ns) $(group_get "$2" bytes-in)" ]
+}
+
 # What is told of what lines do, while they do it.
 watched() {
 	local before after bytes
@@ -301,6 +318,14 @@ watched() {
 	[ "$(json_get "$after" setup-p99-ns)" -ge "$(json_get "$after" setup-p50-ns)" ]
 	[ "$(json_get "$after" setup-p50-ns)" -gt 256 ]
 	[ "$(json_get "$after" cpu-ns)" -gt "$(json_get "$before" cpu-ns)" ]
+	accounted "$after" relay signalling policy timers
+	expect 0 "$(json_get "$after" cpu-trunk-send-ns)" "for trunks that there are not"
+	"$CIRCUIT" stat g1 | grep "operator's CPU time: .* relay .* signalling .* policy "
+	# A group has cost what its lines have.
+	"$CIRCUIT" line set g2 group db group idle
+	accounted "$("$CIRCUIT" -j group show idle)" relay signalling
+	wait_for 10 same_cost g2 idle
+	"$CIRCUIT" line set g2 group db
 	"$CIRCUIT" stat g1 | grep '|@'
 
 	guest_bg g2 drain "peer drain 3402"

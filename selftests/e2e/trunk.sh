@@ -165,6 +165,14 @@ near_killed() {
 	wait_for 10 line_idle g1
 }
 
+# Both directions of trunks, and datagrams, are told apart.
+charged() {
+	local use
+	for use in relay signalling policy trunk-send trunk-receive datagrams; do
+		[ "$(line_get g1 cpu-$use-ns)" -gt 0 ] || { echo "nothing for $use"; return 1; }
+	done
+}
+
 # Nobody reads at the far side: the guest stops, and nobody else does.
 stuck() {
 	world stop sh -c "exec '$PEER' tcp drain 9"
@@ -626,6 +634,7 @@ t_run "UDP: errors are the stack's" udp_errors
 t_run -t 120 "UDP: ports, and idle flows" udp_ports
 t_run -t 120 "UDP: ports of the host's lead to a guest" udp_exposed
 t_run "UDP: datagrams per second" udp_messages
+t_run "what the operator has done is charged" charged
 t_run "bytes per second" byte_rates
 t_run "stacks, and one that goes" stacks
 t_run "a VM is killed with data on its way" vmm_killed

@@ -433,8 +433,10 @@ static void want_of(struct circuit_exchange *ex, enum circuit_unit unit, u64 *no
 		    struct circuit **c, u32 *n, unsigned int many)
 {
 	struct circuit_flow *flow;
+	struct circuit_turn turn;
 	unsigned int step, i;
 
+	circuit_turn_begin(&turn, NULL);
 	memset(n, 0, many * sizeof(*n));
 	for (step = 0; step < 100; step++) {
 		for (i = 0; i < many; i++) {
@@ -445,8 +447,9 @@ static void want_of(struct circuit_exchange *ex, enum circuit_unit unit, u64 *no
 			flow->want = SZ_1G + flow->owed;
 			list_add_tail(&flow->node, &ex->wanting);
 		}
-		circuit_meter_turn(ex, *now += STEP);
+		circuit_meter_turn(ex, *now += STEP, &turn);
 	}
+	circuit_turn_end(&turn);
 	for (i = 0; i < many; i++)
 		n[i] += given_of(c[i], unit);
 }

@@ -133,6 +133,7 @@ void setups_sub(struct setups *s, const struct setups *before);
 const char *time_text(uint64_t ns, char *text);
 
 /* line.c, show.c: what others print, too */
+void print_cpu(const struct nlattr *total, const struct nlattr **uses);
 void print_line_counters(const struct nlattr **tb);
 void print_byte_rate(const char *key, const char *text, const struct nlattr *attr);
 #define END_STRLEN	96

@@ -97,6 +97,14 @@ static int print_group(const struct nlmsghdr *nlh, void *data)
 			nl_u64(tb[CIRCUIT_A_GROUP_SEND_MESSAGES_WAITS]));
 		out_u64("receive-messages-waits", "to receive messages",
 			nl_u64(tb[CIRCUIT_A_GROUP_RECEIVE_MESSAGES_WAITS]));
+		out_newline();
+		out_text("together:");
+		out_u64("bytes-out", "bytes out", nl_u64(tb[CIRCUIT_A_GROUP_BYTES_OUT]));
+		out_u64("bytes-in", "in", nl_u64(tb[CIRCUIT_A_GROUP_BYTES_IN]));
+		out_u64("doorbells", "doorbells", nl_u64(tb[CIRCUIT_A_GROUP_DOORBELLS]));
+		out_u64("interrupts", "interrupts", nl_u64(tb[CIRCUIT_A_GROUP_INTERRUPTS]));
+		out_u64("messages", "messages", nl_u64(tb[CIRCUIT_A_GROUP_MESSAGES]));
+		print_cpu(tb[CIRCUIT_A_GROUP_CPU_TIME], tb + CIRCUIT_A_GROUP_CPU_RELAY);
 	}
 	out_close();
 	return MNL_CB_OK;

@@ -160,6 +160,30 @@ static void print_addrs(const struct nlmsghdr *nlh)
 	}
 }
 
+/* What the operator's time was spent for, from the first attribute on that says so. */
+void print_cpu(const struct nlattr *total, const struct nlattr **uses)
+{
+	static const char *const names[] = {
+		"relay", "signalling", "policy", "trunk-send", "trunk-receive", "datagrams", "timers",
+	};
+	char key[32], time[TIME_STRLEN];
+	unsigned int i;
+
+	if (opt.json) {
+		out_u64("cpu-ns", "", nl_u64(total));
+	} else {
+		out_newline();
+		out_text("operator's CPU time: %s", time_text(nl_u64(total), time));
+	}
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(key, sizeof(key), "cpu-%s-ns", names[i]);
+		if (opt.json)
+			out_u64(key, "", nl_u64(uses[i]));
+		else if (nl_u64(uses[i]))
+			out_text("%s %s", names[i], time_text(nl_u64(uses[i]), time));
+	}
+}
+
 void print_line_counters(const struct nlattr **tb)
 {
 	out_newline();
@@ -186,6 +210,7 @@ void print_line_counters(const struct nlattr **tb)
 	out_u64("doorbells", "doorbells", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS]));
 	out_u64("interrupts", "interrupts", nl_u64(tb[CIRCUIT_A_LINE_INTERRUPTS]));
 	out_u64("messages", "messages", nl_u64(tb[CIRCUIT_A_LINE_MESSAGES]));
+	print_cpu(tb[CIRCUIT_A_LINE_CPU_TIME], tb + CIRCUIT_A_LINE_CPU_RELAY);
 }
 
 /* A limit of bytes per second, if there is one. */

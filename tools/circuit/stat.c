@@ -52,7 +52,6 @@ static void print_quantile(const struct setups *s, const char *key, const char *
 static int print_stat(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *tb[CIRCUIT_A_LINE_MAX + 1];
-	char cpu[TIME_STRLEN];
 	struct setups setups;
 	int i;
 
@@ -63,13 +62,6 @@ static int print_stat(const struct nlmsghdr *nlh, void *data)
 	out_name("name", "", nl_str(tb[CIRCUIT_A_LINE_NAME]));
 	out_state("state", "", line_state_name(nl_u32(tb[CIRCUIT_A_LINE_STATE])));
 	print_line_counters(tb);
-	if (opt.json) {
-		out_u64("cpu-ns", "", nl_u64(tb[CIRCUIT_A_LINE_CPU_TIME]));
-	} else {
-		out_newline();
-		out_text("operator's CPU time: %s",
-			 time_text(nl_u64(tb[CIRCUIT_A_LINE_CPU_TIME]), cpu));
-	}
 	out_newline();
 	out_text("set-up of calls:");
 	out_u64("setups", "connected", setups_total(&setups));
