@@ -128,6 +128,8 @@ static struct circuit *mapped(int s)
 
 	if (ret)
 		die("circuit_open", ret);
+	/* As long as it takes to be woken, as sockets do; at most, for it learns. */
+	circuit_spin(c, 1000000);
 	return c;
 }
 
