@@ -281,14 +281,16 @@ static bool flow_serve(struct circuit_flow *flow)
 	unsigned int n = flow_meters(flow, meter);
 	u32 most, least;
 	unsigned int i;
-	s64 share;
+	s64 share, part;
 
 	flow_limits(flow, &most, &least);
 	share = max_t(s64, (s64)most - flow->saved, 0);
 	for (i = 0; i < n; i++) {
-		if (meter[i]->share >= share)
+		/* If there is not one for each, those have one who have waited for longest. */
+		part = meter[i]->share ?: meter[i]->tokens > 0;
+		if (part >= share)
 			continue;
-		share = meter[i]->share;
+		share = part;
 		meter[i]->waits++;
 	}
 	for (i = 0; i < n; i++)

@@ -460,6 +460,38 @@ static void want_on(struct circuit_exchange *ex, u64 *now, struct circuit **c, u
 	want_of(ex, CIRCUIT_BYTES, now, c, n, many);
 }
 
+/* More of those who wait than can ever be saved up for: then it is one after the other. */
+static void many_messages(struct kunit *test, struct circuit_exchange *ex, struct circuit_line *a,
+			  struct circuit_line *b, u64 *now)
+{
+	struct circuit_meter *meter = &a->quota.meter[CIRCUIT_MESSAGES][CIRCUIT_SEND];
+	struct circuit *c[24];
+	u32 n[24], sum = 0;
+	unsigned int i;
+
+	circuit_meter_set(meter, 100);
+	for (i = 0; i < ARRAY_SIZE(c); i++) {
+		c[i] = limited(test, a, b);
+		c[i]->type = CIRCUIT_SIG_DGRAM;
+		circuit_meter_start(c[i]);
+	}
+	/* What they had beforehand takes a few seconds. */
+	for (i = 0; i < 7; i++)
+		want_of(ex, CIRCUIT_MESSAGES, now, c, n, ARRAY_SIZE(c));
+	for (i = 0; i < ARRAY_SIZE(c); i++) {
+		KUNIT_EXPECT_GE(test, n[i], 2u);
+		sum += n[i];
+	}
+	KUNIT_EXPECT_GE(test, sum, 90u);
+	KUNIT_EXPECT_LE(test, sum, 110u);
+	for (i = 0; i < ARRAY_SIZE(c); i++) {
+		c[i]->end[0].hungup = true;
+		circuit_meter_stop(c[i]);
+	}
+	circuit_meter_set(meter, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
+}
+
 /* Messages are counted where there are any, besides their bytes, and by guests that know of it. */
 static void counted_messages(struct kunit *test, struct circuit_exchange *ex,
 			     struct circuit_line *a, struct circuit_line *b, u64 *now)
@@ -524,6 +556,7 @@ static void counted_messages(struct kunit *test, struct circuit_exchange *ex,
 	circuit_meter_set(&a->quota.meter[CIRCUIT_BYTES][CIRCUIT_SEND], 0);
 	circuit_meter_set(meter, 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
+	many_messages(test, ex, a, b, now);
 	a->features = b->features = CIRCUIT_SIG_F_RATE;
 }
 
