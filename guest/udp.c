@@ -500,6 +500,8 @@ static void flow_end(struct udp_flow *flow)
 	list_del_init(&flow->ready);
 	spin_unlock_bh(&u->lock);
 	circuit_ep_disconnect(&flow->ep, CIRCUIT_TX_FIN, CIRCUIT_REASON_NONE);
+	/* Who waits for leave to send in it would be told by nobody else. */
+	flow->ep.sk->sk_state_change(flow->ep.sk);
 	flow_put(flow);
 }
 
@@ -1167,17 +1169,18 @@ static struct sk_buff *stamp_alloc(struct sock *sk, const struct circuit *c, str
 
 	if (!(tsflags & SOF_TIMESTAMPING_TX_SOFTWARE))
 		return NULL;
-	skb = alloc_skb_with_frags(size, whole ? len : 0, PAGE_ALLOC_COSTLY_ORDER, &err, GFP_KERNEL);
+	skb = alloc_skb_with_frags(size, whole ? len : 0, PAGE_ALLOC_COSTLY_ORDER, &err, GFP_KERNEL_ACCOUNT);
 	if (!skb)
 		return ERR_PTR(err);
 	skb_shinfo(skb)->tx_flags = SKBTX_SW_TSTAMP;
-	if (!whole)
-		return skb;
 	skb_reset_mac_header(skb);
 	skb_put_zero(skb, ETH_HLEN);
 	put_headers(skb, &c->local, c->local_port, &c->remote, c->peer_port, len,
 		    ipv6_addr_v4mapped(&c->remote));
 	eth_hdr(skb)->h_proto = skb->protocol;
+	/* That nothing but the time is wanted may have changed by when it is told. */
+	if (!whole)
+		return skb;
 	skb->data_len = len;
 	skb->len += len;
 	err = skb_copy_datagram_from_iter(skb, skb_headlen(skb), &msg->msg_iter, len);

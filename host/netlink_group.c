@@ -161,6 +161,7 @@ static int fill_sums(struct sk_buff *skb, const struct circuit_subject *group)
 		for (i = 0; i < CIRCUIT_NR_COUNTERS; i++)
 			sum[i] += n[i];
 		circuit_account_sum(line->account, cpu);
+		cond_resched();
 	}
 	if (circuit_nl_put_u64(skb, CIRCUIT_A_GROUP_BYTES_OUT, sum[CIRCUIT_COUNT_BYTES_OUT]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_GROUP_BYTES_IN, sum[CIRCUIT_COUNT_BYTES_IN]) ||
