@@ -360,6 +360,7 @@ udp_exposed() {
 # Datagrams per second, to the world and from it, which the operator counts.
 udp_messages() {
 	local rate=500 got
+	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || rate=100
 	world sink "$(dirname "$PEER")/bench" serve udp 9
 	wait_for 10 sh -c "ip netns exec $WORLD ss -Hlun sport = :9 | grep -q ."
 	"$CIRCUIT" line set g1 send-messages $rate/s
