@@ -590,7 +590,7 @@ TEST(map_many_times, .map = true)
 	pid_t pid;
 
 	pair_of_size(fd, 8192);
-	for (i = 0; i < (quick ? 100 : 2000); i++) {
+	for (i = 0; i < (quick ? 50 : 2000); i++) {
 		m = map(fd[i & 1]);
 		again = map(fd[i & 1]);
 		map_send(&m, 10, i);
@@ -647,7 +647,7 @@ TEST(map_bad_head, .map = true)
 }
 
 /* Scribble over all that is mapped, at all times: nobody else takes any harm. */
-TEST(map_scribble, .map = true, .timeout = 180)
+TEST(map_scribble, .map = true, .timeout = 400)
 {
 	uint32_t state = 1, i, n;
 	int fd[2], fine[2];
@@ -657,7 +657,7 @@ TEST(map_scribble, .map = true, .timeout = 180)
 
 	pair_of_size(fine, 16384);
 	ok = map(fine[0]);
-	for (i = 0; i < (quick ? 60 : 1000); i++) {
+	for (i = 0; i < (quick ? 30 : 1000); i++) {
 		pair_of_size(fd, 8192);
 		pid[0] = spawn();
 		if (!pid[0]) {
@@ -704,7 +704,7 @@ TEST(map_scribble, .map = true, .timeout = 180)
 }
 
 /* Mapped, unmapped, closed, disconnected and killed in any order, by several at once. */
-TEST(map_interleavings, .map = true, .timeout = 240)
+TEST(map_interleavings, .map = true, .timeout = 500)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 	int workers = 4, i, n, w, fd[2];
@@ -720,7 +720,7 @@ TEST(map_interleavings, .map = true, .timeout = 240)
 
 		pair_of_size(own, 8192);
 		mine = map(own[0]);
-		for (i = 0; i < (quick ? 75 : 1000); i++) {
+		for (i = 0; i < (quick ? 40 : 1000); i++) {
 			void *p[2] = { MAP_FAILED, MAP_FAILED };
 			size_t len;
 
