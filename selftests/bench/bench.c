@@ -238,7 +238,7 @@ static void control(int s, bool end, unsigned int batch, uint64_t sum[2])
 	int tries;
 
 	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-	for (tries = 0; tries < 50; tries++) {
+	for (tries = 0; tries < 300; tries++) {
 		put(s, &c, sizeof(c));
 		if (recv(s, sum, 2 * sizeof(*sum), 0) == 2 * sizeof(*sum))
 			return;

@@ -196,7 +196,7 @@ byte_rates() {
 # Messages per second, whatever they are long; streams have none.
 message_rates() {
 	local rate=500 free waits
-	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || rate=100
+	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || rate=250
 	waits=$(line_get g1 send-waits)
 	guest_bg g2 seq "bench serve seqpacket 3420"
 	guest_bg g2 box "bench serve dgram 3430"
@@ -494,7 +494,7 @@ t_run -t 120 "two guests" setup
 t_run -t 120 "limits of groups" groups
 t_run "calls that wait, and calls per second" rates
 t_run -t 150 "bytes per second" byte_rates
-t_run -t 150 "messages per second" message_rates
+t_run -t 240 "messages per second" message_rates
 t_run "a circuit reset by hand" ended_by_hand
 t_run "what lines do" watched
 t_run "what a circuit carries" captured

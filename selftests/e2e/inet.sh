@@ -280,7 +280,7 @@ udp_flood() {
 # So many datagrams a second, and whoever floods one socket with them leaves others their part.
 udp_messages() {
 	local rate=500 ip g
-	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || rate=100
+	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || rate=250
 	ip=$(guest_ip g2)
 	"$CIRCUIT" line set g1 send-messages $rate/s
 	rate_is $rate "$(message_rate g1 udp "$ip" 9001)"

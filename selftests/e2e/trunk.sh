@@ -360,7 +360,7 @@ udp_exposed() {
 # Datagrams per second, to the world and from it, which the operator counts.
 udp_messages() {
 	local rate=500 got
-	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || rate=100
+	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || rate=250
 	world sink "$(dirname "$PEER")/bench" serve udp 9
 	wait_for 10 sh -c "ip netns exec $WORLD ss -Hlun sport = :9 | grep -q ."
 	"$CIRCUIT" line set g1 send-messages $rate/s
@@ -372,7 +372,7 @@ udp_messages() {
 	"$CIRCUIT" expose add g1:5300 on 192.0.2.1:53 type dgram
 	wait_for 10 guest_exec g1 "netstat -lun | grep -q ':5300 '"
 	"$CIRCUIT" line set g1 receive-messages $rate/s
-	got=$(out timeout 60 "$(dirname "$PEER")/bench" messages udp 192.0.2.1 53 64 1 3000)
+	got=$(out timeout 90 "$(dirname "$PEER")/bench" messages udp 192.0.2.1 53 64 1 3000)
 	rate_is $rate "$(awk '{ print int($1 * 1e9 / $2) }' <<<"$got")"
 	[ "$(line_get g1 receive-messages-waits)" -gt 0 ]
 	"$CIRCUIT" line set g1 receive-messages none
@@ -634,7 +634,7 @@ t_run -t 120 "UDP: datagrams to the world" udp_out
 t_run "UDP: errors are the stack's" udp_errors
 t_run -t 120 "UDP: ports, and idle flows" udp_ports
 t_run -t 120 "UDP: ports of the host's lead to a guest" udp_exposed
-t_run "UDP: datagrams per second" udp_messages
+t_run -t 120 "UDP: datagrams per second" udp_messages
 t_run "what the operator has done is charged" charged
 t_run "bytes per second" byte_rates
 t_run "stacks, and one that goes" stacks
