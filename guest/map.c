@@ -11,7 +11,7 @@
  * socket. So a socket is not released before its mappings are gone, and what a mapping has to
  * lose before that are a line that goes down, a socket that is disconnected, and a limit. circuit_map_lose()
  * takes all pages out of all page tables before the number is given back by HANGUP; whoever touches the
- * mapping afterwards finds a page that is only his.
+ * mapping afterwards finds pages that are only his.
  *
  * tx_mapped and rx_mapped say that the kernel's own indices of a direction are out of date. They are set by
  * mmap(), under both mutexes, and cleared under the direction's own by whoever next has to do with it
