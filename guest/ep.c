@@ -125,9 +125,10 @@ bool circuit_ep_connected(struct circuit_ep *ep, struct circuit *c)
 	wanted = ep->call == c;
 	if (wanted) {
 		ep->call = NULL;
+		/* Before anybody knows: who sends at once may set it, see circuit_tx_tell(). */
+		sk_stop_timer(ep->sk, &ep->timer);
 		WRITE_ONCE(c->ep, ep);
 		ep_established(ep, c);
-		sk_stop_timer(ep->sk, &ep->timer);
 	}
 	circuit_ep_unlock(ep);
 	if (wanted) {
@@ -156,8 +157,8 @@ void circuit_ep_refused(struct circuit_ep *ep, struct circuit *c, int err, u32 r
 	wanted = ep->call == c;
 	if (wanted) {
 		ep->call = NULL;
-		ep_end(ep, err, reason);
 		sk_stop_timer(ep->sk, &ep->timer);
+		ep_end(ep, err, reason);
 	}
 	circuit_ep_unlock(ep);
 	if (wanted) {
@@ -186,8 +187,8 @@ void circuit_ep_verdict(struct circuit_ep *ep, struct circuit *c, bool native, u
 		ep->native = native;
 		if (native) {
 			ep->call = NULL;
-			WRITE_ONCE(ep->state, TCP_CLOSE);
 			sk_stop_timer(ep->sk, &ep->timer);
+			WRITE_ONCE(ep->state, TCP_CLOSE);
 		}
 		complete_all(&ep->decided);
 	}
