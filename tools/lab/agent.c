@@ -798,7 +798,10 @@ struct sweep {
 	unsigned long long next;
 	char **found;			/* reported already: logs overlap */
 	size_t nfound;
+	int context;			/* lines that are yet to be printed: the trace is what tells */
 };
+
+#define CONTEXT 36
 
 static FILE *open_in(const char *mode, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -866,11 +869,17 @@ static void judge(struct sweep *s, const char *line, const regex_t *re)
 	size_t i;
 
 	if (regexec(re, line, 0, NULL, 0) || !regexec(&s->harmless, line, 0, NULL, 0) ||
-	    (s->has_expected && !regexec(&s->expected, line, 0, NULL, 0)))
+	    (s->has_expected && !regexec(&s->expected, line, 0, NULL, 0))) {
+		if (s->context) {
+			s->context--;
+			printf("%s|  %s\n", s->who, line);
+		}
 		return;
+	}
 	for (i = 0; i < s->nfound; i++)
 		if (!strcmp(s->found[i], line))
 			return;
+	s->context = CONTEXT;
 	s->found = realloc(s->found, (s->nfound + 1) * sizeof(*s->found));
 	s->found[s->nfound++] = strdup(line);
 	printf("%s: %s\n", s->who, line);
@@ -1000,6 +1009,7 @@ static int ctl_sweep(const char *run, const char *out, const char *mark)
 		snprintf(name, sizeof(name), "expected.%.20s", d->d_name);
 		s.who = d->d_name;
 		s.has_expected = load_regex(&s.expected, run, name);
+		s.context = 0;
 		s.next = 0;
 		s.log = open_in("ae", "%s/guest.%s.dmesg", out, d->d_name);
 		/* a guest that is booting, wedged or dead cannot be asked: its console stands in */
