@@ -128,7 +128,10 @@ void circuit_tx_tell(struct circuit_ep *ep, struct circuit *c, bool notify, bool
 			WRITE_ONCE(c->owes, true);
 		circuit_tx_told(c);
 	} else if (notify && !xchg(&c->owes, true)) {
+		/* The timer takes the lock: it does not drop its reference before it has it. */
+		circuit_ep_lock(ep);
 		sk_reset_timer(ep->sk, &ep->timer, jiffies + 1);
+		circuit_ep_unlock(ep);
 	}
 }
 
