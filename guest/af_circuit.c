@@ -899,6 +899,14 @@ static int datagram_ioctl(struct socket *sock, unsigned int cmd, unsigned long a
 	return cmd == SIOCATMARK ? -ENOIOCTLCMD : circuit_ioctl(sock, cmd, arg);
 }
 
+/* Of a socket that is connected, since what else would the process be to write into the heads? */
+static int datagram_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma)
+{
+	if (!READ_ONCE(circuit_sk(sock->sk)->peer.port))
+		return -ENOTCONN;
+	return circuit_mmap(file, sock, vma);
+}
+
 static const struct proto_ops circuit_datagram_ops = {
 	.family = PF_CIRCUIT,
 	.owner = THIS_MODULE,
@@ -916,7 +924,7 @@ static const struct proto_ops circuit_datagram_ops = {
 	.getsockopt = circuit_getsockopt,
 	.sendmsg = datagram_sendmsg,
 	.recvmsg = datagram_recvmsg,
-	.mmap = sock_no_mmap,
+	.mmap = datagram_mmap,
 };
 
 static const struct net_proto_family circuit_family = {

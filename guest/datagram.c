@@ -5,6 +5,9 @@
  * Each is a record of linux/circuit_ring.h with whom it is for, or from. The operator switches them, and
  * is believed about whom they are from. Between it and here nothing is lost but what there is no room
  * for when it comes; it counts that.
+ *
+ * A process that has mapped the circuit writes such records itself, and gets what comes from anybody: to whom
+ * the socket is connected only the kernel knows, and the process.
  */
 #include <linux/sched/signal.h>
 #include "trace.h"
@@ -67,7 +70,7 @@ static void datagram_errors(struct circuit_ep *ep, const struct circuit_peer *pe
 
 	mutex_lock(&ep->rx_mutex);
 	c = circuit_ep_rings(ep);
-	if (peer->port && c && datagram_next(ep, c, peer, &head) < 0)
+	if (peer->port && c && !circuit_rx_ours(ep, c) && datagram_next(ep, c, peer, &head) < 0)
 		circuit_ep_kill(ep, c);
 	mutex_unlock(&ep->rx_mutex);
 }
@@ -88,7 +91,8 @@ static int datagram_put(struct circuit_tx *tx, struct msghdr *msg,
  * @msg: what to send
  * @head: its head: how much, and to whom
  *
- * Return: how much, or a negative errno, as UDP; -ENETDOWN if there is no operator any more.
+ * Return: how much, or a negative errno, as UDP; -ENETDOWN if there is no operator any more, -EBUSY if a
+ * process has the circuit mapped.
  */
 int circuit_datagram_sendmsg(struct circuit_ep *ep, const struct circuit_peer *peer,
 			     struct msghdr *msg, const struct circuit_datagram *head)
@@ -108,6 +112,9 @@ int circuit_datagram_sendmsg(struct circuit_ep *ep, const struct circuit_peer *p
 	mutex_lock(&ep->tx_mutex);
 	for (;;) {
 		c = circuit_ep_rings(ep);
+		err = c ? circuit_tx_ours(ep, c) : 0;
+		if (unlikely(err))
+			break;
 		err = sock_error(sk);
 		if (err)
 			break;
@@ -188,7 +195,7 @@ static int datagram_take(struct circuit *c, struct msghdr *msg, size_t len, int 
  * @flags: MSG_*
  *
  * Return: bytes received, or the datagram's with MSG_TRUNC; or a negative errno, as UDP, and -ENETDOWN
- * if there is no operator any more.
+ * if there is no operator any more, -EBUSY if a process has the circuit mapped.
  */
 int circuit_datagram_recvmsg(struct circuit_ep *ep, const struct circuit_peer *peer,
 			     struct msghdr *msg, size_t len, int flags)
@@ -205,6 +212,9 @@ int circuit_datagram_recvmsg(struct circuit_ep *ep, const struct circuit_peer *p
 		struct circuit *c = circuit_ep_rings(ep);
 		int next = 0;
 
+		ret = c ? circuit_rx_ours(ep, c) : 0;
+		if (unlikely(ret))
+			break;
 		if (likely(c && state == TCP_ESTABLISHED))
 			next = datagram_next(ep, c, peer, &head);
 		if (unlikely(next < 0))
@@ -254,6 +264,10 @@ static bool datagram_readable(struct circuit_ep *ep, const struct circuit_peer *
 		c = circuit_ep_rings(ep);
 		if (!c || READ_ONCE(ep->state) != TCP_ESTABLISHED)
 			break;
+		if (unlikely(circuit_rx_ours(ep, c))) {
+			next = circuit_map_readable(c);
+			goto out;
+		}
 		next = datagram_next(ep, c, peer, &head);
 		if (next < 0)
 			circuit_ep_kill(ep, c);
@@ -261,6 +275,7 @@ static bool datagram_readable(struct circuit_ep *ep, const struct circuit_peer *
 	} while (!next && READ_ONCE(ep->state) == TCP_ESTABLISHED && circuit_rx_rearm(c, 0));
 	if (next > 0)
 		circuit_rx_rearm(c, c->rx.tail - c->rx.head);
+out:
 	mutex_unlock(&ep->rx_mutex);
 	return next > 0;
 }
@@ -268,12 +283,15 @@ static bool datagram_readable(struct circuit_ep *ep, const struct circuit_peer *
 static bool datagram_writable(struct circuit_ep *ep)
 {
 	struct circuit *c;
-	int space = 0;
-	u32 want = 0;
+	bool ret = true;
+	int space;
+	u32 want;
 
 	mutex_lock(&ep->tx_mutex);
 	c = circuit_ep_rings(ep);
-	if (c) {
+	if (c && unlikely(circuit_tx_ours(ep, c))) {
+		ret = circuit_map_writable(c);
+	} else if (c) {
 		want = circuit_tx_lowat(c);
 		space = circuit_tx_space(&c->tx);
 		if (space >= 0 && space < (int)want) {
@@ -282,9 +300,10 @@ static bool datagram_writable(struct circuit_ep *ep)
 		}
 		if (space < 0)
 			circuit_ep_kill(ep, c);
+		ret = space >= (int)want;
 	}
 	mutex_unlock(&ep->tx_mutex);
-	return space >= (int)want;
+	return ret;
 }
 
 /**
@@ -330,7 +349,9 @@ u32 circuit_datagram_length(struct circuit_ep *ep, const struct circuit_peer *pe
 
 	mutex_lock(&ep->rx_mutex);
 	c = circuit_ep_rings(ep);
-	if (!c || datagram_next(ep, c, peer, &head) <= 0)
+	if (c && circuit_rx_ours(ep, c))
+		head.len = circuit_map_data(c);	/* how long it is the process knows */
+	else if (!c || datagram_next(ep, c, peer, &head) <= 0)
 		head.len = 0;
 	mutex_unlock(&ep->rx_mutex);
 	return head.len;

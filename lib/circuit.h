@@ -27,6 +27,8 @@
  *	EPROTO		the far end broke the rules of the ring
  *	ESTALE		the mapping has lost its circuit (sockets only; see circuit(7))
  *	ECONNRESET	the far end died, or aborted; or what else SO_ERROR said
+ * Of a connected socket of datagrams of AF_CIRCUIT, circuit_msg_peek() says what became of one that was sent
+ * (ECONNREFUSED, EHOSTUNREACH, EACCES, or what a policy says) once, and that is not final.
  * Who reads gets the last only after all that did arrive. EINVAL is a mistake in how the
  * call was used (a call for messages on a stream, more released than there was), and changes
  * nothing.
@@ -118,7 +120,10 @@ struct circuit_stats {
  * circuit_open - map the circuit of a connected socket
  * @c: set to the handle
  * @fd: a socket that is a circuit: of AF_CIRCUIT, or of AF_INET and AF_INET6 where it has become
- *	one; stream, SOCK_SEQPACKET, or a connected datagram socket of UDP's
+ *	one; stream, SOCK_SEQPACKET, or a connected SOCK_DGRAM
+ *
+ * A socket of datagrams of AF_CIRCUIT exchanges them with whom it is connected to now; those of
+ * others, which the operator does not keep from it, are passed over.
  *
  * Until circuit_close(), read() and write() on the socket fail with EBUSY; shutdown() and close()
  * do what they always do. @fd stays the caller's, and must stay open.
@@ -325,7 +330,8 @@ ssize_t circuit_read(struct circuit *c, void *data, size_t len);
  * circuit_msg_reserve - where the next message goes
  * @c: the circuit
  * @data: set to its first byte; contiguous, and aligned to CIRCUIT_MESSAGE_ALIGN
- * @max: how long it may become, at most the ring's size less sizeof(struct circuit_message)
+ * @max: how long it may become, at most the ring's size less sizeof(struct circuit_message), or
+ *	sizeof(struct circuit_datagram) with datagrams of AF_CIRCUIT
  *
  * Return: 0 or a negative errno: EAGAIN if there is no room, and CIRCUIT_OUT waits for it from now
  * on; EMSGSIZE if there never will be; EPIPE if the far end has closed, or this end has shut down.
@@ -336,7 +342,7 @@ int circuit_msg_reserve(struct circuit *c, void **data, size_t max);
  * circuit_msg_fill - the message is there
  * @c: the circuit
  * @len: its length, at most what was reserved, 0 included
- * @flags: CIRCUIT_MESSAGE_EOR or 0
+ * @flags: CIRCUIT_MESSAGE_EOR or 0; 0 for datagrams of AF_CIRCUIT
  *
  * The next takes a circuit_msg_reserve() again. circuit_tx_publish() lets the far end see them.
  *
@@ -373,7 +379,9 @@ int circuit_msg_send(struct circuit *c, const struct circuit_view *views, unsign
  *
  * The first is the one after the last released: the same are given again until they are.
  *
- * Return: how many; 0 at the end; or a negative errno: EAGAIN if there is none.
+ * Return: how many; 0 at the end; or a negative errno: EAGAIN if there is none. With datagrams of
+ * AF_CIRCUIT that may also be when circuit_wait() has said that there is something, which was not from
+ * the peer; and an errno that tells of one that was sent is given once.
  */
 int circuit_msg_peek(struct circuit *c, struct circuit_view *views, unsigned int count);
 

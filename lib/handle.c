@@ -18,6 +18,7 @@ struct circuit *circuit_new(const struct transport *transport, int fd)
 	memset(c, 0, sizeof(*c));
 	c->transport = transport;
 	c->fd = fd;
+	c->head = MESSAGE_HEAD;
 	/* On one processor, who looks would keep a far end from running that has no other. */
 	if (!transport->near || sysconf(_SC_NPROCESSORS_ONLN) > 1)
 		circuit_spin(c, SPIN_DEFAULT);

@@ -29,6 +29,8 @@
 #define LINE		128	/* two cache lines: processors fetch pairs */
 
 #define MESSAGE_HEAD	((uint32_t)sizeof(struct circuit_message))
+#define DATAGRAM_HEAD	((uint32_t)sizeof(struct circuit_datagram))
+#define ERROR_MAX	4095u	/* the largest errno there is */
 #define SPIN_DEFAULT	100000	/* ns */
 
 /* Where a fuzzer changes what the far end could have changed by now. */
@@ -75,12 +77,6 @@ static inline void count(uint64_t *p, uint64_t n)
 static inline bool need_notify(uint32_t event, uint32_t new, uint32_t old)
 {
 	return (uint32_t)(new - event - 1) < (uint32_t)(new - old);
-}
-
-static inline uint64_t message_bytes(uint64_t len)
-{
-	return (MESSAGE_HEAD + len + CIRCUIT_MESSAGE_ALIGN - 1) / CIRCUIT_MESSAGE_ALIGN *
-	       CIRCUIT_MESSAGE_ALIGN;
 }
 
 /**
@@ -199,7 +195,9 @@ struct transport {
  * @transport: its transport
  * @fd: the caller's descriptor
  * @end: which end this is
- * @messages: it carries messages
+ * @messages: it carries messages, or datagrams
+ * @head: bytes before each of them: MESSAGE_HEAD or DATAGRAM_HEAD
+ * @peer: with whom datagrams are exchanged, as the head of one to him
  * @spin_max: see circuit_spin()
  * @error: a positive errno: the circuit is broken
  * @hup: a positive errno: the far end is gone. What it has left may be read, then this is the error
@@ -217,6 +215,8 @@ struct circuit {
 	int			fd;
 	unsigned int		end;
 	bool			messages;
+	uint32_t		head;
+	struct circuit_datagram	peer;
 	uint32_t		spin_max;
 	int			error;
 	int			hup;
@@ -228,6 +228,18 @@ struct circuit {
 	struct tx		tx __attribute__((aligned(LINE)));
 	struct rx		rx __attribute__((aligned(LINE)));
 };
+
+static inline bool circuit_datagrams(const struct circuit *c)
+{
+	return c->head == DATAGRAM_HEAD;
+}
+
+/* What a message of so many bytes takes of a ring. */
+static inline uint64_t message_bytes(const struct circuit *c, uint64_t len)
+{
+	return (c->head + len + CIRCUIT_MESSAGE_ALIGN - 1) / CIRCUIT_MESSAGE_ALIGN *
+	       CIRCUIT_MESSAGE_ALIGN;
+}
 
 /* Sizes that do not take 32-bit indices beyond what they can tell apart. */
 static inline bool ring_size_ok(uint64_t size)

@@ -187,29 +187,38 @@ EXPORT int circuit_msg_reserve(struct circuit *c, void **data, size_t max)
 
 	if (unlikely(!c->messages))
 		return -EINVAL;
-	if (unlikely(max > tx->size - MESSAGE_HEAD))
+	if (unlikely(max > tx->size - c->head))
 		return -EMSGSIZE;
-	need = message_bytes(max);
+	need = message_bytes(c, max);
 	ret = tx_need(c, need);
 	if (unlikely(ret))
 		return ret;
 	tx->room = need;
-	*data = tx->data + (tx->tail & (tx->size - 1)) + MESSAGE_HEAD;
+	*data = tx->data + (tx->tail & (tx->size - 1)) + c->head;
 	return 0;
 }
 
 EXPORT int circuit_msg_fill(struct circuit *c, size_t len, unsigned int flags)
 {
 	struct circuit_message head = { .len = len, .flags = flags };
+	struct circuit_datagram datagram;
 	struct tx *tx = &c->tx;
 	uint64_t need;
+	uint8_t *to;
 
 	if (unlikely(!c->messages || flags & ~CIRCUIT_MESSAGE_FLAGS || len > tx->room))
 		return -EINVAL;
-	need = message_bytes(len);
-	if (unlikely(need > tx->room))
+	need = message_bytes(c, len);
+	if (unlikely(need > tx->room || (flags && circuit_datagrams(c))))
 		return -EINVAL;
-	memcpy(tx->data + (tx->tail & (tx->size - 1)), &head, sizeof(head));
+	to = tx->data + (tx->tail & (tx->size - 1));
+	if (circuit_datagrams(c)) {
+		datagram = c->peer;
+		datagram.len = len;
+		memcpy(to, &datagram, sizeof(datagram));
+	} else {
+		memcpy(to, &head, sizeof(head));
+	}
 	tx->room = 0;
 	tx->tail += need;
 	return 0;
@@ -407,15 +416,50 @@ EXPORT ssize_t circuit_read(struct circuit *c, void *data, size_t len)
 	return unlikely(err) ? err : (ssize_t)len;
 }
 
-/* A checked copy of the head of the message at that index, or false if it is none. */
-static bool rx_message(const struct rx *rx, uint32_t index, struct circuit_message *head)
+/* What is at an index where a message should be. */
+enum found {
+	FOUND_NONE,	/* none */
+	FOUND_MESSAGE,
+	FOUND_ERROR,	/* what became of a datagram that was sent to the peer: @flags is an errno */
+	FOUND_OTHER,	/* a datagram that is not from the peer, or an error that is not about him */
+};
+
+/* A checked copy of the head of the message at that index; of @head only @len and @flags count. */
+static enum found rx_message(const struct circuit *c, uint32_t index, struct circuit_message *head)
 {
+	const struct rx *rx = &c->rx;
 	const uint32_t *p = (const uint32_t *)(rx->data + (index & (rx->size - 1)));
-	uint32_t avail = rx->tail - index;
 
 	head->len = load(p);
 	head->flags = load(p + 1);
-	return !(head->flags & ~CIRCUIT_MESSAGE_FLAGS) && message_bytes(head->len) <= avail;
+	if (unlikely(head->flags & ~CIRCUIT_MESSAGE_FLAGS ||
+		     message_bytes(c, head->len) > rx->tail - index))
+		return FOUND_NONE;
+	return FOUND_MESSAGE;
+}
+
+/* The same of datagrams. */
+static enum found rx_datagram(const struct circuit *c, uint32_t index, struct circuit_message *head)
+{
+	const struct rx *rx = &c->rx;
+	const uint8_t *at = rx->data + (index & (rx->size - 1));
+	const struct circuit_datagram *d = (const void *)at;
+	uint32_t error;
+
+	if (unlikely(rx->tail - index < DATAGRAM_HEAD))
+		return FOUND_NONE;
+	head->len = load(&d->len);
+	head->flags = load(&d->flags);
+	error = load(&d->error);
+	if (unlikely(head->flags & ~CIRCUIT_DATAGRAM_ERROR || !error != !head->flags ||
+		     error > ERROR_MAX || (error && head->len) ||
+		     message_bytes(c, head->len) > rx->tail - index))
+		return FOUND_NONE;
+	head->flags = error;
+	if (unlikely(load(&d->port) != c->peer.port ||
+		     memcmp(d->line, c->peer.line, sizeof(d->line))))
+		return FOUND_OTHER;
+	return error ? FOUND_ERROR : FOUND_MESSAGE;
 }
 
 EXPORT int circuit_msg_peek(struct circuit *c, struct circuit_view *views, unsigned int count)
@@ -423,25 +467,39 @@ EXPORT int circuit_msg_peek(struct circuit *c, struct circuit_view *views, unsig
 	struct rx *rx = &c->rx;
 	struct circuit_message head;
 	uint32_t index = rx->head;
-	unsigned int n;
-	int ret;
+	unsigned int n = 0;
+	enum found found;
+	int ret, err;
 
 	if (unlikely(!c->messages || !count))
 		return -EINVAL;
 	ret = rx_need(c, 1);
 	if (unlikely(ret <= 0))
 		return ret;
-	for (n = 0; n < count && n < INT32_MAX && index != rx->tail; n++) {
-		if (unlikely(!rx_message(rx, index, &head)))
-			return n ? (int)n : circuit_violated(c);
-		views[n].data = rx->data + (index & (rx->size - 1)) + MESSAGE_HEAD;
-		views[n].len = head.len;
-		views[n].flags = head.flags;
-		index += message_bytes(head.len);
-		views[n].next = index;
-		views[n].reserved = 0;
+	for (; n < count && n < INT32_MAX && index != rx->tail; index += message_bytes(c, head.len)) {
+		found = circuit_datagrams(c) ? rx_datagram(c, index, &head) :
+					       rx_message(c, index, &head);
+		if (likely(found == FOUND_MESSAGE)) {
+			views[n].data = rx->data + (index & (rx->size - 1)) + c->head;
+			views[n].len = head.len;
+			views[n].flags = head.flags;
+			views[n].next = index + message_bytes(c, head.len);
+			views[n].reserved = 0;
+			n++;
+			continue;
+		}
+		/* Behind a message it waits until that is released. */
+		if (n)
+			break;
+		if (found == FOUND_NONE)
+			return circuit_violated(c);
+		err = rx_release(c, message_bytes(c, head.len));
+		if (unlikely(err))
+			return err;
+		if (found == FOUND_ERROR)
+			return -(int)head.flags;
 	}
-	return n;
+	return n ? (int)n : -EAGAIN;
 }
 
 EXPORT int circuit_msg_release(struct circuit *c, const struct circuit_view *last)

@@ -111,6 +111,23 @@ static int info(int fd, struct circuit_info *i)
 	return i->end < 2 && ring_size_ok(i->tx_size) && ring_size_ok(i->rx_size) ? 0 : -EPROTO;
 }
 
+/* Datagrams of AF_CIRCUIT go to the operator, each with the address of whom it is for. */
+static int peer(struct circuit *c)
+{
+	struct sockaddr_circuit addr;
+	socklen_t len = sizeof(addr);
+
+	memset(&addr, 0, sizeof(addr));
+	if (getpeername(c->fd, (struct sockaddr *)&addr, &len))
+		return -errno;
+	if (len != sizeof(addr) || !addr.sc_port)
+		return -EPROTO;
+	c->peer.port = addr.sc_port;
+	memcpy(c->peer.line, addr.sc_line, sizeof(c->peer.line));
+	c->head = DATAGRAM_HEAD;
+	return 0;
+}
+
 EXPORT int circuit_open(struct circuit **cp, int fd)
 {
 	struct circuit_info i, mapped;
@@ -123,9 +140,6 @@ EXPORT int circuit_open(struct circuit **cp, int fd)
 	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
 		return -errno;
-	/* Those datagrams go to the operator, each with an address of its own. */
-	if (domain == AF_CIRCUIT && type == SOCK_DGRAM)
-		return -EOPNOTSUPP;
 	ret = info(fd, &i);
 	if (ret)
 		return ret;
@@ -134,6 +148,9 @@ EXPORT int circuit_open(struct circuit **cp, int fd)
 	c = circuit_new(&socket_transport, fd);
 	if (!c)
 		return -ENOMEM;
+	ret = domain == AF_CIRCUIT && type == SOCK_DGRAM ? peer(c) : 0;
+	if (ret)
+		goto err_free;
 	bytes = CIRCUIT_MAP_BYTES(i.tx_size, i.rx_size);
 	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED) {

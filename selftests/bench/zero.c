@@ -6,6 +6,8 @@
  *	zero rtt map|copy LINE PORT N		round trips of 8 bytes, one after the other
  *	zero stream map|copy LINE PORT SIZE MS	pieces of SIZE bytes, again and again
  *	zero messages map|copy LINE PORT SIZE BATCH MS	messages of SIZE bytes, BATCH published at once
+ *	zero ask map|copy LINE PORT SIZE N	datagrams, and the answers of who sends each back ("peer
+ *						dgram-echo"), one after the other
  *
  * Both ways do the same work: the sender stores a word into each cache line of what it sends, and the
  * receiver looks at each. "copy" does so in memory of its own, and calls send() and recv(), or sendmmsg() and
@@ -423,6 +425,48 @@ static void messages(char **argv)
 	end(s, c);
 }
 
+/* Datagrams may be lost, but not where there is only one of them at a time. */
+static void ask(char **argv)
+{
+	uint32_t size = atoi(argv[5]), n = atoi(argv[6]), i;
+	int s = call(SOCK_DGRAM, argv[3], argv[4]), ret;
+	struct circuit *c = !strcmp(argv[2], "map") ? mapped(s) : NULL;
+	static uint8_t got[MAX_PIECE];
+	struct circuit_view v;
+	uint64_t t;
+	void *p;
+
+	for (i = 0; i < n; i++) {
+		t = now();
+		if (c) {
+			ret = circuit_msg_reserve(c, &p, size);
+			if (ret)
+				die("circuit_msg_reserve", ret);
+			memset(p, i, size);
+			ret = circuit_msg_commit(c, size, 0);
+			while (!ret && (ret = circuit_msg_peek(c, &v, 1)) == -EAGAIN) {
+				await(c, CIRCUIT_IN);
+				ret = 0;
+			}
+			if (ret != 1)
+				die("circuit_msg_peek", ret);
+			memset(buf, i, size);
+			if (v.len != size || memcmp(v.data, buf, size))
+				die("another answer", -EPROTO);
+			ret = circuit_msg_release(c, &v);
+		} else {
+			memset(buf, i, size);
+			ret = send(s, buf, size, 0) != size || recv(s, got, sizeof(got), 0) != size ? -errno : 0;
+			if (!ret && memcmp(got, buf, size))
+				die("another answer", -EPROTO);
+		}
+		if (ret)
+			die("datagram", ret);
+		printf("%" PRIu64 "%c", now() - t, i == n - 1 ? '\n' : ' ');
+	}
+	circuit_close(c);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -437,6 +481,8 @@ int main(int argc, char **argv)
 		 atoi(argv[5]) <= MAX_MESSAGE && atoi(argv[6]) > 0 && atoi(argv[6]) <= MAX_BATCH &&
 		 atoi(argv[6]) * MAX_MESSAGE <= (int)MAX_PIECE)
 		messages(argv);
+	else if (!strcmp(what, "ask") && argc == 7 && atoi(argv[5]) >= 0 && atoi(argv[5]) <= (int)MAX_PIECE)
+		ask(argv);
 	else
 		return 2;
 	return 0;

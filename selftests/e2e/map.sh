@@ -37,7 +37,7 @@ cases_redirected() { # NAME ADDRESS [OPTION...]
 
 # libcircuit and its examples, between two guests.
 library() {
-	local before
+	local before way
 	guest_bg g2 rpc "circuit-rpc -l :3711"
 	guest_exec g2 "echo here >/tmp/small; head -c 20000000 /dev/urandom >/tmp/file"
 	guest_bg g2 file "circuit-file -l :3712 /tmp"
@@ -54,6 +54,13 @@ library() {
 	guest_exec g1 "zero rtt map g2 3713 50 >/dev/null"
 	guest_exec g1 "zero stream map g2 3713 65536 200; zero messages map g2 3713 64 64 200"
 	expect 5 $(($(line_get g1 calls-out) - before)) "calls"
+	guest_bg g2 box "peer dgram-echo 3714"
+	wait_for 20 guest_exec g1 "peer dgram-ask g2 3714 1 8"
+	for way in map copy; do
+		guest_exec -t 50 g1 "zero ask $way g2 3714 1400 100 && zero ask $way g2 3714 0 3 && zero ask $way g2 3714 65507 10" >/dev/null
+		refuses "Connection refused" g1 "zero ask $way g2 3715 100 1"
+	done
+	guest_bg_kill g2 box
 	guest_bg_kill g2 rpc
 	guest_bg_kill g2 file
 	guest_bg_kill g2 zero
@@ -127,6 +134,7 @@ through() {
 t_run -t 120 "two guests" setup
 t_run -t 300 "mapped circuits of AF_CIRCUIT: streams" cases stream
 t_run "mapped circuits of AF_CIRCUIT: messages" cases messages --seqpacket
+t_run "mapped circuits of AF_CIRCUIT: datagrams" cases datagrams --dgram
 t_run -t 300 "mapped circuits of TCP sockets" cases_redirected tcp 10.77.0.1
 t_run -t 300 "mapped circuits of UDP sockets" cases_redirected udp fd00:77::1 --dgram
 t_run -t 180 "libcircuit between two guests" library

@@ -84,6 +84,10 @@ static void change(void)
 		at = (c->rx.head + 8 * (take(1) % 4)) % SIZE / 4;
 		ring[at] = take(1) % 4 ? take(1) : index_like(c->rx.tail - c->rx.head);
 		ring[at + 1] = take(1) % 3;
+		if (circuit_datagrams(c)) {
+			ring[(at + 2) % (SIZE / 4)] = take(1) % 4 ? c->peer.port : take(1);
+			ring[(at + 3) % (SIZE / 4)] = take(1) % 4 ? 0 : take(2);
+		}
 		break;
 	default:
 		ring[take(2) % (SIZE / 4)] = take(4);
@@ -195,6 +199,7 @@ static void begin(void)
 {
 	uint32_t index = (take(1) % 2 ? -8 * take(1) : take(4)) & ~7u;
 	struct circuit_ctrl *ctrl = c->ctrl;
+	unsigned int kind;
 	char bells[512];
 	int i;
 
@@ -204,7 +209,10 @@ static void begin(void)
 		ctrl->dir[i].prod.tail = index;
 		ctrl->dir[i].cons.head = index;
 	}
-	c->messages = take(1) % 4;
+	kind = take(1) % 5;
+	c->messages = kind;
+	/* As they come from sockets of AF_CIRCUIT, whose transport does not matter here. */
+	c->head = kind == 4 ? DATAGRAM_HEAD : MESSAGE_HEAD;
 	c->error = c->hup = 0;
 	c->tx = (struct tx) { .want = 1 };
 	c->rx = (struct rx) { .want = 1 };

@@ -24,6 +24,7 @@ static struct {
 	struct circuit_ctrl *ctrl;	/* as the far end sees it */
 	uint8_t *ring[2];
 	int maps, kicks, kick_error, so_error, polls, shutdowns;
+	struct sockaddr_circuit peer;
 	short revents;
 	void (*asleep)(void);
 } k = { .fd = -2 };
@@ -34,6 +35,7 @@ int __real_munmap(void *at, size_t len);
 int __real_ioctl(int fd, unsigned long cmd, ...);
 int __real_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask);
 int __real_shutdown(int fd, int how);
+int __real_getpeername(int fd, struct sockaddr *addr, socklen_t *len);
 
 int __wrap_getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 {
@@ -128,6 +130,18 @@ int __wrap_shutdown(int fd, int how)
 		return __real_shutdown(fd, how);
 	EQ(how, SHUT_WR);
 	k.shutdowns++;
+	return 0;
+}
+
+int __wrap_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	if (fd != k.fd)
+		return __real_getpeername(fd, addr, len);
+	errno = ENOTCONN;
+	if (!k.peer.sc_family)
+		return -1;
+	memcpy(addr, &k.peer, *len < sizeof(k.peer) ? *len : sizeof(k.peer));
+	*len = sizeof(k.peer);
 	return 0;
 }
 
@@ -358,6 +372,11 @@ static int open_with(void (*change)(void))
 
 static void as_it_is(void) {}
 static void a_datagram(void) { k.type = SOCK_DGRAM; }
+static void to_somebody(void)
+{
+	k.type = SOCK_DGRAM;
+	k.peer = (struct sockaddr_circuit){ .sc_family = AF_CIRCUIT, .sc_port = 7, .sc_line = "web1" };
+}
 static void a_flow(void) { k.type = SOCK_DGRAM; k.domain = AF_INET; }
 static void is_mapped(void) { k.info.mapped = CIRCUIT_MAPPED; }
 static void is_lost(void) { k.info.mapped = CIRCUIT_MAP_LOST; }
@@ -373,7 +392,8 @@ TEST(socket_opens_if_it_can)
 {
 	EQ(open_with(as_it_is), 0);
 	EQ(open_with(a_flow), 0);
-	EQ(open_with(a_datagram), -EOPNOTSUPP);
+	EQ(open_with(a_datagram), -ENOTCONN);
+	EQ(open_with(to_somebody), 0);
 	EQ(open_with(is_mapped), -EBUSY);
 	EQ(open_with(is_lost), -ESTALE);
 	EQ(open_with(an_old_kernel), -EOPNOTSUPP);
@@ -383,4 +403,151 @@ TEST(socket_opens_if_it_can)
 	EQ(open_with(odd_size), -EPROTO);
 	EQ(open_with(no_size), -EPROTO);
 	EQ(open_with(cannot), -EINVAL);
+}
+
+/* --- datagrams of AF_CIRCUIT ------------------------------------------------------------------ */
+
+/* What the operator puts into the ring: from whom, and what; or what became of one that was sent. */
+static void operator_puts(uint32_t port, const char *line, uint32_t error, const char *text)
+{
+	struct circuit_datagram head = { .len = error ? 0 : strlen(text), .port = port, .error = error,
+					 .flags = error ? CIRCUIT_DATAGRAM_ERROR : 0 };
+	uint32_t tail = k.ctrl->dir[1].prod.tail, i;
+
+	strcpy((char *)head.line, line);
+	for (i = 0; i < sizeof(head); i++)
+		k.ring[1][(tail + i) % RX] = ((uint8_t *)&head)[i];
+	for (i = 0; i < head.len; i++)
+		k.ring[1][(tail + sizeof(head) + i) % RX] = text[i];
+	tail += (sizeof(head) + head.len + 7) & ~7u;
+	__atomic_store_n(&k.ctrl->dir[1].prod.tail, tail, __ATOMIC_RELEASE);
+}
+
+static struct circuit *datagrams(uint32_t tail, uint32_t head)
+{
+	struct circuit *c;
+
+	boot(SOCK_DGRAM, 0, tail, head);
+	to_somebody();
+	EQ(circuit_open(&c, k.fd), 0);
+	return c;
+}
+
+TEST(socket_datagrams)
+{
+	struct circuit *c = datagrams(-24, -40);	/* heads that wrap, which they may */
+	struct circuit_datagram head;
+	struct circuit_view v[4];
+	void *to;
+	int i;
+
+	EQ(circuit_msg_reserve(c, &to, TX - 48), -EAGAIN);
+	EQ(circuit_msg_reserve(c, &to, TX - 47), -EMSGSIZE);
+	EQ(circuit_msg_reserve(c, &to, 5), 0);
+	memcpy(to, "hello", 5);
+	EQ(circuit_msg_fill(c, 5, CIRCUIT_MESSAGE_EOR), -EINVAL);
+	EQ(circuit_msg_fill(c, 6, 0), 0);		/* there is as much as a multiple of 8 */
+	EQ(circuit_tx_publish(c), 0);
+	EQ(k.ctrl->dir[0].prod.tail, 32);
+	for (i = 0; i < 48; i++)
+		((uint8_t *)&head)[i] = k.ring[0][(-24 + i) & (TX - 1)];
+	EQ(head.len, 6);
+	EQ(head.flags, 0);
+	EQ(head.error, 0);
+	EQ(head.port, 7);
+	CHECK(!strcmp((char *)head.line, "web1"));
+	CHECK(!memcmp(k.ring[0] + 24, "hello", 5));
+
+	/* Those of others are passed over, before, between and after. */
+	EQ(circuit_msg_peek(c, v, 4), -EAGAIN);
+	operator_puts(8, "web1", 0, "another port's");
+	operator_puts(7, "web2", 0, "another line's");
+	EQ(circuit_msg_peek(c, v, 4), -EAGAIN);
+	operator_puts(7, "web10", ECONNREFUSED, "");
+	operator_puts(7, "web1", 0, "one");
+	operator_puts(7, "web1", 0, "");
+	operator_puts(8, "web1", 0, "another port's");
+	operator_puts(7, "web1", 0, "three");
+	operator_puts(8, "web1", 0, "another port's");
+	EQ(circuit_msg_peek(c, v, 4), 2);
+	EQ(v[0].len, 3);
+	CHECK(!memcmp(v[0].data, "one", 3));
+	EQ(v[1].len, 0);
+	EQ(circuit_msg_peek(c, v, 1), 1);
+	EQ(circuit_msg_release(c, &v[0]), 0);
+	EQ(circuit_msg_peek(c, v, 4), 1);
+	EQ(circuit_msg_release(c, &v[0]), 0);
+	EQ(circuit_msg_peek(c, v, 4), 1);
+	CHECK(v[0].len == 5 && !memcmp(v[0].data, "three", 5));
+	EQ(circuit_msg_release(c, &v[0]), 0);
+	EQ(circuit_msg_peek(c, v, 4), -EAGAIN);
+	EQ(circuit_rx_publish(c), 0);
+	EQ(k.ctrl->dir[1].cons.head, k.ctrl->dir[1].prod.tail);
+	circuit_close(c);
+}
+
+/* That nobody waits there is said once, in its place, and it goes on. */
+TEST(socket_datagram_errors)
+{
+	struct circuit *c = datagrams(0, 0);
+	struct circuit_view v[4];
+
+	operator_puts(7, "web1", 0, "one");
+	operator_puts(7, "web1", ECONNREFUSED, "");
+	operator_puts(7, "web1", 0, "two");
+	EQ(circuit_msg_peek(c, v, 4), 1);
+	EQ(circuit_msg_release(c, &v[0]), 0);
+	EQ(circuit_msg_peek(c, v, 4), -ECONNREFUSED);
+	EQ(circuit_msg_peek(c, v, 4), 1);
+	CHECK(v[0].len == 3 && !memcmp(v[0].data, "two", 3));
+	EQ(circuit_msg_release(c, &v[0]), 0);
+	EQ(circuit_msg_peek(c, v, 4), -EAGAIN);
+	EQ(circuit_error(c), 0);
+	circuit_close(c);
+}
+
+/* What the ring's rules do not allow is the end, and nothing beyond it is touched. */
+TEST(socket_no_datagram)
+{
+	struct circuit_datagram *head;
+	struct circuit_view v[4];
+	struct circuit *c;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		c = datagrams(0, 0);
+		operator_puts(7, "web1", 0, "one");
+		head = (struct circuit_datagram *)k.ring[1];
+		switch (i) {
+		case 0:
+			head->len = 9;
+			break;
+		case 1:
+			head->len = -1;
+			break;
+		case 2:
+			head->flags = 2;
+			break;
+		case 3:
+			head->flags = CIRCUIT_DATAGRAM_ERROR;
+			break;
+		case 4:
+			head->error = ECONNREFUSED;
+			break;
+		case 5:
+			head->flags = CIRCUIT_DATAGRAM_ERROR;
+			head->error = 4096;
+			head->len = 0;
+			break;
+		case 6:
+			k.ctrl->dir[1].prod.tail = 40;
+			break;
+		case 7:
+			k.ctrl->dir[1].prod.tail = 52;
+			break;
+		}
+		EQ(circuit_msg_peek(c, v, 4), -EPROTO);
+		EQ(circuit_error(c), EPROTO);
+		circuit_close(c);
+	}
 }

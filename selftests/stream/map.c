@@ -1028,3 +1028,174 @@ TEST(map_udp_scribble, .map = true, .type = SOCK_DGRAM, .inet_only = true)
 		while (recv(server, buf, sizeof(buf), MSG_DONTWAIT) != 3 || memcmp(buf, "abc", 3));
 	}
 }
+
+/* Those of AF_CIRCUIT go to the operator, each with whom it is for. */
+static void put_datagram(struct map *m, unsigned int port, uint32_t n, uint64_t pos)
+{
+	struct circuit_datagram head = { .len = n, .port = port };
+
+	CHECK(room(m) >= sizeof(head) + n + 7);
+	memcpy(m->tx + (m->tail & (m->txs - 1)), &head, sizeof(head));
+	pattern(m->tx + (m->tail & (m->txs - 1)) + sizeof(head), n, pos);
+	publish(m, (sizeof(head) + n + 7) & ~7u);
+}
+
+/* Returns whom it is from, or of an error its number, as a negative one. */
+static int take_datagram(struct map *m, uint32_t n, uint64_t pos)
+{
+	struct circuit_datagram head;
+
+	wait_for(m->fd, POLLIN);
+	memcpy(&head, m->rx + (m->head & (m->rxs - 1)), sizeof(head));
+	CHECK(there(m) >= ((sizeof(head) + head.len + 7) & ~7u));
+	EQ(head.flags, head.error ? CIRCUIT_DATAGRAM_ERROR : 0);
+	if (!head.error) {
+		EQ(head.len, n);
+		pattern_check(m->rx + (m->head & (m->rxs - 1)) + sizeof(head), n, pos);
+	}
+	release(m, (sizeof(head) + head.len + 7) & ~7u);
+	return head.error ? -(int)head.error : (int)head.port;
+}
+
+TEST(map_datagrams, .map = true, .type = SOCK_DGRAM, .circuit_only = true)
+{
+	int server = sock(), s = sock(), other = sock(), i, n;
+	unsigned int gone;
+	uint8_t buf[2048];
+	union addr from;
+	socklen_t len;
+	struct map m;
+
+	EQ(sock_bind(server, 0), 0);
+	EQ(sock_bind(other, 0), 0);
+	gone = port_of(other);
+	close(other);
+	other = sock();
+	EQ(sock_bind(s, 0), 0);
+	ERR((long)try_map(s, map_len(s), PROT_READ, MAP_SHARED, 0), ENOTCONN);
+	EQ(sock_connect(s, port_of(server)), 0);
+	EQ(sock_connect(other, port_of(server)), 0);
+	m = map(s);
+	ERR(send(s, "x", 1, 0), EBUSY);
+	ERR(recv(s, buf, 1, MSG_DONTWAIT), EBUSY);
+	EQ(poll_now(s) & (POLLIN | POLLOUT), POLLOUT);
+	for (i = 0; i < 100; i++) {
+		put_datagram(&m, port_of(server), i * 13 % 1400, i);
+		len = sizeof(from);
+		EQ(recvfrom(server, buf, sizeof(buf), 0, &from.sa, &len), i * 13 % 1400);
+		EQ(addr_port(&from), port_of(s));
+		pattern_check(buf, i * 13 % 1400, i);
+		EQ(sendto(server, buf, i * 13 % 1400, 0, &from.sa, len), i * 13 % 1400);
+		EQ(take_datagram(&m, i * 13 % 1400, i), port_of(server));
+		/* Others go on. */
+		EQ(send(other, "abc", 3, 0), 3);
+		EQ(recv(server, buf, sizeof(buf), 0), 3);
+	}
+	/* From and to whom the socket is not connected: the process has to see to that. */
+	pattern(buf, 9, 1);
+	len = addr_set(&from, port_of(s));
+	EQ(sendto(other, buf, 9, 0, &from.sa, len), 9);
+	EQ(take_datagram(&m, 9, 1), port_of(other));
+	put_datagram(&m, gone, 10, 0);
+	EQ(take_datagram(&m, 0, 0), -ECONNREFUSED);
+	EQ(poll_now(s) & (POLLIN | POLLOUT | POLLERR), POLLOUT);
+	put_datagram(&m, port_of(server), 100, 0);
+	/* What is left in the ring is the kernel's to look at, who knows. */
+	EQ(sendto(other, buf, 9, 0, &from.sa, len), 9);
+	EQ(recv(server, buf, sizeof(buf), 0), 100);
+	wait_for(s, POLLIN);
+	unmap(&m);
+	OK(ioctl(s, SIOCINQ, &n));
+	EQ(n, 0);
+	len = addr_set(&from, port_of(s));
+	EQ(sendto(server, "abcd", 4, 0, &from.sa, len), 4);
+	EQ(recv(s, buf, sizeof(buf), 0), 4);
+	EQ(send(s, "abc", 3, 0), 3);
+	EQ(recv(server, buf, sizeof(buf), 0), 3);
+}
+
+/* Who is asleep in recv() is sent away, and who maps it finds what came meanwhile. */
+TEST(map_datagrams_under_a_sleeper, .map = true, .type = SOCK_DGRAM, .circuit_only = true)
+{
+	int server = sock(), s = sock(), i;
+	struct task reader;
+	union addr a;
+	uint8_t buf[8];
+	socklen_t len;
+	struct map m;
+
+	EQ(sock_bind(server, 0), 0);
+	EQ(sock_connect(s, port_of(server)), 0);
+	len = addr_set(&a, port_of(s));
+	pattern(buf, sizeof(buf), 0);
+	for (i = 0; i < 20; i++) {
+		task_start(&reader, do_recv, s, NULL);
+		task_asleep(&reader, SYS_recvfrom);
+		m = map(s);
+		task_join(&reader);
+		EQ(reader.ret, -1);
+		EQ(reader.err, EBUSY);
+		EQ(sendto(server, buf, sizeof(buf), 0, &a.sa, len), sizeof(buf));
+		EQ(take_datagram(&m, sizeof(buf), 0), port_of(server));
+		unmap(&m);
+		ERR(ioctl(s, SIOCCIRCUITKICK), ENOTCONN);
+	}
+}
+
+/* An index that cannot be: the socket hears of it once, and begins anew. */
+TEST(map_datagrams_bad_index, .map = true, .type = SOCK_DGRAM, .circuit_only = true)
+{
+	int server = sock(), s = sock(), i;
+	unsigned int port;
+	char buf[16];
+	struct map m;
+
+	EQ(sock_bind(server, 0), 0);
+	EQ(sock_connect(s, port_of(server)), 0);
+	port = port_of(s);
+	for (i = 0; i < 4; i++) {
+		m = map(s);
+		if (i % 2)
+			m.in->cons.head += i < 2 ? 8 : 4;
+		else
+			m.out->prod.tail += i < 2 ? m.txs + 8 : 4;
+		unmap(&m);
+		if (i % 2)
+			ERR(recv(s, buf, 1, MSG_DONTWAIT), ECONNRESET);
+		else
+			ERR(send(s, "x", 1, 0), ECONNRESET);
+		EQ(send(s, "abc", 3, 0), 3);
+		EQ(recv(server, buf, sizeof(buf), 0), 3);
+		EQ(port_of(s), port);
+	}
+}
+
+/* Scribble over it: the operator cuts the socket off, and nobody else notices. */
+TEST(map_datagrams_scribble, .map = true, .type = SOCK_DGRAM, .circuit_only = true)
+{
+	int server = sock(), other = sock(), s, i, n;
+	uint32_t state = 1;
+	char buf[2048];
+	struct map m;
+
+	EQ(sock_bind(server, 0), 0);
+	EQ(sock_connect(other, port_of(server)), 0);
+	for (i = 0; i < (quick ? 30 : 300); i++) {
+		s = sock();
+		EQ(sock_connect(s, port_of(server)), 0);
+		m = map_if_connected(s);
+		for (n = 0; n < 200; n++)
+			m.base[rnd(&state) % (n & 1 ? sizeof(struct circuit_ctrl) : m.len)] = rnd(&state);
+		m.out->prod.tail = m.tail + (rnd(&state) % m.txs & (i & 1 ? ~0u : ~7u));
+		ioctl(s, SIOCCIRCUITKICK);
+		poll_now(s);
+		if (i % 3)
+			unmap(&m);
+		close(s);
+		EQ(send(other, "abc", 3, 0), 3);
+		/* Some of the scribble may have been a datagram. */
+		do {
+			n = OK(recv(server, buf, sizeof(buf), 0));
+		} while (n != 3 || memcmp(buf, "abc", 3));
+	}
+}

@@ -685,7 +685,8 @@ void catch_signal(int sig, int flags)
 
 static bool applies(const struct test *t)
 {
-	if ((t->type ?: SOCK_STREAM) != type || (t->inet_only && family == AF_CIRCUIT))
+	if ((t->type ?: SOCK_STREAM) != type || (t->inet_only && family == AF_CIRCUIT) ||
+	    (t->circuit_only && family != AF_CIRCUIT))
 		return false;
 	return only_map ? t->map : !t->map || family == AF_CIRCUIT;
 }

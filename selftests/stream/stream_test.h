@@ -52,6 +52,7 @@
  * @circuits_only: why TCP, or AF_UNIX, cannot pass it, or NULL
  * @map: it is about circuits that are mapped, and run of AF_CIRCUIT or with --map
  * @inet_only: it is about AF_INET and AF_INET6
+ * @circuit_only: it is about AF_CIRCUIT
  * @type: of the sockets that it is about: 0 or SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM
  * @timeout: seconds, 0 for the usual
  * @next: the one defined after it
@@ -62,6 +63,7 @@ struct test {
 	const char	*circuits_only;
 	bool		map;
 	bool		inet_only;
+	bool		circuit_only;
 	int		type;
 	unsigned int	timeout;
 	struct test	*next;

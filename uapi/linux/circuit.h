@@ -219,6 +219,12 @@ struct circuit_info {
  * A mapping holds its socket: the connection ends with shutdown(), or when both the descriptors
  * and the mappings are gone. It survives fork() and is shared then.
  *
+ * The circuit of a socket of datagrams of AF_CIRCUIT leads to the operator, and its rings hold struct
+ * circuit_datagram, to and from anybody, as sendto() and recvfrom() have them: whom it is connected to only
+ * the socket knows, which has to be to be mapped, and connect() does not change what the process sees. Among
+ * what is read are errors, of what the process has sent. What cannot be a datagram has the operator cut the
+ * socket off, which then begins anew with its port, as a socket whose line has gone down does.
+ *
  * A mapping loses its circuit when the line goes down, when the socket is disconnected, and when the
  * operator limits the circuit's bytes, which a process cannot be trusted with (and mmap() fails with
  * EOPNOTSUPP). From then on it shows zeroed memory of its own that leads nowhere, so magic in
