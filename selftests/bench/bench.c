@@ -183,6 +183,9 @@ static void serve_messages(int s)
 				.msg_namelen = sizeof(from[i]), .msg_iov = &iov[i], .msg_iovlen = 1 };
 		}
 		n = recvmmsg(s, m, batch, MSG_WAITFORONE, NULL);
+		/* A caller that goes with something unread has had what it wanted. */
+		if (n < 0 && type != SOCK_DGRAM)
+			return;
 		if (n < 0)
 			die("recvmmsg");
 		for (i = 0; i < n; i++) {
@@ -203,8 +206,11 @@ static void serve_messages(int s)
 			}
 			if (type != SOCK_DGRAM)
 				m[i].msg_hdr.msg_namelen = 0;
-			if (sendmsg(s, &m[i].msg_hdr, MSG_NOSIGNAL) < 0)
-				die("sendmsg");
+			if (sendmsg(s, &m[i].msg_hdr, MSG_NOSIGNAL) >= 0)
+				continue;
+			if (type != SOCK_DGRAM)
+				return;
+			die("sendmsg");
 		}
 		if (m[0].msg_len > CONTROL) {
 			sum[1] = now();
@@ -230,13 +236,15 @@ static void serve_all_messages(unsigned int port)
 	}
 }
 
-/* Say where we are until it is confirmed: a datagram may be lost. */
+/* Say where we are until it is confirmed: a datagram may be lost; messages are not, however long it takes. */
 static void control(int s, bool end, unsigned int batch, uint64_t sum[2])
 {
 	struct control c = { end, batch };
 	struct timeval tv = { .tv_usec = 200000 };
 	int tries;
 
+	if (type != SOCK_DGRAM)
+		tv = (struct timeval){ .tv_sec = 60 };
 	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	for (tries = 0; tries < 300; tries++) {
 		put(s, &c, sizeof(c));
