@@ -918,6 +918,9 @@ static const struct proto_ops circuit_datagram_ops = {
 	.getname = datagram_getname,
 	.poll = circuit_dgram_poll,
 	.ioctl = datagram_ioctl,
+#ifdef CONFIG_COMPAT
+	.compat_ioctl = circuit_compat_ioctl,
+#endif
 	.listen = sock_no_listen,
 	.shutdown = datagram_shutdown,
 	.setsockopt = circuit_setsockopt,

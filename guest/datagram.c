@@ -43,9 +43,10 @@ static int datagram_next(struct circuit_ep *ep, struct circuit *c, const struct 
 			ret = 0;
 			break;
 		}
+		/* A process may have written it. Those from ERESTARTSYS on are the kernel's own. */
 		ret = -EPROTO;
 		if (circuit_rx_datagram(&c->rx, head) || head->flags & ~CIRCUIT_DATAGRAM_ERROR ||
-		    head->error > MAX_ERRNO || !head->error != !head->flags)
+		    head->error >= ERESTARTSYS || !head->error != !head->flags)
 			break;
 		ret = 1;
 		if (likely(!head->flags && (!peer->port || is_peer(peer, head))))
@@ -78,10 +79,11 @@ static void datagram_errors(struct circuit_ep *ep, const struct circuit_peer *pe
 static int datagram_put(struct circuit_tx *tx, struct msghdr *msg,
 			const struct circuit_datagram *head)
 {
-	if (circuit_copy_in(tx, sizeof(*head), head->len, &msg->msg_iter) != head->len)
-		return -EFAULT;
-	circuit_datagram_head(tx, head);
-	return 0;
+	int err = circuit_copy_message(tx, sizeof(*head), head->len, &msg->msg_iter);
+
+	if (likely(!err))
+		circuit_datagram_head(tx, head);
+	return err;
 }
 
 /**

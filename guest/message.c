@@ -23,8 +23,10 @@ int circuit_message_put(struct circuit *c, struct msghdr *msg, u32 len)
 	struct circuit_tx *tx = &c->tx;
 	u32 flags = msg->msg_flags & MSG_EOR ? CIRCUIT_MESSAGE_EOR : 0;
 
-	if (circuit_copy_in(tx, sizeof(struct circuit_message), len, &msg->msg_iter) != len)
-		return -EFAULT;
+	int err = circuit_copy_message(tx, sizeof(struct circuit_message), len, &msg->msg_iter);
+
+	if (unlikely(err))
+		return err;
 	circuit_message_head(tx, len, flags);
 	WRITE_ONCE(c->tx_messages, c->tx_messages + 1);
 	return 0;

@@ -39,6 +39,30 @@ static inline u32 circuit_copy_in(struct circuit_tx *tx, u32 skip, u32 len, stru
 }
 
 /**
+ * circuit_copy_message - copy a message from user memory into a ring, or nothing
+ * @tx: the ring
+ * @skip: how long its head is
+ * @len: how long it is, @skip + @len at most what circuit_tx_space() said
+ * @from: the user's memory
+ *
+ * What was not published is in nobody's count of what the ring holds, and who has its memory next may see it.
+ *
+ * Return: 0 or -EFAULT.
+ */
+static inline int circuit_copy_message(struct circuit_tx *tx, u32 skip, u32 len,
+				       struct iov_iter *from)
+{
+	struct circuit_span s;
+
+	if (likely(circuit_copy_in(tx, skip, len, from) == len))
+		return 0;
+	s = circuit_span(tx->size, tx->tail + skip, len);
+	memset(tx->data + s.off[0], 0, s.len[0]);
+	memset(tx->data + s.off[1], 0, s.len[1]);
+	return -EFAULT;
+}
+
+/**
  * circuit_copy_out - copy from a ring to user memory
  * @rx: the ring
  * @skip: from where, in bytes after what is released

@@ -27,8 +27,8 @@
  *	EPROTO		the far end broke the rules of the ring
  *	ESTALE		the mapping has lost its circuit (sockets only; see circuit(7))
  *	ECONNRESET	the far end died, or aborted; or what else SO_ERROR said
- * Of a connected socket of datagrams of AF_CIRCUIT, circuit_msg_peek() says what became of one that was sent
- * (ECONNREFUSED, EHOSTUNREACH, EACCES, or what a policy says) once, and that is not final.
+ * Of a connected socket of datagrams of AF_CIRCUIT, circuit_msg_peek() may say what became of one that was
+ * sent (ECONNREFUSED, EHOSTUNREACH, EACCES, ENOBUFS, or what a policy says): once, and it is not final.
  * Who reads gets the last only after all that did arrive. EINVAL is a mistake in how the
  * call was used (a call for messages on a stream, more released than there was), and changes
  * nothing.
@@ -174,7 +174,7 @@ int circuit_accept(struct circuit **c, int sock, size_t max);
  * @c: the circuit
  *
  * Publishes what was filled in. The far end reads all of it, then the end of the stream. On a
- * socket this is shutdown(SHUT_WR).
+ * socket this is shutdown(SHUT_WR), of which the receiver of datagrams of AF_CIRCUIT hears nothing.
  *
  * Return: 0 or a negative errno.
  */
@@ -381,7 +381,7 @@ int circuit_msg_send(struct circuit *c, const struct circuit_view *views, unsign
  *
  * Return: how many; 0 at the end; or a negative errno: EAGAIN if there is none. With datagrams of
  * AF_CIRCUIT that may also be when circuit_wait() has said that there is something, which was not from
- * the peer; and an errno that tells of one that was sent is given once.
+ * the peer; and an errno that tells of one that was sent is given once, but a final one again and again.
  */
 int circuit_msg_peek(struct circuit *c, struct circuit_view *views, unsigned int count);
 

@@ -30,7 +30,7 @@
 
 #define MESSAGE_HEAD	((uint32_t)sizeof(struct circuit_message))
 #define DATAGRAM_HEAD	((uint32_t)sizeof(struct circuit_datagram))
-#define ERROR_MAX	4095u	/* the largest errno there is */
+#define ERROR_MAX	511u	/* the largest errno that a process sees */
 #define SPIN_DEFAULT	100000	/* ns */
 
 /* Where a fuzzer changes what the far end could have changed by now. */

@@ -496,8 +496,9 @@ EXPORT int circuit_msg_peek(struct circuit *c, struct circuit_view *views, unsig
 		err = rx_release(c, message_bytes(c, head.len));
 		if (unlikely(err))
 			return err;
+		/* That somebody's rate of calls is exceeded is not that there is nothing to read. */
 		if (found == FOUND_ERROR)
-			return -(int)head.flags;
+			return head.flags == EAGAIN ? -ENOBUFS : -(int)head.flags;
 	}
 	return n ? (int)n : -EAGAIN;
 }

@@ -29,10 +29,11 @@ static int socket_kick(struct circuit *c)
 								     circuit_fail(c, errno);
 }
 
-/* Or was it the far end that wrote a zero there? */
+/* Or was it the far end that wrote a zero there? ENOTCONN: the socket has another circuit by now. */
 static int socket_lost(struct circuit *c)
 {
-	return ioctl(c->fd, SIOCCIRCUITKICK) && errno == ESTALE ? ESTALE : EPROTO;
+	return ioctl(c->fd, SIOCCIRCUITKICK) && (errno == ESTALE || errno == ENOTCONN) ? ESTALE :
+											EPROTO;
 }
 
 /* What poll() has found, other than that there may be something to do. */
@@ -47,7 +48,8 @@ static void look(struct circuit *c, short revents)
 	}
 	if (revents & (POLLERR | POLLHUP))
 		getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	if (error || revents & POLLHUP)
+	/* Of datagrams that were sent before it was mapped errors may be left. */
+	if (revents & POLLHUP || (error && !circuit_datagrams(c)))
 		gone(c, error ? error : ECONNRESET);
 	if (load(&c->ctrl->magic) != CIRCUIT_RING_MAGIC)
 		circuit_violated(c);

@@ -502,7 +502,26 @@ TEST(socket_datagram_errors)
 	CHECK(v[0].len == 3 && !memcmp(v[0].data, "two", 3));
 	EQ(circuit_msg_release(c, &v[0]), 0);
 	EQ(circuit_msg_peek(c, v, 4), -EAGAIN);
+	operator_puts(7, "web1", EAGAIN, "");	/* not to be confused */
+	EQ(circuit_msg_peek(c, v, 4), -ENOBUFS);
 	EQ(circuit_error(c), 0);
+	/* Of one that was sent before. */
+	k.so_error = ECONNREFUSED;
+	k.revents = POLLERR;
+	EQ(circuit_wait(c, CIRCUIT_IN, 0), 0);
+	k.revents = 0;
+	operator_puts(7, "web1", 0, "three");
+	EQ(circuit_wait(c, CIRCUIT_IN, 0), CIRCUIT_IN);
+	EQ(circuit_msg_peek(c, v, 4), 1);
+	EQ(circuit_msg_release(c, &v[0]), 0);
+	EQ(circuit_msg_peek(c, v, 4), -EAGAIN);
+	EQ(circuit_error(c), 0);
+	circuit_close(c);
+	/* The socket has begun anew, and this is not its circuit any more. */
+	c = datagrams(0, 0);
+	lose();
+	k.kick_error = ENOTCONN;
+	EQ(circuit_wait(c, CIRCUIT_IN, -1), -ESTALE);
 	circuit_close(c);
 }
 
@@ -514,7 +533,7 @@ TEST(socket_no_datagram)
 	struct circuit *c;
 	int i;
 
-	for (i = 0; i < 8; i++) {
+	for (i = 0; i < 9; i++) {
 		c = datagrams(0, 0);
 		operator_puts(7, "web1", 0, "one");
 		head = (struct circuit_datagram *)k.ring[1];
@@ -536,7 +555,7 @@ TEST(socket_no_datagram)
 			break;
 		case 5:
 			head->flags = CIRCUIT_DATAGRAM_ERROR;
-			head->error = 4096;
+			head->error = 512;
 			head->len = 0;
 			break;
 		case 6:
@@ -544,6 +563,10 @@ TEST(socket_no_datagram)
 			break;
 		case 7:
 			k.ctrl->dir[1].prod.tail = 52;
+			break;
+		case 8:
+			head->flags = CIRCUIT_DATAGRAM_ERROR;
+			head->error = ECONNREFUSED;
 			break;
 		}
 		EQ(circuit_msg_peek(c, v, 4), -EPROTO);

@@ -1147,6 +1147,7 @@ TEST(map_datagrams_bad_index, .map = true, .type = SOCK_DGRAM, .circuit_only = t
 {
 	int server = sock(), s = sock(), i;
 	unsigned int port;
+	union addr a;
 	char buf[16];
 	struct map m;
 
@@ -1154,6 +1155,11 @@ TEST(map_datagrams_bad_index, .map = true, .type = SOCK_DGRAM, .circuit_only = t
 	EQ(sock_connect(s, port_of(server)), 0);
 	port = port_of(s);
 	for (i = 0; i < 4; i++) {
+		if (i == 3) {	/* within what is there, but no place for a head */
+			addr_set(&a, port);
+			EQ(sendto(server, "12345678", 8, 0, &a.sa, sizeof(a.cc)), 8);
+			wait_for(s, POLLIN);
+		}
 		m = map(s);
 		if (i % 2)
 			m.in->cons.head += i < 2 ? 8 : 4;
@@ -1189,8 +1195,15 @@ TEST(map_datagrams_scribble, .map = true, .type = SOCK_DGRAM, .circuit_only = tr
 		m.out->prod.tail = m.tail + (rnd(&state) % m.txs & (i & 1 ? ~0u : ~7u));
 		ioctl(s, SIOCCIRCUITKICK);
 		poll_now(s);
-		if (i % 3)
+		if (i % 3) {
 			unmap(&m);
+			/* The kernel makes of it what it can. */
+			ioctl(s, SIOCINQ, &n);
+			poll_now(s);
+			while (recv(s, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+				;
+			send(s, "x", 1, MSG_DONTWAIT);
+		}
 		close(s);
 		EQ(send(other, "abc", 3, 0), 3);
 		/* Some of the scribble may have been a datagram. */
@@ -1198,4 +1211,73 @@ TEST(map_datagrams_scribble, .map = true, .type = SOCK_DGRAM, .circuit_only = tr
 			n = OK(recv(server, buf, sizeof(buf), 0));
 		} while (n != 3 || memcmp(buf, "abc", 3));
 	}
+}
+
+/* Somebody who says that the operator has said something. */
+TEST(map_datagrams_forged_error, .map = true, .type = SOCK_DGRAM, .circuit_only = true)
+{
+	static const uint32_t error[] = { ECONNREFUSED, 511, 512, 516, 529, 4095, 4096, -1u };
+	struct circuit_datagram head = { .flags = CIRCUIT_DATAGRAM_ERROR };
+	int server = sock(), s = sock(), how, err;
+	char line[CIRCUIT_NAME_SIZE], buf[8];
+	struct sockaddr_circuit peer;
+	socklen_t len;
+	struct map m;
+	size_t i;
+
+	EQ(sock_bind(server, 0), 0);
+	EQ(sock_connect(s, port_of(server)), 0);
+	len = sizeof(peer);
+	OK(getpeername(s, (struct sockaddr *)&peer, &len));
+	memcpy(line, peer.sc_line, sizeof(line));
+	for (i = 0; i < 8; i++) {
+		for (how = 0; how < 3; how++) {
+			m = map(s);
+			head.port = peer.sc_port;
+			head.error = error[i];
+			memcpy(head.line, line, sizeof(line));
+			memcpy(m.rx + (m.head & (m.rxs - 1)), &head, sizeof(head));
+			m.in->prod.tail = m.head + sizeof(head);
+			unmap(&m);
+			if (how == 0)
+				err = send(s, "x", 1, MSG_DONTWAIT) < 0 ? errno : 0;
+			else if (how == 1)
+				err = recv(s, buf, sizeof(buf), MSG_DONTWAIT) < 0 ? errno : 0;
+			else
+				err = read(s, buf, sizeof(buf)) < 0 ? errno : 0;
+			EQ(err, error[i] < 512 ? (int)error[i] : ECONNRESET);
+			/* It has no idea of where the operator's index is: begin anew. */
+			close(s);
+			s = sock();
+			EQ(sock_connect(s, port_of(server)), 0);
+		}
+	}
+}
+
+/* Who is connected to somebody else, or to nobody, has it mapped as before. */
+TEST(map_datagrams_reconnect, .map = true, .type = SOCK_DGRAM, .circuit_only = true)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	int server = sock(), other = sock(), s = sock();
+	union addr a;
+	socklen_t len;
+	uint8_t buf[8];
+	struct map m;
+
+	EQ(sock_bind(server, 0), 0);
+	EQ(sock_bind(other, 0), 0);
+	EQ(sock_connect(s, port_of(server)), 0);
+	len = addr_set(&a, port_of(s));
+	pattern(buf, sizeof(buf), 0);
+	m = map(s);
+	EQ(sock_connect(s, port_of(other)), 0);
+	put_datagram(&m, port_of(server), 8, 0);
+	EQ(recv(server, buf, sizeof(buf), 0), 8);
+	OK(connect(s, &none, sizeof(none)));
+	EQ(sendto(other, buf, sizeof(buf), 0, &a.sa, len), sizeof(buf));
+	EQ(take_datagram(&m, sizeof(buf), 0), port_of(other));
+	unmap(&m);
+	ERR((long)try_map(s, m.len, PROT_READ, MAP_SHARED, 0), ENOTCONN);
+	EQ(sendto(other, buf, sizeof(buf), 0, &a.sa, len), sizeof(buf));
+	EQ(recv(s, buf, sizeof(buf), 0), sizeof(buf));
 }

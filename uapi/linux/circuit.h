@@ -223,12 +223,17 @@ struct circuit_info {
  * circuit_datagram, to and from anybody, as sendto() and recvfrom() have them: whom it is connected to only
  * the socket knows, which has to be to be mapped, and connect() does not change what the process sees. Among
  * what is read are errors, of what the process has sent. What cannot be a datagram has the operator cut the
- * socket off, which then begins anew with its port, as a socket whose line has gone down does.
+ * socket off, which then begins anew with its port, as a socket whose line has gone down does. shutdown() says
+ * nothing to the far end, a limit leaves the mapping alone (the operator keeps to it), and so does AF_UNSPEC.
+ *
+ * What is mapped are the rings as they are: a process that is given a socket in use may find in them what
+ * was sent and received by it before.
  *
  * A mapping loses its circuit when the line goes down, when the socket is disconnected, and when the
  * operator limits the circuit's bytes, which a process cannot be trusted with (and mmap() fails with
  * EOPNOTSUPP). From then on it shows zeroed memory of its own that leads nowhere, so magic in
- * the control page is 0; SIOCCIRCUITKICK fails with ESTALE, and read() and write() do what they do on any
+ * the control page is 0; SIOCCIRCUITKICK fails with ESTALE, or ENOTCONN if the socket has another circuit
+ * by now, and read() and write() do what they do on any
  * socket. There is no signal.
  */
 #define CIRCUIT_MAP_TX			4096
