@@ -12,10 +12,11 @@ DEFINE_PER_CPU(u64, circuit_interrupted);
 
 /**
  * circuit_account_alloc - open an account
+ * @name: the line's
  *
  * Return: the account, with one reference, or NULL.
  */
-struct circuit_account *circuit_account_alloc(void)
+struct circuit_account *circuit_account_alloc(const char *name)
 {
 	struct circuit_account *account = kzalloc(sizeof(*account), GFP_KERNEL_ACCOUNT);
 	int cpu;
@@ -27,9 +28,11 @@ struct circuit_account *circuit_account_alloc(void)
 		kfree(account);
 		return NULL;
 	}
+	circuit_share_init(account);
 	for_each_possible_cpu(cpu)
 		u64_stats_init(&per_cpu_ptr(account->stats, cpu)->syncp);
 	kref_init(&account->ref);
+	strscpy_pad(account->name, name, sizeof(account->name));
 	return account;
 }
 
@@ -110,10 +113,13 @@ static u64 clock_now(void)
 	return now - interrupted;
 }
 #else
-/* Nobody tells when a thread goes to another processor, whose relays have taken more, or less. */
+/*
+ * Nobody tells when a thread goes to another processor, whose relays have taken more, or less, and whose clock may
+ * differ: the clock of all of them.
+ */
 static u64 clock_now(void)
 {
-	return local_clock();
+	return ktime_get_mono_fast_ns();
 }
 #endif
 

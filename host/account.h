@@ -27,6 +27,8 @@
 #include <linux/sched/clock.h>
 #include <linux/types.h>
 #include <linux/u64_stats_sync.h>
+#include <linux/circuit.h>
+#include "share.h"
 
 /* What the operator's time is spent for; in the order of the netlink attributes. */
 enum circuit_use {
@@ -49,12 +51,16 @@ struct circuit_account_stats {
  * struct circuit_account - what a line has cost
  * @ref: the line's, and of all that works for it
  * @rcu: for the relay
+ * @name: the line's
  * @stats: nanoseconds, per processor
+ * @share: what it gets
  */
 struct circuit_account {
 	struct kref			ref;
 	struct rcu_head			rcu;
+	char				name[CIRCUIT_NAME_SIZE];
 	struct circuit_account_stats __percpu *stats;
+	struct circuit_share		share;
 };
 
 /**
@@ -85,7 +91,7 @@ struct circuit_turn {
 
 DECLARE_PER_CPU(u64, circuit_interrupted);
 
-struct circuit_account *circuit_account_alloc(void);
+struct circuit_account *circuit_account_alloc(const char *name);
 struct circuit_account *circuit_account_get(struct circuit_account *account);
 void circuit_account_put(struct circuit_account *account);
 void circuit_account_sum(const struct circuit_account *account, u64 sum[CIRCUIT_USES]);

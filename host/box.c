@@ -3,7 +3,7 @@
  * Boxes: guests' sockets of datagrams.
  *
  * Such a socket has one circuit, to the operator, however many others it talks to. The box is the
- * operator's end of it. What a guest writes there are datagrams with whom they are for; the box's work takes
+ * operator's end of it. What a guest writes there are datagrams with whom they are for; the box's job takes
  * them out of the ring, one by one, and puts each into the ring of the box that is published there,
  * with whom it is from: the box's own line and port, which no guest can choose. What does not fit
  * is lost, and counted where it should have gone.
@@ -17,7 +17,7 @@
  *
  * What a guest has written before it hung up still goes out; nothing gets in then.
  *
- * What a box writes to another arrives in that order. The box's work owns @rx and the flows; @tx is
+ * What a box writes to another arrives in that order. The box's job owns @rx and the flows; @tx is
  * written by the works of any number of boxes, and has a lock, outside of the exchange's.
  */
 #include <linux/jhash.h>
@@ -612,7 +612,7 @@ enum circuit_reason circuit_box_open(struct circuit *c)
 		circuit_charge(line, CIRCUIT_LISTENERS, 1);
 		box->published = true;
 	}
-	/* If it is not, its work sees to that, once the call is gone. */
+	/* If it is not, its job sees to that, once the call is gone. */
 	circuit_local_put(local);
 	if (err)
 		return err == -EEXIST ? CIRCUIT_REASON_PORT_IN_USE : CIRCUIT_REASON_NO_MEMORY;

@@ -19,7 +19,7 @@
 #include "host.h"
 
 /* Connections taken before others get their turn. */
-#define EXPOSE_BUDGET	64
+#define EXPOSE_BUDGET	8
 #define EXPOSE_RETRY	(HZ / 10)
 
 /* Exposures that were taken away and whose sockets are not closed yet. */

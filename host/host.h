@@ -31,7 +31,7 @@
  *  exposure	A port of such a stack where a line's listener can be called.
  *  policy	Who may call whom, see policy.h.
  *  quota	What a line may have, and the lines of a group together, see quota.h.
- *  account	What it has cost, see account.h.
+ *  account	What it has cost, see account.h, and its share of the processors, see share.h.
  *  meter	How many bytes per second they may send and receive, see meter.h.
  *
  * Locks
@@ -48,14 +48,14 @@
  *		reads line->win, line->ends and the ends of a circuit; hence
  *		windows, circuits, local ends and lines are freed after a grace period.
  *
- *  local work	Of a local end. Owns its rings, and the socket of a leg, and is the only one that
- *		hangs up for it; takes exchange->lock, outside of socket locks.
+ *  job		Of a local end, see share.h. Owns its rings, and the socket of a leg, and is the only
+ *		one that hangs up for it; takes exchange->lock, outside of socket locks.
  *
  * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
  * queue an irq_work (relay.c), which queues a work for signalling (signalling.c)
  * or for what exceeds its budget. Callbacks of sockets and of loans come in any context
- * and only queue the work of their leg or exposure. Everything else is process context: those
- * works, system calls, the release of a netlink socket (drafts, netlink_policy.c), and the
+ * and only kick the job of their leg or the work of their exposure. Everything else is process context: those
+ * jobs and works, system calls, the release of a netlink socket (drafts, netlink_policy.c), and the
  * delayed works of an exchange, for calls that get no answer (decide.c) and for meters (meter.c).
  * These hold a reference to it while they are queued, and are stopped when the namespace goes.
  *
@@ -743,7 +743,7 @@ struct circuit_socket_info;
 
 /**
  * struct circuit_local_ops - what is done with a circuit's local end
- * @look: there may be something to do; the end's work, one at a time
+ * @look: there may be something to do; the end's job, one at a time
  * @setup: the circuit has its rings; its exchange is locked
  * @hungup: the guest has hung up, or there will be no circuit; likewise, perhaps more than
  *	once; may be NULL
@@ -764,10 +764,9 @@ struct circuit_local_ops {
  * @ref: see there
  * @rcu: for marks
  * @ops: what is done with it
- * @work: see there
- * @kicked: enum local_kicked
+ * @job: see there
  * @account: who pays for it, referenced
- * @turn: while it looks: the work's
+ * @turn: while it looks: the thread's
  * @ex: the exchange, referenced
  * @c: the circuit; set until it is freed, under the exchange's lock
  * @line: the guest's line, referenced, from when there is a circuit
@@ -781,8 +780,7 @@ struct circuit_local {
 	struct kref		ref;
 	struct rcu_head		rcu;
 	const struct circuit_local_ops *ops;
-	struct work_struct	work;
-	atomic_t		kicked;
+	struct circuit_job	job;
 	struct circuit_account	*account;
 	struct circuit_turn	*turn;
 	struct circuit_exchange	*ex;

@@ -14,7 +14,7 @@
  *
  * Pieces that are large enough go without a copy: see lend.c.
  *
- * All of it is done by the leg's work, see local.c: it owns the socket and the state as well. The
+ * All of it is done by the leg's job, see local.c: it owns the socket and the state as well. The
  * socket's callbacks kick it.
  *
  * As far as the socket is concerned a guest is a program: FIN, RST and errors are
@@ -848,7 +848,7 @@ int circuit_leg_accept(struct circuit_exposure *exp, struct socket *sock, struct
 	leg->sock = sock;
 	leg->exp = circuit_exposure_wait(exp);
 
-	/* Locked, or the leg's work might find it without a circuit. */
+	/* Locked, or the leg's job might find it without a circuit. */
 	mutex_lock(&ex->lock);
 	deciding = ex->deciding;
 	err = leg_hook(leg, sock);

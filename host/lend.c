@@ -160,7 +160,7 @@ static int send_loan(struct circuit_lender *lender, struct loan *loan, struct so
  *
  * The bytes are released by circuit_lend_reap(), or at once if that need not wait.
  *
- * Context: the leg's work.
+ * Context: the leg's job.
  *
  * Return: bytes sent, or a negative errno, as sendmsg().
  */
@@ -198,7 +198,7 @@ int circuit_lend(struct circuit_lender *lender, struct circuit_local *leg, struc
  * @lender: the lender
  * @rx: the ring, or NULL if nobody has any use for it
  *
- * Context: the leg's work.
+ * Context: the leg's job.
  */
 void circuit_lend_reap(struct circuit_lender *lender, struct circuit_rx *rx)
 {

@@ -80,7 +80,7 @@ static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *
 	if (!line)
 		return NULL;
 	line->stats = alloc_percpu_gfp(struct circuit_line_stats, GFP_KERNEL_ACCOUNT);
-	line->account = circuit_account_alloc();
+	line->account = circuit_account_alloc(name);
 	if (!line->stats || !line->account) {
 		line_unmake(line);
 		return NULL;

@@ -5,27 +5,17 @@
  * Such an end has the rings of its circuit as a guest has. What goes through them is the business of
  * what it is a part of; here is what all of them have in common.
  *
- * Everything is done by the end's work, one at a time: it owns the rings, and hangs up for the end.
- * Others only leave a note (a circuit that came to nothing, or has got its rings; a reset; a mark) and
- * kick it. A work that is queued or runs holds a reference, the circuit another. Kicks while it
- * runs do not queue it once more, but have it go on.
+ * Everything is done by the end's job (share.h), one look at a time: it owns the rings, and hangs up for
+ * the end. Others only leave a note (a circuit that came to nothing, or has got its rings; a reset; a mark)
+ * and kick it. A job that waits or is looked at holds a reference, the circuit another.
  */
 #include <linux/module.h>
 #include <linux/slab.h>
 #include "host.h"
 #include "trace.h"
 
-/* Turns in a row, if there is something to do in each. */
-#define TURNS		4
 /* Messages that are asked for at once, where their number is limited. */
 #define MESSAGES	256
-
-/* Whether the work is queued or runs, and whether it has to look (again). */
-enum local_kicked {
-	LOCAL_IDLE,
-	LOCAL_LOOKS,
-	LOCAL_KICKED,
-};
 
 static void local_release(struct kref *ref)
 {
@@ -57,7 +47,7 @@ void circuit_local_put(struct circuit_local *local)
 }
 
 /**
- * circuit_local_kick - have an end's work done
+ * circuit_local_kick - have an end's job done
  * @local: the end, protected by RCU or by a reference
  *
  * Context: any but the wake-up of an eventfd.
@@ -66,34 +56,28 @@ void circuit_local_kick(struct circuit_local *local)
 {
 	if (!kref_get_unless_zero(&local->ref))
 		return;
-	/* Fully ordered: what the kick is about is seen by who takes it. */
-	if (atomic_xchg(&local->kicked, LOCAL_KICKED) != LOCAL_IDLE ||
-	    !queue_work(circuit_trunk_wq, &local->work))
+	if (!circuit_job_kick(&local->job))
 		circuit_local_put(local);
 }
 
-static void local_work(struct work_struct *work)
+static enum circuit_job_end local_look(struct circuit_job *job, struct circuit_turn *turn)
 {
-	struct circuit_local *local = container_of(work, struct circuit_local, work);
-	unsigned int turns = TURNS;
-	struct circuit_turn turn;
+	struct circuit_local *local = container_of(job, struct circuit_local, job);
 
-	circuit_turn_begin(&turn, local->account);
-	local->turn = &turn;
-	do {
-		/* Others may use the processor, and others the worker. */
-		if (!turns--) {
-			circuit_turn_end(&turn);
-			queue_work(circuit_trunk_wq, &local->work);
-			return;
-		}
-		cond_resched();
-		atomic_xchg(&local->kicked, LOCAL_LOOKS);
-		local->ops->look(local);
-	} while (atomic_cmpxchg(&local->kicked, LOCAL_LOOKS, LOCAL_IDLE) != LOCAL_LOOKS);
-	circuit_turn_end(&turn);
-	circuit_local_put(local);
+	local->turn = turn;
+	local->ops->look(local);
+	return CIRCUIT_JOB_DONE;
 }
+
+static void local_idle(struct circuit_job *job)
+{
+	circuit_local_put(container_of(job, struct circuit_local, job));
+}
+
+static const struct circuit_job_ops local_job_ops = {
+	.look = local_look,
+	.idle = local_idle,
+};
 
 /**
  * circuit_local_alloc - make an end
@@ -119,9 +103,9 @@ struct circuit_local *circuit_local_alloc(struct circuit_exchange *ex,
 		return NULL;
 	}
 	kref_init(&local->ref);
-	INIT_WORK(&local->work, local_work);
 	local->ops = ops;
 	local->account = circuit_account_get(account);
+	circuit_job_init(&local->job, account, &local_job_ops);
 	local->ex = circuit_exchange_get(ex);
 	return local;
 }
@@ -230,7 +214,7 @@ static bool local_out_of_messages(struct circuit_local *local, unsigned int nr)
 
 /**
  * circuit_local_allowed - how much may go through a ring?
- * @local: the end of a circuit that has rings; its work
+ * @local: the end of a circuit that has rings; its job
  * @nr: the end that writes. Either way it is the operator's that has to keep to the limit
  *
  * Return: bytes, U32_MAX if that is not limited.
@@ -248,7 +232,7 @@ u32 circuit_local_allowed(struct circuit_local *local, unsigned int nr)
 
 /**
  * circuit_local_used - something went through a ring
- * @local: the end; its work
+ * @local: the end; its job
  * @nr: the end that writes
  * @bytes: how much; one message, if that is what the ring holds
  * @allowed: what circuit_local_allowed() had said

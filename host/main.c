@@ -97,7 +97,7 @@ static int __init circuit_host_init(void)
 
 	circuit_wq = alloc_workqueue("circuit", WQ_UNBOUND | WQ_HIGHPRI, 0);
 	circuit_slow_wq = alloc_workqueue("circuit_slow", WQ_UNBOUND, 0);
-	circuit_trunk_wq = alloc_workqueue("circuit_trunk", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	circuit_trunk_wq = circuit_share_workqueue();
 	err = -ENOMEM;
 	if (!circuit_wq || !circuit_slow_wq || !circuit_trunk_wq)
 		goto free_wq;
@@ -141,6 +141,7 @@ static void __exit circuit_host_exit(void)
 	misc_deregister(&dev);
 	circuit_netlink_exit();
 	circuit_exchange_exit();
+	synchronize_rcu();	/* whoever has kicked a job that is through already may yet queue its work */
 	destroy_workqueue(circuit_trunk_wq);
 	destroy_workqueue(circuit_slow_wq);
 	destroy_workqueue(circuit_wq);

@@ -44,6 +44,7 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_RECEIVE_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
 	[CIRCUIT_A_LINE_SEND_MESSAGES_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX] = { .type = NLA_U32 },
+	[CIRCUIT_A_LINE_WEIGHT] = NLA_POLICY_RANGE(NLA_U32, CIRCUIT_WEIGHT_MIN, CIRCUIT_WEIGHT_MAX),
 };
 
 static const struct nla_policy name_policy[CIRCUIT_A_LINE_NAME + 1] = {
@@ -111,7 +112,7 @@ static struct circuit_line *lock_line(struct genl_info *info)
  */
 struct sk_buff *circuit_nl_reply(struct genl_info *info, u8 cmd)
 {
-	struct sk_buff *reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
+	struct sk_buff *reply = genlmsg_new(SZ_8K, GFP_KERNEL);
 
 	if (reply && !genlmsg_put_reply(reply, info, &circuit_family, 0, cmd)) {
 		nlmsg_free(reply);
@@ -200,6 +201,14 @@ static void set_rates(struct circuit_line *line, struct genl_info *info)
 	if (attrs[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX])
 		circuit_meter_set(&meter[CIRCUIT_MESSAGES][CIRCUIT_RECEIVE],
 				  nla_get_u32(attrs[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX]));
+}
+
+static void set_weight(struct circuit_line *line, struct genl_info *info)
+{
+	struct nlattr *attr = info->attrs[CIRCUIT_A_LINE_WEIGHT];
+
+	if (attr)
+		WRITE_ONCE(line->account->share.weight, nla_get_u32(attr));
 }
 
 /* Does a request change by what the bytes or messages of a line's circuits are counted? */
@@ -445,10 +454,12 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 			err = put_into_groups(line, &groups);
 		if (!err)
 			circuit_nl_set_trunks(line, &trunks);
-		if (!err)
+		if (!err) {
 			set_rates(line, info);
-		else
+			set_weight(line, info);
+		} else {
 			circuit_line_delete(line);
+		}
 	}
 	mutex_unlock(&ex->lock);
 	kfree(addrs);
@@ -494,6 +505,7 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 		WRITE_ONCE(line->ex->switches, line->ex->switches + 1);
 		parse_limits(info, &line->quota.limits);
 		set_rates(line, info);
+		set_weight(line, info);
 		if (changes_meters(info))
 			circuit_meter_apply(line->ex);
 		circuit_event_line(line, CIRCUIT_EVENT_LINE_SET, CIRCUIT_REASON_NONE);
@@ -632,6 +644,7 @@ int circuit_nl_put_cpu(struct sk_buff *skb, int total, int first, const u64 ns[C
 static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 {
 	const struct circuit_line_config *cfg = &line->cfg;
+	const struct circuit_share *share = &line->account->share;
 	const struct circuit_quota *quota = &line->quota;
 	const u64 *max = quota->limits.max;
 	u64 sum[CIRCUIT_NR_COUNTERS], cpu[CIRCUIT_USES] = {};
@@ -670,7 +683,10 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_OUT, sum[CIRCUIT_COUNT_BYTES_OUT]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_IN, sum[CIRCUIT_COUNT_BYTES_IN]) ||
 	    circuit_nl_put_cpu(skb, CIRCUIT_A_LINE_CPU_TIME, CIRCUIT_A_LINE_CPU_RELAY, cpu) ||
-	    nla_put(skb, CIRCUIT_A_LINE_SETUPS, sizeof(line->setups), line->setups))
+	    nla_put(skb, CIRCUIT_A_LINE_SETUPS, sizeof(line->setups), line->setups) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_WEIGHT, share->weight) ||
+	    nla_put(skb, CIRCUIT_A_LINE_QUEUED, sizeof(share->queued), share->queued) ||
+	    nla_put(skb, CIRCUIT_A_LINE_SERVED, sizeof(share->served), share->served))
 		return -EMSGSIZE;
 	list_for_each_entry(addr, &line->addrs, list)
 		if (circuit_nl_put_addr(skb, CIRCUIT_A_LINE_ADDR, &addr->addr))
@@ -739,6 +755,13 @@ int circuit_nl_dump(struct sk_buff *skb, struct netlink_callback *cb, struct cir
 	}
 	mutex_unlock(&ex->lock);
 	return skb->len ?: err;
+}
+
+/* A line may have much to say. */
+static int line_dump_start(struct netlink_callback *cb)
+{
+	cb->min_dump_alloc = SZ_8K;
+	return 0;
 }
 
 static int line_dump(struct sk_buff *skb, struct netlink_callback *cb)
@@ -900,6 +923,7 @@ static const struct genl_ops circuit_ops[] = {
 	{
 		.cmd = CIRCUIT_CMD_LINE_GET,
 		.doit = line_get,
+		.start = line_dump_start,
 		.dumpit = line_dump,
 		.policy = name_policy,
 		.maxattr = CIRCUIT_A_LINE_NAME,

@@ -36,6 +36,23 @@ TRACE_EVENT(circuit_violation,
 	TP_printk("line=%s %s", __get_str(line), __get_str(what))
 );
 
+TRACE_EVENT(circuit_look,
+	TP_PROTO(const struct circuit_account *account, u64 queued, u64 served),
+	TP_ARGS(account, queued, served),
+	TP_STRUCT__entry(
+		__string(line, account->name)
+		__field(u64, queued)
+		__field(u64, served)
+	),
+	TP_fast_assign(
+		compat_assign_str(line, account->name);
+		__entry->queued = queued;
+		__entry->served = served;
+	),
+	TP_printk("line=%s queued=%llu served=%llu", __get_str(line), __entry->queued,
+		  __entry->served)
+);
+
 DECLARE_EVENT_CLASS(circuit_sig,
 	TP_PROTO(const struct circuit_line *line, const struct circuit_sig *msg),
 	TP_ARGS(line, msg),

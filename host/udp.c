@@ -61,9 +61,9 @@ enum flow_state {
 /**
  * struct circuit_udp - a UDP socket of the host's
  * @ref: see above
- * @work: receives, and closes the socket when nobody has a reference
+ * @job: receives, and closes the socket when nobody has a reference
  * @account: its line's, referenced
- * @turn: while it receives: the work's
+ * @turn: while it receives: the thread's
  * @sock: the socket
  * @ex: its exchange, referenced
  * @exp: who takes calls, referenced; under the exchange's lock; NULL if nobody does
@@ -83,7 +83,7 @@ enum flow_state {
  */
 struct circuit_udp {
 	struct kref		ref;
-	struct work_struct	work;
+	struct circuit_job	job;
 	struct circuit_account	*account;
 	struct circuit_turn	*turn;
 	struct socket		*sock;
@@ -210,7 +210,8 @@ static void udp_release(struct kref *ref)
 	struct circuit_udp *udp = container_of(ref, struct circuit_udp, ref);
 
 	/* Not by whoever drops the last reference, which may be an interrupt. */
-	queue_work(circuit_trunk_wq, &udp->work);
+	udp->job.urgent = true;
+	circuit_job_kick(&udp->job);
 }
 
 static void udp_put(struct circuit_udp *udp)
@@ -220,7 +221,7 @@ static void udp_put(struct circuit_udp *udp)
 
 static void udp_kick(struct circuit_udp *udp)
 {
-	if (kref_get_unless_zero(&udp->ref) && !queue_work(circuit_trunk_wq, &udp->work))
+	if (kref_get_unless_zero(&udp->ref) && !circuit_job_kick(&udp->job))
 		udp_put(udp);
 }
 
@@ -323,7 +324,7 @@ static void udp_close(struct circuit_udp *udp)
 	module_put(THIS_MODULE);
 }
 
-static void udp_work(struct work_struct *work);
+static const struct circuit_job_ops udp_job_ops;
 
 /* The socket is consumed, even if there is an error. It is bound. */
 static struct circuit_udp *udp_make(struct circuit_exchange *ex, struct circuit_account *account,
@@ -339,11 +340,11 @@ static struct circuit_udp *udp_make(struct circuit_exchange *ex, struct circuit_
 	}
 	__module_get(THIS_MODULE);	/* as the caller has */
 	kref_init(&udp->ref);
-	INIT_WORK(&udp->work, udp_work);
 	INIT_LIST_HEAD(&udp->flows);
 	INIT_LIST_HEAD(&udp->blocked);
 	spin_lock_init(&udp->lock);
 	udp->account = circuit_account_get(account);
+	circuit_job_init(&udp->job, account, &udp_job_ops);
 	udp->ex = circuit_exchange_get(ex);
 	udp->sock = sock;
 	/* Of whom an ICMP message is says the queue of errors only. */
@@ -901,21 +902,20 @@ static void udp_refused(struct circuit_udp *udp, struct sk_buff *skb)
 	circuit_local_put(&flow->local);
 }
 
-static void udp_work(struct work_struct *work)
+static enum circuit_job_end udp_look(struct circuit_job *job, struct circuit_turn *turn)
 {
-	struct circuit_udp *udp = container_of(work, struct circuit_udp, work);
+	struct circuit_udp *udp = container_of(job, struct circuit_udp, job);
 	struct sock *sk = udp->sock->sk;
 	int budget = QUANTUM;
-	struct circuit_turn turn;
 	struct sk_buff *skb;
 	int err;
 
 	if (!kref_read(&udp->ref)) {
 		udp_close(udp);
-		return;
+		circuit_turn_charge(turn, CIRCUIT_USE_DATAGRAMS);
+		return CIRCUIT_JOB_GONE;
 	}
-	circuit_turn_begin(&turn, udp->account);
-	udp->turn = &turn;
+	udp->turn = turn;
 	/* Nobody has the socket any more: nor is anything to be received. */
 	if (kref_read(&udp->ref) == 1)
 		budget = 0;
@@ -936,10 +936,19 @@ static void udp_work(struct work_struct *work)
 	udp_tell(udp);
 	if (budget < 0 && kref_read(&udp->ref) > 1)
 		udp_kick(udp);
-	circuit_turn_charge(&turn, CIRCUIT_USE_DATAGRAMS);
-	circuit_turn_end(&turn);
-	udp_put(udp);
+	circuit_turn_charge(turn, CIRCUIT_USE_DATAGRAMS);
+	return CIRCUIT_JOB_DONE;
 }
+
+static void udp_idle(struct circuit_job *job)
+{
+	udp_put(container_of(job, struct circuit_udp, job));
+}
+
+static const struct circuit_job_ops udp_job_ops = {
+	.look = udp_look,
+	.idle = udp_idle,
+};
 
 /* --- to the world ------------------------------------------------------------------------------- */
 

@@ -303,6 +303,32 @@ accounted() { # JSON USE...: those that there are to be
 	expect "$sum" "$(json_get "$1" cpu-ns)" "sum of all uses"
 }
 
+# Whose turn it is: weights, and how long work waits. Datagrams that the operator switches are such work.
+turns() {
+	local before after key
+	"$CIRCUIT" line set g1 weight 300
+	expect 300 "$(line_get g1 weight)"
+	"$CIRCUIT" line show g1 | grep -q 'weight 300'
+	bad 'out of range' line set g1 weight 9
+	bad 'out of range' line set g1 weight 1001
+	expect 300 "$(line_get g1 weight)"
+	before=$("$CIRCUIT" -j stat g1)
+	guest_bg g2 box "peer dgram-echo 3440"
+	wait_for 20 guest_exec g1 "peer dgram-ask g2 3440 1 8"
+	guest_exec g1 "peer dgram-ask g2 3440 50 100"
+	guest_bg_kill g2 box
+	after=$("$CIRCUIT" -j stat g1)
+	[ "$(json_get "$after" looks)" -gt "$(json_get "$before" looks)" ]
+	for key in queued served; do
+		[ "$(json_get "$after" $key-p50-ns)" -gt 0 ]
+		[ "$(json_get "$after" $key-p99-ns)" -ge "$(json_get "$after" $key-p50-ns)" ]
+	done
+	"$CIRCUIT" stat g1 | grep -q 'work in threads: looks [1-9]'
+	"$CIRCUIT" top count 1 delay 1 | grep -q queue
+	"$CIRCUIT" line set g1 weight 100
+	fails sh -c "'$CIRCUIT' line show g1 | grep weight"
+}
+
 same_cost() { # LINE GROUP
 	[ "$(line_get "$1" cpu-ns) $(line_get "$1" bytes-in)" = "$(group_get "$2" cpu-ns) $(group_get "$2" bytes-in)" ]
 }
@@ -495,6 +521,7 @@ t_run -t 120 "limits of groups" groups
 t_run "calls that wait, and calls per second" rates
 t_run -t 150 "bytes per second" byte_rates
 t_run -t 240 "messages per second" message_rates
+t_run "weights, and waiting for threads" turns
 t_run "a circuit reset by hand" ended_by_hand
 t_run "what lines do" watched
 t_run "what a circuit carries" captured

@@ -5,6 +5,8 @@
  * Linked into circuit_host, so that it can call what is not exported.
  */
 #include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/prandom.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -974,4 +976,123 @@ static struct kunit_suite cable_suite = {
 	.test_cases = cable_cases,
 };
 
-kunit_test_suites(&ring_suite, &attn_suite, &sig_suite, &directory_suite, &cable_suite);
+/* --- shares ------------------------------------------------------------------------ */
+
+/* A job that takes its time, and has something to do as long as there is not @stop. */
+struct burner {
+	struct circuit_job job;
+	const bool *stop;
+	u64 takes;
+	u64 burned;
+	struct completion idle;
+};
+
+static enum circuit_job_end burner_look(struct circuit_job *job, struct circuit_turn *turn)
+{
+	struct burner *b = container_of(job, struct burner, job);
+	u64 start = circuit_clock_read(&turn->clock), now;
+
+	do {
+		cpu_relax();
+		now = circuit_clock_read(&turn->clock);
+	} while (now - start < b->takes);
+	b->burned += now - start;
+	circuit_turn_charge(turn, CIRCUIT_USE_DATAGRAMS);
+	if (!READ_ONCE(*b->stop))
+		circuit_job_kick(job);
+	return CIRCUIT_JOB_DONE;
+}
+
+static void burner_idle(struct circuit_job *job)
+{
+	complete(&container_of(job, struct burner, job)->idle);
+}
+
+static const struct circuit_job_ops burner_ops = {
+	.look = burner_look,
+	.idle = burner_idle,
+};
+
+/*
+ * Whoever has more jobs, or longer ones, has no more of a worker than others; by weight. With one line alone it
+ * has all of it.
+ */
+static void shares(struct kunit *test)
+{
+	static const struct {
+		unsigned int jobs;
+		unsigned int us;
+		u32 weight;
+	} line[] = { { 1, 20, 100 }, { 12, 20, 100 }, { 1, 400, 100 }, { 3, 90, 300 } };
+	struct circuit_account *account[ARRAY_SIZE(line)];
+	u64 sum[ARRAY_SIZE(line)] = {}, charged[CIRCUIT_USES];
+	struct burner *b[ARRAY_SIZE(line)];
+	unsigned int i, n;
+	bool stop = false;
+
+	circuit_share_workers(1);
+	for (i = 0; i < ARRAY_SIZE(line); i++) {
+		account[i] = circuit_account_alloc("line");
+		b[i] = kunit_kcalloc(test, line[i].jobs, sizeof(struct burner), GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, account[i]);
+		KUNIT_ASSERT_NOT_NULL(test, b[i]);
+		account[i]->share.weight = line[i].weight;
+		for (n = 0; n < line[i].jobs; n++) {
+			b[i][n].stop = &stop;
+			b[i][n].takes = line[i].us * NSEC_PER_USEC;
+			init_completion(&b[i][n].idle);
+			circuit_job_init(&b[i][n].job, account[i], &burner_ops);
+		}
+	}
+	for (i = 0; i < ARRAY_SIZE(line); i++)
+		for (n = 0; n < line[i].jobs; n++)
+			KUNIT_EXPECT_TRUE(test, circuit_job_kick(&b[i][n].job));
+	/* Kicks of those that wait, or are at it, are one. */
+	KUNIT_EXPECT_FALSE(test, circuit_job_kick(&b[0][0].job));
+	msleep(400);
+	WRITE_ONCE(stop, true);
+	for (i = 0; i < ARRAY_SIZE(line); i++) {
+		for (n = 0; n < line[i].jobs; n++) {
+			wait_for_completion(&b[i][n].idle);
+			sum[i] += b[i][n].burned;
+		}
+		memset(charged, 0, sizeof(charged));
+		circuit_account_sum(account[i], charged);
+		KUNIT_EXPECT_GE(test, charged[CIRCUIT_USE_DATAGRAMS], sum[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(line); i++) {
+		u64 share = sum[i] * CIRCUIT_WEIGHT / line[i].weight;
+
+		kunit_info(test, "line %u: %llu us\n", i, sum[i] / NSEC_PER_USEC);
+		KUNIT_EXPECT_GT(test, share, sum[0] * 2 / 3);
+		KUNIT_EXPECT_LT(test, share, sum[0] * 3 / 2);
+	}
+	/* Nobody else waits any more: who uses more than a quantum each time does not wait for himself. */
+	sum[2] = b[2][0].burned;
+	stop = false;
+	KUNIT_EXPECT_TRUE(test, circuit_job_kick(&b[2][0].job));
+	msleep(100);
+	WRITE_ONCE(stop, true);
+	wait_for_completion(&b[2][0].idle);
+	KUNIT_EXPECT_GT(test, b[2][0].burned - sum[2], 75ull * NSEC_PER_MSEC);
+	flush_workqueue(circuit_trunk_wq);
+	for (i = 0; i < ARRAY_SIZE(line); i++) {
+		KUNIT_EXPECT_FALSE(test, account[i]->share.busy);
+		KUNIT_EXPECT_EQ(test, kref_read(&account[i]->ref), 1U);
+		circuit_account_put(account[i]);
+	}
+	circuit_share_workers(num_online_cpus() + 1);
+}
+
+static struct kunit_case share_cases[] = {
+	KUNIT_CASE(shares),
+	{}
+};
+
+static struct kunit_suite share_suite = {
+	.name = "circuit_share",
+	.test_cases = share_cases,
+};
+
+kunit_test_suites(&ring_suite, &attn_suite, &sig_suite, &directory_suite, &cable_suite,
+		  &share_suite);

@@ -130,6 +130,13 @@ uint64_t setups_floor(unsigned int i);
 uint64_t setups_total(const struct setups *s);
 uint64_t setups_quantile(const struct setups *s, unsigned int per_mille);
 void setups_sub(struct setups *s, const struct setups *before);
+struct times {
+	uint64_t count[CIRCUIT_TIMES];
+};
+void times_get(const struct nlattr *a, struct times *t);
+uint64_t times_total(const struct times *t);
+uint64_t times_quantile(const struct times *t, unsigned int per_mille);
+void times_sub(struct times *t, const struct times *before);
 const char *time_text(uint64_t ns, char *text);
 
 /* line.c, show.c: what others print, too */

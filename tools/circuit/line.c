@@ -20,6 +20,7 @@ static const struct setting settings[] = {
 	{ "receive", CIRCUIT_A_LINE_RECEIVE_MAX, SETTING_BYTE_RATE },
 	{ "send-messages", CIRCUIT_A_LINE_SEND_MESSAGES_MAX, SETTING_RATE },
 	{ "receive-messages", CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX, SETTING_RATE },
+	{ "weight", CIRCUIT_A_LINE_WEIGHT, SETTING_NUMBER },
 	{}
 };
 
@@ -262,6 +263,8 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 	print_rate("send-messages-max", "send-messages", tb[CIRCUIT_A_LINE_SEND_MESSAGES_MAX]);
 	print_rate("receive-messages-max", "receive-messages",
 		   tb[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX]);
+	if (opt.json || nl_u32(tb[CIRCUIT_A_LINE_WEIGHT]) != 100)
+		out_u64("weight", "weight", nl_u32(tb[CIRCUIT_A_LINE_WEIGHT]));
 	if (opt.stats)
 		print_line_counters(tb);
 	out_close();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* How long calls took to be set up: what the operator counts, see linux/circuit_netlink.h. */
+/* How long calls took to be set up, and work has waited and taken: what the operator counts, see linux/circuit_netlink.h. */
 #include <stdio.h>
 #include <string.h>
 #include "circuit.h"
@@ -55,6 +55,49 @@ void setups_sub(struct setups *s, const struct setups *before)
 
 	for (i = 0; i < CIRCUIT_SETUPS; i++)
 		s->count[i] -= before->count[i];
+}
+
+void times_get(const struct nlattr *a, struct times *t)
+{
+	size_t len;
+
+	memset(t, 0, sizeof(*t));
+	if (!a)
+		return;
+	len = mnl_attr_get_payload_len(a);
+	memcpy(t->count, mnl_attr_get_payload(a), len < sizeof(t->count) ? len : sizeof(t->count));
+}
+
+uint64_t times_total(const struct times *t)
+{
+	uint64_t total = 0;
+	unsigned int i;
+
+	for (i = 0; i < CIRCUIT_TIMES; i++)
+		total += t->count[i];
+	return total;
+}
+
+/* So many of a thousand took less than this, in ns; 0 if there were none. */
+uint64_t times_quantile(const struct times *t, unsigned int per_mille)
+{
+	uint64_t total = times_total(t), sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < CIRCUIT_TIMES; i++) {
+		sum += t->count[i];
+		if (sum && sum * 1000 >= total * per_mille)
+			return 2ull << (CIRCUIT_TIME_SHIFT + i);
+	}
+	return 0;
+}
+
+void times_sub(struct times *t, const struct times *before)
+{
+	unsigned int i;
+
+	for (i = 0; i < CIRCUIT_TIMES; i++)
+		t->count[i] -= before->count[i];
 }
 
 /* A time with three digits and its unit; @text has TIME_STRLEN bytes. */

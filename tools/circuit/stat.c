@@ -37,10 +37,8 @@ static void print_setups(const struct setups *s)
 	}
 }
 
-static void print_quantile(const struct setups *s, const char *key, const char *text,
-			   unsigned int per_mille)
+static void print_time(const char *key, const char *text, uint64_t ns)
 {
-	uint64_t ns = setups_quantile(s, per_mille);
 	char time[TIME_STRLEN];
 
 	if (opt.json)
@@ -52,21 +50,31 @@ static void print_quantile(const struct setups *s, const char *key, const char *
 static int print_stat(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *tb[CIRCUIT_A_LINE_MAX + 1];
+	struct times queued, served;
 	struct setups setups;
 	int i;
 
 	(void)data;
 	nl_parse(nlh, tb, CIRCUIT_A_LINE_MAX);
+	times_get(tb[CIRCUIT_A_LINE_QUEUED], &queued);
+	times_get(tb[CIRCUIT_A_LINE_SERVED], &served);
 	setups_get(tb[CIRCUIT_A_LINE_SETUPS], &setups);
 	out_open();
 	out_name("name", "", nl_str(tb[CIRCUIT_A_LINE_NAME]));
 	out_state("state", "", line_state_name(nl_u32(tb[CIRCUIT_A_LINE_STATE])));
 	print_line_counters(tb);
 	out_newline();
+	out_text("work in threads:");
+	out_u64("looks", "looks", times_total(&served));
+	print_time("queued-p50-ns", "waited", times_quantile(&queued, 500));
+	print_time("queued-p99-ns", "99 %", times_quantile(&queued, 990));
+	print_time("served-p50-ns", "took", times_quantile(&served, 500));
+	print_time("served-p99-ns", "99 %", times_quantile(&served, 990));
+	out_newline();
 	out_text("set-up of calls:");
 	out_u64("setups", "connected", setups_total(&setups));
-	print_quantile(&setups, "setup-p50-ns", "half in", 500);
-	print_quantile(&setups, "setup-p99-ns", "99 % in", 990);
+	print_time("setup-p50-ns", "half in", setups_quantile(&setups, 500));
+	print_time("setup-p99-ns", "99 % in", setups_quantile(&setups, 990));
 	if (opt.json) {
 		out_list("setup-histogram");
 		for (i = 0; i < CIRCUIT_SETUPS; i++) {

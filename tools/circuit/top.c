@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include "circuit.h"
 
-enum { COLUMNS = 9, NAME_WIDTH = 40 };
+enum { COLUMNS = 10, NAME_WIDTH = 40 };
 
 /* A line or a circuit: what is shown of it as it is, and what it had done by then. */
 struct row {
@@ -30,6 +30,7 @@ struct row {
 	uint64_t done[4];		/* bytes there, bytes back, calls, refused */
 	uint64_t cpu;
 	struct setups setups;
+	struct times queued;
 	double value[COLUMNS];		/* per second, or as it is */
 };
 
@@ -55,6 +56,7 @@ static const struct column line_columns[COLUMNS] = {
 	{ "circuits", 't', COUNT },
 	{ "pending", 'w', COUNT },
 	{ "memory", 'm', BYTES },
+	{ "queue", 'e', TIME },		/* how long work for it has waited, 99 % of it */
 };
 
 static const struct column circuit_columns[COLUMNS] = {
@@ -111,6 +113,7 @@ static int read_line(const struct nlmsghdr *nlh, void *data)
 	row->done[3] = nl_u64(tb[CIRCUIT_A_LINE_CALLS_REFUSED]);
 	row->cpu = nl_u64(tb[CIRCUIT_A_LINE_CPU_TIME]);
 	setups_get(tb[CIRCUIT_A_LINE_SETUPS], &row->setups);
+	times_get(tb[CIRCUIT_A_LINE_QUEUED], &row->queued);
 	return MNL_CB_OK;
 }
 
@@ -156,6 +159,7 @@ static int by_value(const void *a, const void *b)
 static void row_values(struct row *row, const struct row *before, double s)
 {
 	struct setups setups = row->setups;
+	struct times queued = row->queued;
 	double rate[4] = {}, cpu = 0;
 	int i;
 
@@ -167,6 +171,7 @@ static void row_values(struct row *row, const struct row *before, double s)
 	if (before) {
 		cpu = (row->cpu - before->cpu) / s / 1e7;
 		setups_sub(&setups, &before->setups);
+		times_sub(&queued, &before->queued);
 	}
 	row->value[0] = rate[0];
 	row->value[1] = rate[1];
@@ -183,6 +188,7 @@ static void row_values(struct row *row, const struct row *before, double s)
 	row->value[6] = row->now[0];
 	row->value[7] = row->now[1];
 	row->value[8] = row->now[2];
+	row->value[9] = before ? times_quantile(&queued, 990) : 0;
 }
 
 static int read_all(void)

@@ -113,6 +113,9 @@ enum {
 	CIRCUIT_A_LINE_CPU_TRUNK_RECEIVE,
 	CIRCUIT_A_LINE_CPU_DATAGRAMS,
 	CIRCUIT_A_LINE_CPU_TIMERS,
+	CIRCUIT_A_LINE_WEIGHT,
+	CIRCUIT_A_LINE_QUEUED,
+	CIRCUIT_A_LINE_SERVED,
 
 	__CIRCUIT_A_LINE_MAX,
 	CIRCUIT_A_LINE_MAX = (__CIRCUIT_A_LINE_MAX - 1)
@@ -386,5 +389,13 @@ enum {
 #define CIRCUIT_SETUP_SHIFT	8
 #define CIRCUIT_SETUP_STEPS	4
 #define CIRCUIT_SETUPS		96
+
+/*
+ * How long work for a line has waited for a thread, and how long it took, one look at one circuit or
+ * socket each: counts, as above. Count i is of those that took at least 2^(SHIFT + i) ns; the first has
+ * those that took less, too, the last those that took more.
+ */
+#define CIRCUIT_TIME_SHIFT	8
+#define CIRCUIT_TIMES		24
 
 #endif /* _UAPI_LINUX_CIRCUIT_NETLINK_H */

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shares of the operator's time. See share.h.
+ */
+#include <linux/log2.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include "host.h"
+#include "trace.h"
+
+#define OWED_MAX	(64 * CIRCUIT_QUANTUM)	/* a single look does not cost a line more than this */
+#define STAY		NSEC_PER_MSEC		/* with a worker, if no other line waits for one */
+
+/* Whether a job waits or is being looked at, and whether to look (again). */
+enum job_kicked {
+	JOB_IDLE,
+	JOB_LOOKS,
+	JOB_KICKED,
+};
+
+/* Shares that have jobs, and of how many of them there are turns at once. */
+static atomic_t shares_busy;
+static unsigned int workers;
+
+/**
+ * circuit_job_kick - have a job done
+ * @job: the job, referenced by the caller
+ *
+ * Context: any but the wake-up of an eventfd.
+ *
+ * Return: true if the caller's reference is the job's now, until ops->idle() is called.
+ */
+bool circuit_job_kick(struct circuit_job *job)
+{
+	struct circuit_account *account = job->account;
+	struct circuit_share *share = &account->share;
+
+	/* Fully ordered: what the kick is about is seen by who takes it. */
+	if (atomic_xchg(&job->kicked, JOB_KICKED) != JOB_IDLE)
+		return false;
+	job->since = local_clock();
+	/* From here on the job may be done, and gone, and with it the account. */
+	circuit_account_get(account);
+	/* In any case: whoever was before may not have come to that yet. */
+	llist_add(&job->fresh, &share->fresh);
+	if (!queue_work(circuit_trunk_wq, &share->work))
+		circuit_account_put(account);
+	return true;
+}
+
+/* Jobs that were kicked wait behind the others. */
+static void share_gather(struct circuit_share *share)
+{
+	struct circuit_job *job, *next;
+	struct llist_node *fresh;
+
+	if (llist_empty(&share->fresh))
+		return;
+	fresh = llist_reverse_order(llist_del_all(&share->fresh));
+	llist_for_each_entry_safe(job, next, fresh, fresh) {
+		if (unlikely(job->urgent))
+			list_add(&job->ready, &share->ready);
+		else
+			list_add_tail(&job->ready, &share->ready);
+	}
+}
+
+/* Does no line wait for a worker? */
+static bool share_nobody_waits(void)
+{
+	return atomic_read(&shares_busy) <= READ_ONCE(workers);
+}
+
+static void count_time(u64 *counts, u64 ns)
+{
+	unsigned int i = ilog2(max_t(u64, ns, 1 << CIRCUIT_TIME_SHIFT)) - CIRCUIT_TIME_SHIFT;
+
+	i = min_t(unsigned int, i, CIRCUIT_TIMES - 1);
+	WRITE_ONCE(counts[i], counts[i] + 1);
+}
+
+/* One look at a job. Returns what it took, in ns. */
+static u64 share_look(struct circuit_account *account, struct circuit_job *job,
+		      struct circuit_turn *turn)
+{
+	u64 start = circuit_clock_read(&turn->clock), took;
+	/* On another processor, perhaps, whose clock differs a little. */
+	u64 waited = max_t(s64, local_clock() - job->since, 0);
+	struct circuit_share *share = &account->share;
+
+	atomic_xchg(&job->kicked, JOB_LOOKS);
+	if (job->ops->look(job, turn) == CIRCUIT_JOB_DONE) {
+		if (atomic_cmpxchg(&job->kicked, JOB_LOOKS, JOB_IDLE) == JOB_LOOKS) {
+			job->ops->idle(job);
+		} else {
+			job->since = local_clock();
+			list_add_tail(&job->ready, &share->ready);
+		}
+	}
+	took = max_t(s64, circuit_clock_read(&turn->clock) - start, 0);
+	count_time(share->queued, waited);
+	count_time(share->served, took);
+	trace_circuit_look(account, waited, took);
+	return took;
+}
+
+static void share_turn(struct work_struct *work)
+{
+	struct circuit_share *share = container_of(work, struct circuit_share, work);
+	struct circuit_account *account = container_of(share, struct circuit_account, share);
+	s64 quantum = (s64)CIRCUIT_QUANTUM * READ_ONCE(share->weight) / CIRCUIT_WEIGHT, left;
+	struct circuit_turn turn;
+	struct circuit_job *job;
+	unsigned int noio;
+
+	if (!share->busy) {
+		share->busy = true;
+		atomic_inc(&shares_busy);
+	}
+	/* There is nobody who could be owed anything. */
+	if (share_nobody_waits())
+		share->owed = 0;
+	left = quantum - share->owed;
+	/* What is written back may have to go through another job of this line. */
+	noio = memalloc_noio_save();
+	circuit_turn_begin(&turn, account);
+	while (left > 0) {
+		share_gather(share);
+		job = list_first_entry_or_null(&share->ready, struct circuit_job, ready);
+		if (!job)
+			break;
+		list_del(&job->ready);
+		left -= share_look(account, job, &turn);
+		if (left <= 0 && circuit_clock_read(&turn.clock) < STAY && share_nobody_waits())
+			left = quantum;
+		cond_resched();
+	}
+	circuit_turn_end(&turn);
+	memalloc_noio_restore(noio);
+	share->owed = clamp_t(s64, -left, 0, OWED_MAX);
+	if (!list_empty(&share->ready) || !llist_empty(&share->fresh)) {
+		/* To the end. If a kick has been faster, it has a reference of its own. */
+		if (queue_work(circuit_trunk_wq, &share->work))
+			return;
+	} else {
+		share->busy = false;
+		atomic_dec(&shares_busy);
+	}
+	circuit_account_put(account);
+}
+
+/**
+ * circuit_job_init - make a job
+ * @job: the memory for it
+ * @account: whose it is; who has the job has a reference of it
+ * @ops: what it does
+ */
+void circuit_job_init(struct circuit_job *job, struct circuit_account *account,
+		      const struct circuit_job_ops *ops)
+{
+	job->ops = ops;
+	job->account = account;
+	atomic_set(&job->kicked, JOB_IDLE);
+}
+
+/**
+ * circuit_share_init - give an account its share
+ * @account: the account
+ */
+void circuit_share_init(struct circuit_account *account)
+{
+	struct circuit_share *share = &account->share;
+
+	share->weight = CIRCUIT_WEIGHT;
+	init_llist_head(&share->fresh);
+	INIT_WORK(&share->work, share_turn);
+	INIT_LIST_HEAD(&share->ready);
+}
+
+/**
+ * circuit_share_workqueue - make the workqueue of turns
+ *
+ * It has a worker more than there are processors: some sleep, for want of memory or a lock.
+ *
+ * Return: circuit_trunk_wq, or NULL.
+ */
+struct workqueue_struct *circuit_share_workqueue(void)
+{
+	workers = num_online_cpus() + 1;
+	return alloc_workqueue("circuit_trunk", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_SYSFS, workers);
+}
+
+/**
+ * circuit_share_workers - have so many lines served at once
+ * @n: how many, at least 1; for tests
+ */
+void circuit_share_workers(unsigned int n)
+{
+	WRITE_ONCE(workers, n);
+	workqueue_set_max_active(circuit_trunk_wq, n);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Shares: which line the operator works for next.
+ *
+ * What the operator does for lines in threads, and as often as they like, are jobs: ends of circuits that
+ * are its own, and sockets that receive for them. Without more, whoever has more of those, or has more
+ * to do in each, would get more of the processors.
+ *
+ * Jobs wait in the queue of their account, which is a line's. A queue with jobs is a work of the kernel's
+ * workqueue circuit_trunk, which runs about as many of them at once as there are processors; the others wait.
+ * A queue's turn lasts until it has used its quantum of a processor's time, by the account's clock, or has no
+ * job left; with jobs left it goes to the end. A job is not interrupted, so a turn may take longer: the next
+ * ones are shorter by that much, or left out. That is deficit round robin, first of lines, and within a line
+ * of its jobs, one look each. A quantum is by the line's weight. As long as each line that has something to
+ * do has a worker there is nobody to be fair to but for the kernel's scheduler, and it just goes on.
+ *
+ * So a line uses one processor at a time, as a VM with a vhost thread does. How many workers there are at
+ * most, on which processors, and their priority are to be set in /sys/devices/virtual/workqueue/circuit_trunk.
+ * The order among those that wait is the workqueue's: of arrival, but from 6.9 on, where works wait per
+ * processor and begin in turn, only about that.
+ */
+#ifndef _CIRCUIT_SHARE_H
+#define _CIRCUIT_SHARE_H
+
+#include <linux/llist.h>
+#include <linux/list.h>
+#include <linux/workqueue.h>
+#include <linux/circuit_netlink.h>
+
+struct circuit_account;
+struct circuit_turn;
+
+#define CIRCUIT_WEIGHT		100		/* unless said otherwise */
+#define CIRCUIT_WEIGHT_MIN	10
+#define CIRCUIT_WEIGHT_MAX	1000
+#define CIRCUIT_QUANTUM		50000		/* ns of a turn, at that weight */
+
+/**
+ * enum circuit_job_end - what a job's look has come to
+ * @CIRCUIT_JOB_DONE: nothing more, unless it has been kicked meanwhile
+ * @CIRCUIT_JOB_GONE: there is no job any more
+ */
+enum circuit_job_end {
+	CIRCUIT_JOB_DONE,
+	CIRCUIT_JOB_GONE,
+};
+
+struct circuit_job;
+
+/**
+ * struct circuit_job_ops - what a job does
+ * @look: do what there is to be done, or a part of it and kick again; one at a time, in a thread, which
+ *	may sleep; charges @turn
+ * @idle: there was no kick since: drop the reference that the kick has taken
+ */
+struct circuit_job_ops {
+	enum circuit_job_end (*look)(struct circuit_job *job, struct circuit_turn *turn);
+	void (*idle)(struct circuit_job *job);
+};
+
+/**
+ * struct circuit_job - something that is done for a line, again and again
+ * @ops: what
+ * @account: whose
+ * @kicked: enum job_kicked
+ * @urgent: somebody waits for it: it is next
+ * @fresh: in share->fresh
+ * @ready: in share->ready
+ * @since: when it was kicked, in ns
+ */
+struct circuit_job {
+	const struct circuit_job_ops	*ops;
+	struct circuit_account		*account;
+	atomic_t			kicked;
+	bool				urgent;
+	struct llist_node		fresh;
+	struct list_head		ready;
+	u64				since;
+};
+
+/**
+ * struct circuit_share - what an account gets of the processors
+ * @weight: against those of others, CIRCUIT_WEIGHT_MIN to CIRCUIT_WEIGHT_MAX
+ * @fresh: jobs that were kicked
+ * @work: does them; it owns what follows, and while it is queued or runs it has a reference of the account
+ * @ready: those that are next
+ * @owed: ns that it has used more than its quanta were
+ * @busy: it has jobs, and is counted
+ * @queued: how many looks have waited how long, see linux/circuit_netlink.h
+ * @served: and how long they have taken
+ */
+struct circuit_share {
+	u32			weight;
+	struct llist_head	fresh;
+	struct work_struct	work;
+	struct list_head	ready;
+	s64			owed;
+	bool			busy;
+	u64			queued[CIRCUIT_TIMES];
+	u64			served[CIRCUIT_TIMES];
+};
+
+void circuit_share_init(struct circuit_account *account);
+struct workqueue_struct *circuit_share_workqueue(void);
+void circuit_share_workers(unsigned int n);
+void circuit_job_init(struct circuit_job *job, struct circuit_account *account,
+		      const struct circuit_job_ops *ops);
+bool circuit_job_kick(struct circuit_job *job);
+
+#endif /* _CIRCUIT_SHARE_H */
