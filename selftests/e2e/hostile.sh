@@ -76,7 +76,11 @@ gains_nothing() {
 	"$CIRCUIT" policy load - <<<$'default connect\nreject from line g3\nreject to line g3'
 	before="$(line_get g3 calls-out) $(line_get g3 calls-in)"
 	refused=$(line_get g3 calls-refused)
-	attack lies
+	# Its lies are of all kinds, and those that end it may come before any call, again and again on a slow host.
+	for _ in 1 2 3 4 5; do
+		attack lies
+		[ "$(line_get g3 calls-refused)" -eq "$refused" ] || break
+	done
 	expect "$before" "$(line_get g3 calls-out) $(line_get g3 calls-in)" "calls"
 	expect 0 "$(line_get g3 listeners)" "listeners"
 	[ "$(line_get g3 calls-refused)" -gt "$refused" ]
