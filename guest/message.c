@@ -22,7 +22,6 @@ int circuit_message_put(struct circuit *c, struct msghdr *msg, u32 len)
 {
 	struct circuit_tx *tx = &c->tx;
 	u32 flags = msg->msg_flags & MSG_EOR ? CIRCUIT_MESSAGE_EOR : 0;
-
 	int err = circuit_copy_message(tx, sizeof(struct circuit_message), len, &msg->msg_iter);
 
 	if (unlikely(err))

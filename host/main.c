@@ -97,7 +97,9 @@ static int __init circuit_host_init(void)
 
 	circuit_wq = alloc_workqueue("circuit", WQ_UNBOUND | WQ_HIGHPRI, 0);
 	circuit_slow_wq = alloc_workqueue("circuit_slow", WQ_UNBOUND, 0);
-	circuit_trunk_wq = circuit_share_workqueue();
+	/* A worker more than there are processors: some sleep, for want of memory or a lock. */
+	circuit_trunk_wq = alloc_workqueue("circuit_trunk", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_SYSFS,
+					   num_online_cpus() + 1);
 	err = -ENOMEM;
 	if (!circuit_wq || !circuit_slow_wq || !circuit_trunk_wq)
 		goto free_wq;

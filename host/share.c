@@ -18,9 +18,24 @@ enum job_kicked {
 	JOB_KICKED,
 };
 
-/* Shares that have jobs, and of how many of them there are turns at once. */
-static atomic_t shares_busy;
-static unsigned int workers;
+/* Works of shares that are queued and have no worker yet. */
+static atomic_t waiting;
+
+/* For another turn; the account's reference goes with it. Returns false if there is to be one already. */
+static bool share_queue(struct circuit_share *share)
+{
+	atomic_inc(&waiting);	/* before it begins */
+	if (queue_work(circuit_trunk_wq, &share->work))
+		return true;
+	atomic_dec(&waiting);
+	return false;
+}
+
+/* Does no other line wait for a worker? One may begin, or come, just now. */
+static bool share_nobody_waits(struct circuit_share *share)
+{
+	return atomic_read(&waiting) <= work_pending(&share->work);
+}
 
 /**
  * circuit_job_kick - have a job done
@@ -43,7 +58,7 @@ bool circuit_job_kick(struct circuit_job *job)
 	circuit_account_get(account);
 	/* In any case: whoever was before may not have come to that yet. */
 	llist_add(&job->fresh, &share->fresh);
-	if (!queue_work(circuit_trunk_wq, &share->work))
+	if (!share_queue(share))
 		circuit_account_put(account);
 	return true;
 }
@@ -63,12 +78,6 @@ static void share_gather(struct circuit_share *share)
 		else
 			list_add_tail(&job->ready, &share->ready);
 	}
-}
-
-/* Does no line wait for a worker? */
-static bool share_nobody_waits(void)
-{
-	return atomic_read(&shares_busy) <= READ_ONCE(workers);
 }
 
 static void count_time(u64 *counts, u64 ns)
@@ -113,12 +122,9 @@ static void share_turn(struct work_struct *work)
 	struct circuit_job *job;
 	unsigned int noio;
 
-	if (!share->busy) {
-		share->busy = true;
-		atomic_inc(&shares_busy);
-	}
+	atomic_dec(&waiting);
 	/* There is nobody who could be owed anything. */
-	if (share_nobody_waits())
+	if (share_nobody_waits(share))
 		share->owed = 0;
 	left = quantum - share->owed;
 	/* What is written back may have to go through another job of this line. */
@@ -131,22 +137,17 @@ static void share_turn(struct work_struct *work)
 			break;
 		list_del(&job->ready);
 		left -= share_look(account, job, &turn);
-		if (left <= 0 && circuit_clock_read(&turn.clock) < STAY && share_nobody_waits())
+		if (left <= 0 && circuit_clock_read(&turn.clock) < STAY &&
+		    share_nobody_waits(share))
 			left = quantum;
 		cond_resched();
 	}
 	circuit_turn_end(&turn);
 	memalloc_noio_restore(noio);
 	share->owed = clamp_t(s64, -left, 0, OWED_MAX);
-	if (!list_empty(&share->ready) || !llist_empty(&share->fresh)) {
-		/* To the end. If a kick has been faster, it has a reference of its own. */
-		if (queue_work(circuit_trunk_wq, &share->work))
-			return;
-	} else {
-		share->busy = false;
-		atomic_dec(&shares_busy);
-	}
-	circuit_account_put(account);
+	/* To the end. If a kick has been faster, it has a reference of its own. */
+	if ((list_empty(&share->ready) && llist_empty(&share->fresh)) || !share_queue(share))
+		circuit_account_put(account);
 }
 
 /**
@@ -175,27 +176,4 @@ void circuit_share_init(struct circuit_account *account)
 	init_llist_head(&share->fresh);
 	INIT_WORK(&share->work, share_turn);
 	INIT_LIST_HEAD(&share->ready);
-}
-
-/**
- * circuit_share_workqueue - make the workqueue of turns
- *
- * It has a worker more than there are processors: some sleep, for want of memory or a lock.
- *
- * Return: circuit_trunk_wq, or NULL.
- */
-struct workqueue_struct *circuit_share_workqueue(void)
-{
-	workers = num_online_cpus() + 1;
-	return alloc_workqueue("circuit_trunk", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_SYSFS, workers);
-}
-
-/**
- * circuit_share_workers - have so many lines served at once
- * @n: how many, at least 1; for tests
- */
-void circuit_share_workers(unsigned int n)
-{
-	WRITE_ONCE(workers, n);
-	workqueue_set_max_active(circuit_trunk_wq, n);
 }

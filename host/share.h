@@ -11,8 +11,8 @@
  * A queue's turn lasts until it has used its quantum of a processor's time, by the account's clock, or has no
  * job left; with jobs left it goes to the end. A job is not interrupted, so a turn may take longer: the next
  * ones are shorter by that much, or left out. That is deficit round robin, first of lines, and within a line
- * of its jobs, one look each. A quantum is by the line's weight. As long as each line that has something to
- * do has a worker there is nobody to be fair to but for the kernel's scheduler, and it just goes on.
+ * of its jobs, one look each. A quantum is by the line's weight. As long as no other line waits for a
+ * worker there is nobody to be fair to but for the kernel's scheduler, and it just goes on.
  *
  * So a line uses one processor at a time, as a VM with a vhost thread does. How many workers there are at
  * most, on which processors, and their priority are to be set in /sys/devices/virtual/workqueue/circuit_trunk.
@@ -85,7 +85,6 @@ struct circuit_job {
  * @work: does them; it owns what follows, and while it is queued or runs it has a reference of the account
  * @ready: those that are next
  * @owed: ns that it has used more than its quanta were
- * @busy: it has jobs, and is counted
  * @queued: how many looks have waited how long, see linux/circuit_netlink.h
  * @served: and how long they have taken
  */
@@ -95,14 +94,11 @@ struct circuit_share {
 	struct work_struct	work;
 	struct list_head	ready;
 	s64			owed;
-	bool			busy;
 	u64			queued[CIRCUIT_TIMES];
 	u64			served[CIRCUIT_TIMES];
 };
 
 void circuit_share_init(struct circuit_account *account);
-struct workqueue_struct *circuit_share_workqueue(void);
-void circuit_share_workers(unsigned int n);
 void circuit_job_init(struct circuit_job *job, struct circuit_account *account,
 		      const struct circuit_job_ops *ops);
 bool circuit_job_kick(struct circuit_job *job);

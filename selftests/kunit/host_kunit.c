@@ -1030,7 +1030,7 @@ static void shares(struct kunit *test)
 	unsigned int i, n;
 	bool stop = false;
 
-	circuit_share_workers(1);
+	workqueue_set_max_active(circuit_trunk_wq, 1);
 	for (i = 0; i < ARRAY_SIZE(line); i++) {
 		account[i] = circuit_account_alloc("line");
 		b[i] = kunit_kcalloc(test, line[i].jobs, sizeof(struct burner), GFP_KERNEL);
@@ -1077,11 +1077,10 @@ static void shares(struct kunit *test)
 	KUNIT_EXPECT_GT(test, b[2][0].burned - sum[2], 75ull * NSEC_PER_MSEC);
 	flush_workqueue(circuit_trunk_wq);
 	for (i = 0; i < ARRAY_SIZE(line); i++) {
-		KUNIT_EXPECT_FALSE(test, account[i]->share.busy);
 		KUNIT_EXPECT_EQ(test, kref_read(&account[i]->ref), 1U);
 		circuit_account_put(account[i]);
 	}
-	circuit_share_workers(num_online_cpus() + 1);
+	workqueue_set_max_active(circuit_trunk_wq, num_online_cpus() + 1);
 }
 
 static struct kunit_case share_cases[] = {
