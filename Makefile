@@ -28,7 +28,9 @@ help:
 	@echo "                    SCENARIOS=\"basic life\" for some of them only"
 	@echo "make check-static   sparse, shellcheck, the netlink specification"
 	@echo "make bench-native   libcircuit between two processes of this machine, against AF_UNIX and others"
-	@echo "make bench          that, and circuits against virtio-net, same guests, same run"
+	@echo "make bench          that, and circuits against virtio-net and others, same guests, same run;"
+	@echo "                    BENCH=quick: once and shortly, to see that it works"
+	@echo "make bench-reference  have Documentation/performance and README.md say what make bench has found"
 	@echo "make packages       install the Debian packages all of this needs"
 	@echo "make clean"
 
@@ -56,7 +58,7 @@ check:
 	selftests/run check
 
 check-quick check-kunit check-static check-lib check-stock check-debug bench \
-	bench-native:
+	bench-native bench-reference:
 	selftests/run $@
 
 # Longer than `make check` has time for: make fuzz-lib FUZZ=3600
@@ -68,5 +70,5 @@ clean:
 	rm -rf $(OUT)
 
 .PHONY: all help modules tools install packages demo check check-quick check-kunit check-static \
-	check-lib check-stock check-debug bench bench-native \
+	check-lib check-stock check-debug bench bench-native bench-reference \
 	fuzz-lib clean

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * native [-r REPEATS] [-t MILLISECONDS] [-o RAW] - a circuit between two processes of this machine,
+ * native [-r REPEATS] [-t MILLISECONDS] DIR - a circuit between two processes of this machine,
  * against AF_UNIX, pipes and loopback TCP.
  *
  * Two processes, each pinned to a core of its own if there are two. Kinds take turns within a
- * repeat, so that a machine which is faster now than before is so for all of them. Of the repeats
- * the median is shown, the least and the greatest, and the median of each repeat's ratio to the
- * first of the group. All single figures go to RAW, a line each. Exit code 1 if a goal is missed.
+ * repeat, so that a machine which is faster now than before is so for all of them. Figures go to
+ * DIR/raw, and what they were made under to DIR/conditions, as bench-common.sh says; selftests/bench/report
+ * makes tables of them.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,7 +26,6 @@
 #include <unistd.h>
 #include <circuit.h>
 
-#define REPEATS_MAX	64
 #define RING		(512u << 10)	/* as large as a socket's may be */
 #define BULK		65536u
 #define ROUNDS_MAX	(1u << 20)
@@ -46,57 +45,54 @@ static _Noreturn void die_of(const char *what)
 }
 
 static const struct measure {
-	const char *group, *name, *unit;
+	const char *group, *name, *unit;	/* as the raw figures have them */
 	enum kind kind;
 	enum how how;
-	double scale;
 	bool needs_two;		/* processors, or it says nothing */
-	double goal;		/* at least, or at most if a time; what part of memcpy() */
 } measures[] = {
 #define GROUP "8-byte messages, one way"
-	{ GROUP, "circuit, 32 published at once", "M/s", CIRCUIT, BATCHED, 1e6, false, 20 },
-	{ GROUP, "circuit, each published", "M/s", CIRCUIT, EACH, 1e6 },
-	{ GROUP, "AF_UNIX SOCK_SEQPACKET", "M/s", SEQPACKET, EACH, 1e6 },
-	{ GROUP, "AF_UNIX SOCK_SEQPACKET, 32 a call", "M/s", SEQPACKET, BATCHED, 1e6 },
-	{ GROUP, "AF_UNIX SOCK_STREAM", "M/s", STREAM, EACH, 1e6 },
-	{ GROUP, "pipe", "M/s", PIPE, EACH, 1e6 },
-	{ GROUP, "TCP, loopback", "M/s", TCP, EACH, 1e6 },
+	{ GROUP, "circuit, 32 published at once", "rate", CIRCUIT, BATCHED, false },
+	{ GROUP, "circuit, each published", "rate", CIRCUIT, EACH, false },
+	{ GROUP, "AF_UNIX SOCK_SEQPACKET", "rate", SEQPACKET, EACH, false },
+	{ GROUP, "AF_UNIX SOCK_SEQPACKET, 32 a call", "rate", SEQPACKET, BATCHED, false },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "rate", STREAM, EACH, false },
+	{ GROUP, "pipe", "rate", PIPE, EACH, false },
+	{ GROUP, "TCP, loopback", "rate", TCP, EACH, false },
 #undef GROUP
 #define GROUP "8 bytes there and back, both polling"
-	{ GROUP, "circuit", "us", CIRCUIT, POLLED, 1e3, true, 0.5 },
-	{ GROUP, "AF_UNIX SOCK_SEQPACKET", "us", SEQPACKET, POLLED, 1e3, true },
-	{ GROUP, "AF_UNIX SOCK_STREAM", "us", STREAM, POLLED, 1e3, true },
-	{ GROUP, "pipe", "us", PIPE, POLLED, 1e3, true },
-	{ GROUP, "TCP, loopback", "us", TCP, POLLED, 1e3, true },
+	{ GROUP, "circuit", "p50", CIRCUIT, POLLED, true },
+	{ GROUP, "AF_UNIX SOCK_SEQPACKET", "p50", SEQPACKET, POLLED, true },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "p50", STREAM, POLLED, true },
+	{ GROUP, "pipe", "p50", PIPE, POLLED, true },
+	{ GROUP, "TCP, loopback", "p50", TCP, POLLED, true },
 #undef GROUP
 #define GROUP "8 bytes there and back, both waiting"
-	{ GROUP, "circuit, circuit_wait()", "us", CIRCUIT, WAITING, 1e3 },
-	{ GROUP, "circuit, never spinning", "us", CIRCUIT, SLEEPING, 1e3 },
-	{ GROUP, "AF_UNIX SOCK_SEQPACKET", "us", SEQPACKET, SLEEPING, 1e3 },
-	{ GROUP, "AF_UNIX SOCK_STREAM", "us", STREAM, SLEEPING, 1e3 },
-	{ GROUP, "pipe", "us", PIPE, SLEEPING, 1e3 },
-	{ GROUP, "TCP, loopback", "us", TCP, SLEEPING, 1e3 },
+	{ GROUP, "circuit, circuit_wait()", "p50", CIRCUIT, WAITING, false },
+	{ GROUP, "circuit, never spinning", "p50", CIRCUIT, SLEEPING, false },
+	{ GROUP, "AF_UNIX SOCK_SEQPACKET", "p50", SEQPACKET, SLEEPING, false },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "p50", STREAM, SLEEPING, false },
+	{ GROUP, "pipe", "p50", PIPE, SLEEPING, false },
+	{ GROUP, "TCP, loopback", "p50", TCP, SLEEPING, false },
 #undef GROUP
 #define GROUP "64 KiB messages, produced by a copy, their first bytes looked at"
-	{ GROUP, "circuit, in place", "GB/s", CIRCUIT, LOOKED_AT, 1e9 },
-	{ GROUP, "memcpy() alone, to the same places", "GB/s", MEMCPY, LOOKED_AT, 1e9, false, 0.9 },
-	{ GROUP, "AF_UNIX SOCK_STREAM", "GB/s", STREAM, LOOKED_AT, 1e9 },
-	{ GROUP, "pipe", "GB/s", PIPE, LOOKED_AT, 1e9 },
-	{ GROUP, "TCP, loopback", "GB/s", TCP, LOOKED_AT, 1e9 },
+	{ GROUP, "circuit, in place", "byte-rate", CIRCUIT, LOOKED_AT, false },
+	{ GROUP, "memcpy() alone, to the same places", "byte-rate", MEMCPY, LOOKED_AT, false },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "byte-rate", STREAM, LOOKED_AT, false },
+	{ GROUP, "pipe", "byte-rate", PIPE, LOOKED_AT, false },
+	{ GROUP, "TCP, loopback", "byte-rate", TCP, LOOKED_AT, false },
 #undef GROUP
 #define GROUP "64 KiB messages, produced by a copy, all of them read"
-	{ GROUP, "circuit, in place", "GB/s", CIRCUIT, READ, 1e9 },
-	{ GROUP, "memcpy() alone, over what another processor read", "GB/s", MEMCPY, READ, 1e9,
-	  true, 0.9 },
-	{ GROUP, "AF_UNIX SOCK_STREAM", "GB/s", STREAM, READ, 1e9 },
-	{ GROUP, "pipe", "GB/s", PIPE, READ, 1e9 },
-	{ GROUP, "TCP, loopback", "GB/s", TCP, READ, 1e9 },
+	{ GROUP, "circuit, in place", "byte-rate", CIRCUIT, READ, false },
+	{ GROUP, "memcpy() alone, over what another processor read", "byte-rate", MEMCPY, READ, true },
+	{ GROUP, "AF_UNIX SOCK_STREAM", "byte-rate", STREAM, READ, false },
+	{ GROUP, "pipe", "byte-rate", PIPE, READ, false },
+	{ GROUP, "TCP, loopback", "byte-rate", TCP, READ, false },
 };
 #define MEASURES (sizeof(measures) / sizeof(measures[0]))
 
-static struct figure {
+struct figure {
 	double value, p99;
-} figures[MEASURES][REPEATS_MAX];
+};
 
 /* What two processes share beside what is measured: where to meet, and what to tell. */
 static struct shared {
@@ -572,7 +568,7 @@ static struct figure measure(const struct measure *m)
 }
 
 /* Two processors of different cores, if there are; and what is to be said if not. */
-static int choose(void)
+static int choose(FILE *conditions)
 {
 	char path[96], siblings[2][64] = { "", "" };
 	cpu_set_t set;
@@ -600,104 +596,73 @@ static int choose(void)
 		cpus[n++] = cpu;
 	}
 	if (n == 2)
-		printf("processors %d and %d, of different cores\n", cpus[0], cpus[1]);
+		fprintf(conditions, "processors\t%d and %d, of different cores\n", cpus[0], cpus[1]);
 	else if (cpus[1] >= 0)
-		printf("processors %d and %d SHARE A CORE: who polls slows the other down\n",
-		       cpus[0], cpus[1]);
+		fprintf(conditions, "processors\t%d and %d SHARE A CORE: who polls slows the other down\n",
+			cpus[0], cpus[1]);
 	else
-		printf("ONE PROCESSOR: both processes share it, and polling says nothing\n");
+		fprintf(conditions, "processors\tONE: both processes share it, and polling says nothing\n");
 	return cpus[1] >= 0 ? 2 : 1;
 }
 
-static void load(const char *when)
+static FILE *open_in(const char *dir, const char *name)
+{
+	char path[4096];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	if (!f)
+		die(path);
+	return f;
+}
+
+static void load(FILE *conditions, const char *when)
 {
 	double l = 0;
 
 	if (getloadavg(&l, 1) == 1)
-		printf("load average %s: %.1f%s\n", when, l,
-		       l > 0.5 ? "; this machine has other work" : "");
+		fprintf(conditions, "load %s\t%.1f%s\n", when, l,
+			l > 0.5 ? "; this machine has other work" : "");
 }
 
-static int compare_double(const void *a, const void *b)
+static void word(FILE *f, const char *text)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
+	for (; *text; text++)
+		fputc(*text == ' ' ? '~' : *text, f);
+	fputc(' ', f);
 }
 
-/* Sorts what it is given. */
-static double median(double *v, int n)
+static void write_figure(FILE *raw, const struct measure *m, int repeat, struct figure f)
 {
-	qsort(v, n, sizeof(v[0]), compare_double);
-	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
-
-/* False if a goal is missed. */
-static bool report(int repeats, int processors)
-{
-	double v[REPEATS_MAX], q[REPEATS_MAX], ratio[REPEATS_MAX], mid, late;
-	const struct measure *m, *first = measures;
-	bool met, all = true;
-	size_t i;
-	int r;
-
-	for (i = 0; i < MEASURES; i++) {
-		m = &measures[i];
-		if (m->needs_two && processors < 2)
-			continue;
-		if (!i || m->group != first->group) {
-			first = m;
-			printf("\n%s (%s)\n", m->group, m->unit);
-		}
-		for (r = 0; r < repeats; r++) {
-			v[r] = figures[i][r].value / m->scale;
-			q[r] = figures[i][r].p99 / m->scale;
-			ratio[r] = figures[first - measures][r].value / figures[i][r].value;
-		}
-		mid = median(v, repeats);
-		late = median(q, repeats);
-		printf("  %-48s %8.3f  (%.3f-%.3f)", m->name, mid, v[0], v[repeats - 1]);
-		if (late > 0)
-			printf("  p99 %.3f (%.3f-%.3f)", late, q[0], q[repeats - 1]);
-		met = late > 0 ? mid <= m->goal : mid >= m->goal;
-		mid = median(ratio, repeats);
-		if (m->kind == MEMCPY) {
-			printf("  the circuit does %.0f %% of that", mid * 100);
-			met = mid >= m->goal;
-		} else if (m != first) {
-			printf("  %s %.*fx", late > 0 ? "takes" : "does", mid > 10 ? 3 : 2,
-			       1 / mid);
-		}
-		if (m->goal > 0 && m->kind == MEMCPY)
-			printf(" (goal: %.0f %%%s)", m->goal * 100, met ? "" : ", MISSED");
-		else if (m->goal > 0)
-			printf("  (goal: %g%s)", m->goal, met ? "" : ", MISSED");
-		all &= met || !m->goal;
-		putchar('\n');
-	}
-	return all;
+	word(raw, m->group);
+	word(raw, m->name);
+	fprintf(raw, "%d %s=%.0f", repeat + 1, m->unit, f.value);
+	if (f.p99 > 0)
+		fprintf(raw, " p99=%.0f", f.p99);
+	fputc('\n', raw);
 }
 
 int main(int argc, char **argv)
 {
 	int repeats = 7, opt, r, processors;
-	FILE *raw = NULL;
+	FILE *raw, *conditions;
 	size_t i;
 
-	while ((opt = getopt(argc, argv, "r:t:o:")) != -1) {
+	while ((opt = getopt(argc, argv, "r:t:")) != -1) {
 		if (opt == 'r')
 			repeats = atoi(optarg);
 		else if (opt == 't')
 			duration = atoll(optarg) * 1000000;
-		else if (opt == 'o' && !(raw = fopen(optarg, "w")))
-			die(optarg);
 		else if (opt == '?')
 			return 2;
 	}
-	if (repeats < 1 || repeats > REPEATS_MAX || duration < 1000000) {
-		fprintf(stderr, "native: 1 to %d repeats, of a millisecond or more\n", REPEATS_MAX);
+	if (repeats < 1 || duration < 1000000 || optind != argc - 1) {
+		fprintf(stderr, "usage: native [-r REPEATS] [-t MILLISECONDS] DIR\n");
 		return 2;
 	}
+	raw = open_in(argv[optind], "raw");
+	conditions = open_in(argv[optind], "conditions");
 	signal(SIGPIPE, SIG_IGN);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		      -1, 0);
@@ -705,21 +670,19 @@ int main(int argc, char **argv)
 	if (shared == MAP_FAILED || !rounds)
 		die("memory");
 	memset(rounds, 0, ROUNDS_MAX * sizeof(*rounds));
-	processors = choose();
-	load("before");
+	fprintf(conditions, "repeats\t%d\n", repeats);
+	processors = choose(conditions);
+	load(conditions, "before");
 	for (r = 0; r < repeats; r++) {
 		for (i = 0; i < MEASURES; i++) {
 			if (measures[i].needs_two && processors < 2)
 				continue;
-			figures[i][r] = measure(&measures[i]);
-			if (raw)
-				fprintf(raw, "%d\t%s\t%s\t%.0f\t%.0f\n", r, measures[i].group,
-					measures[i].name, figures[i][r].value, figures[i][r].p99);
+			write_figure(raw, &measures[i], r, measure(&measures[i]));
 		}
 	}
 	alarm(0);
-	load("after");
-	if (raw && fclose(raw))
+	load(conditions, "after");
+	if (fclose(raw) || fclose(conditions))
 		die("raw data");
-	return !report(repeats, processors);
+	return 0;
 }

@@ -11,7 +11,7 @@
  *
  * Both ways do the same work: the sender stores a word into each cache line of what it sends, and the
  * receiver looks at each. "copy" does so in memory of its own, and calls send() and recv(), or sendmmsg() and
- * recvmmsg(); "map" does it in the ring, by libcircuit. Prints one line of figures, as bench.c does.
+ * recvmmsg(); "map" does it in the ring, by libcircuit. Prints one line of figures, see figures.h.
  */
 #define _GNU_SOURCE
 #include <circuit.h>
@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "figures.h"
 
 #define LINE		64
 #define MAX_PIECE	(256u << 10)
@@ -350,20 +351,24 @@ static void rtt(char **argv)
 			ns[i - 20] = now() - t;
 	}
 	circuit_close(c);	/* or what was read, and not said to be, would count as unread */
-	for (i = 0; i < n; i++)
-		printf("%" PRIu64 "%c", ns[i], i == n - 1 ? '\n' : ' ');
+	printf("n=%u ", n);
+	figures_quantiles(ns, n);
+	putchar('\n');
 }
 
-/* Nothing more follows; the far end tells what has come. */
-static void end(int s, struct circuit *c)
+/*
+ * Nothing more follows; the far end tells how much (WHAT) has come. The time is by the clock of
+ * the end that says more: a receiver may come late.
+ */
+static void end(int s, struct circuit *c, const char *what, uint64_t start)
 {
-	uint64_t got[2];
+	uint64_t got[2], sent = now() - start;
 
 	circuit_close(c);
 	shutdown(s, SHUT_WR);
 	if (recv(s, got, sizeof(got), MSG_WAITALL) != sizeof(got))
 		die("no figures from the far end", 0);
-	printf("%" PRIu64 " %" PRIu64 "\n", got[0], got[1]);
+	printf("%s=%" PRIu64 " ns=%" PRIu64 "\n", what, got[0], got[1] > sent ? got[1] : sent);
 }
 
 static void stream(char **argv)
@@ -371,7 +376,7 @@ static void stream(char **argv)
 	struct order o = { STREAM, .size = atoi(argv[5]) };
 	int s = order(SOCK_STREAM, argv, &o);
 	struct circuit *c = o.map ? mapped(s) : NULL;
-	uint64_t v = 0, until = now() + atoi(argv[6]) * 1000000ull;
+	uint64_t v = 0, start = now(), until = start + atoi(argv[6]) * 1000000ull;
 
 	do {
 		if (c) {
@@ -382,7 +387,7 @@ static void stream(char **argv)
 			all(sends, s, buf, o.size);
 		}
 	} while (now() < until);
-	end(s, c);
+	end(s, c, "bytes", start);
 }
 
 static void messages(char **argv)
@@ -390,7 +395,7 @@ static void messages(char **argv)
 	struct order o = { MESSAGES, .size = atoi(argv[5]), .batch = atoi(argv[6]) };
 	int s = order(SOCK_SEQPACKET, argv, &o), ret;
 	struct circuit *c = o.map ? mapped(s) : NULL;
-	uint64_t v = 0, until = now() + atoi(argv[7]) * 1000000ull;
+	uint64_t v = 0, start = now(), until = start + atoi(argv[7]) * 1000000ull;
 	struct mmsghdr m[MAX_BATCH];
 	struct iovec iov[MAX_BATCH];
 	unsigned int i;
@@ -422,7 +427,7 @@ static void messages(char **argv)
 		if (ret)
 			die("send", ret);
 	} while (now() < until);
-	end(s, c);
+	end(s, c, "n", start);
 }
 
 /* Datagrams may be lost, but not where there is only one of them at a time. */
@@ -431,9 +436,9 @@ static void ask(char **argv)
 	uint32_t size = atoi(argv[5]), n = atoi(argv[6]), i;
 	int s = call(SOCK_DGRAM, argv[3], argv[4]), ret;
 	struct circuit *c = !strcmp(argv[2], "map") ? mapped(s) : NULL;
+	uint64_t t, *ns = calloc(n, sizeof(*ns));
 	static uint8_t got[MAX_PIECE];
 	struct circuit_view v;
-	uint64_t t;
 	void *p;
 
 	for (i = 0; i < n; i++) {
@@ -462,9 +467,12 @@ static void ask(char **argv)
 		}
 		if (ret)
 			die("datagram", ret);
-		printf("%" PRIu64 "%c", now() - t, i == n - 1 ? '\n' : ' ');
+		ns[i] = now() - t;
 	}
 	circuit_close(c);
+	printf("n=%u ", n);
+	figures_quantiles(ns, n);
+	putchar('\n');
 }
 
 int main(int argc, char **argv)

@@ -3,19 +3,12 @@
 #
 # bench-policy - what the policy costs, in instructions, of a machine on which each takes a
 # nanosecond: to decide about a call, and to put a table in force, with rules of four kinds
-# (line and port, prefix and ports, group and prefix, port and user), none of which matches. Figures
-# go to /out/raw:
-#
-#	decide RULES INSTRUCTIONS
-#	load RULES INSTRUCTIONS-IN-THE-KERNEL
-#	rate RULES CONNECTIONS NS
-#
-# The last is of two guests that have the same processor as the host: what a connection costs all three.
+# (line and port, prefix and ports, group and prefix, port and user), none of which matches. And what a
+# connection beside such rules costs two guests that have the same processor as the host, and it.
 #
 # lab: --timeout 560 --icount --mem 6144
-. "$TOP/selftests/e2e/common.sh"
+. "$TOP/selftests/e2e/bench-common.sh"
 
-RAW=/out/raw
 TRACE=/sys/kernel/tracing
 
 setup() {
@@ -60,16 +53,17 @@ curve() {
 		table "$n" >"$LAB_RUN/table"
 		timed circuit_nl_policy_new circuit_nl_policy_add circuit_nl_policy_commit -- \
 			"$CIRCUIT" policy load "$LAB_RUN/table" |
-			awk -v n="$n" '{ s += $1 } END { print "load", n, s }' >>"$RAW"
+			awk -v n="$n" '{ s += $1 } END { printf "policy-load@%d policy 1 n=1 instructions=%d\n", n, s }' >>"$RAW"
 		"$CIRCUIT" explain g1 10.77.0.2:80
 		for _ in $(seq 20); do
 			echo "explain g1 10.77.0.2:80"
 		done >"$LAB_RUN/batch"
-		timed circuit_judge -- "$CIRCUIT" -b "$LAB_RUN/batch" | sed "s/^/decide $n /" >>"$RAW"
+		timed circuit_judge -- "$CIRCUIT" -b "$LAB_RUN/batch" |
+			awk -v n="$n" '{ printf "policy-decide@%d policy %d n=1 instructions=%d\n", n, NR, $1 }' >>"$RAW"
 	done
 	echo nop >$TRACE/current_tracer
 	cat "$RAW"
-	expect 100 "$(grep -c ^decide "$RAW")" "decisions"
+	expect 100 "$(grep -c ^policy-decide "$RAW")" "decisions"
 }
 
 # Connections while there are rules, none of which matches, and while there are none.
@@ -88,19 +82,19 @@ guests() {
 listens() { [ "$(line_get g2 listeners)" -gt 0 ]; }
 connections() {
 	local n i got
-	for i in $(seq 5); do
+	for i in $(seq "$REPEATS"); do
 		for n in 0 10000; do
 			table "$n" >"$LAB_RUN/table"
 			"$CIRCUIT" policy load "$LAB_RUN/table"
-			got=$(guest_exec -t 120 g1 "bench rate circuit g2 7000 500")
-			echo "rate $n $got" >>"$RAW"
+			got=$(guest_exec -t 120 g1 "bench rate circuit g2 7000 500" | instructions)
+			echo "policy-rate $([ "$n" = 0 ] && echo none || echo rules) $i $got" >>"$RAW"
 		done
 	done
-	grep ^rate "$RAW"
-	expect 10 "$(grep -c '^rate [0-9]* [1-9]' "$RAW")" "measurements"
+	grep ^policy-rate "$RAW"
+	expect $((2 * REPEATS)) "$(grep -c '^policy-rate .* n=[1-9]' "$RAW")" "measurements"
 }
 
-: >"$RAW"
+raw_begin
 t_run "a tracer" setup
 t_run -t 200 "tables of up to ten thousand rules" curve
 t_run -t 180 "two guests" guests

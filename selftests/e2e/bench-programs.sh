@@ -3,19 +3,13 @@
 #
 # bench-programs - what programs make of circuits, and of TCP over virtio-net, vhost-net and a
 # bridge between the same two guests, in turns; and between a guest and the world, over a trunk and
-# over the guest's network card and the host's forwarding. Figures go to /out/raw:
+# over the guest's network card and the host's forwarding. What is "own" in the figures is how much of its
+# processor the server's guest has spent in programs, and not in the kernel or idle: what no way of moving
+# bytes could make faster.
 #
-#	TEST PROTO REPEAT VALUE [P99 IN US]
-#	TEST-own PROTO REPEAT SHARE
-#
-# The latter is how much of its processor the server's guest has spent in programs, and not in the
-# kernel or idle: what no way of moving bytes could make faster.
-#
-# lab: --timeout 1200 --threads multi
+# lab: --timeout 1800 --threads multi
+. "$TOP/selftests/e2e/bench-common.sh"
 . "$TOP/selftests/e2e/programs-common.sh"
-
-REPEATS=${1:-5}
-RAW=/out/raw
 
 # A server of the right kind, what a client makes of it, and the server's end.
 turn() { # TEST REPEAT
@@ -32,27 +26,29 @@ turn() { # TEST REPEAT
 	done
 }
 put() { # TEST PROTO REPEAT
+	measure "$1" "$2" "$3" with_own "$1"
+}
+with_own() {
 	local out before after
 	read -ra before < <(guest_exec g2 "head -1 /proc/stat")
 	out=$("run_$1")
 	read -ra after < <(guest_exec g2 "head -1 /proc/stat")
 	[[ $out =~ [0-9] ]]
-	echo "$1 $2 $3 $out" >>"$RAW"
 	# user, nice, system, idle, iowait, irq, softirq
-	awk -v test="$1" -v proto="$2" -v repeat="$3" 'BEGIN {
+	awk -v out="$out" 'BEGIN {
 		n = split(ARGV[1], before); split(ARGV[2], after)
 		for (i = 1; i <= 7; i++) {
 			d = after[i] - before[i]
 			all += d
 			if (i < 3) own += d
 		}
-		print test "-own", proto, repeat, own / all
-	}' "${before[*]:1}" "${after[*]:1}" >>"$RAW"
+		print out, "own=" own / all
+	}' "${before[*]:1}" "${after[*]:1}"
 }
 
 serve_nginx() { serve "$@" 80 nginx; }
 stop_nginx() { serve_no_more 80; }
-wrk_figures() { # OPTION...: requests a second, and the 99th percentile in us
+wrk_figures() { # OPTION...
 	in_real g1 "${WRK[*]} $* http://$ip/1k" | figures_of_wrk
 }
 serve_nginx-keep() { serve_nginx "$@"; }
@@ -66,14 +62,14 @@ serve_redis() { serve "$@" 6379 redis-server /etc/redis.conf; }
 stop_redis() { serve_no_more 6379; }
 run_redis() {
 	in_real g1 "redis-benchmark -h $ip -c 10 -n 2000 -t get -q" | tr '\r' '\n' |
-		sed -nE 's/^GET: ([0-9.]+) requests per second.*/\1/p'
+		sed -nE 's/^GET: ([0-9.]+) requests per second.*/rate=\1/p'
 }
 
 serve_pgbench() { pg_serve "$@"; }
 stop_pgbench() { pg_stop; }
 run_pgbench() {
 	in_real -t 100 g1 "pgbench -h $ip -U postgres -n -S -c ${1:-1} -T 4 postgres 2>/dev/null" |
-		sed -nE 's/^tps = ([0-9.]+).*/\1/p'
+		sed -nE 's/^tps = ([0-9.]+).*/rate=\1/p'
 }
 # With several clients the server never waits, and its own processor time is what counts.
 serve_pgbench-4() { serve_pgbench "$@"; }
@@ -85,7 +81,8 @@ stop_iperf3() { serve_no_more 5201; }
 run_iperf3() {
 	in_real g1 "iperf3 -J -t 2 -c $ip" | python3 -c '
 import json, sys
-print(json.load(sys.stdin)["end"]["sum_received"]["bits_per_second"] / 1e6)'
+got = json.load(sys.stdin)["end"]["sum_received"]
+print("bytes=%d ns=%d" % (got["bytes"], got["seconds"] * 1e9))'
 }
 
 # The world is a namespace behind a veth, with the same programs.
@@ -104,11 +101,11 @@ world_up() {
 	"$CIRCUIT" expose add g1:80 on 192.0.2.1:8080
 }
 in_world() { ip netns exec out chroot "$LAB_RUN/world/real" "$@"; }
-figures_of_wrk() { # what it prints: requests a second, and the 99th percentile in us
+figures_of_wrk() {
 	awk '
 		$1 == "99%" { unit = $2; sub(/[0-9.]+/, "", unit)
-			p99 = $2 * (unit == "us" ? 1 : unit == "ms" ? 1000 : 1000000) }
-		$1 == "Requests/sec:" { print $2, p99 }'
+			p99 = $2 * (unit == "us" ? 1000 : unit == "ms" ? 1000000 : 1000000000) }
+		$1 == "Requests/sec:" { printf "rate=%s p99=%d\n", $2, p99 }'
 }
 WRK=(wrk -t1 -c4 -d3s --timeout 20s --latency)
 world_turn() { # REPEAT
@@ -129,11 +126,12 @@ world_turn() { # REPEAT
 	expect "$calls" "$(line_get g1 calls-in)" "calls for g1"
 }
 
-: >"$RAW"
+raw_begin
 [ -n "$PROGRAMS" ] || { t_fail -n "programs" "no image of them, see tools/lab/mkprograms"; return; }
 t_run -t 180 "two guests with programs" setup
 ip=$(guest_ip g2)
 for r in $(seq "$REPEATS"); do
+	t_run "asking, $r of $REPEATS" nothing "$r"
 	for test in nginx-keep nginx-close redis pgbench pgbench-4 iperf3; do
 		t_run -t 150 "$test, $r of $REPEATS" turn "$test" "$r"
 	done

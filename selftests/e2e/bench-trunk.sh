@@ -3,18 +3,11 @@
 #
 # bench-trunk - a guest and the world: circuits over a trunk against the guest's own TCP over
 # virtio-net, vhost-net, a bridge and the host's forwarding, and against a program of the host's own,
-# in turns. The world is a network namespace behind a veth. Raw figures go to /out/raw:
-#
-#	TEST PATH REPEAT EXITS IRQS BUSY-NS FIGURES...
-#
-# PATH is circuit, tcp or host; BUSY-NS is what the host's processors were busy for, guests and all.
+# in turns. The world is a network namespace behind a veth. The contender "host" is a program of the host's.
 #
 # lab: --timeout 1200 --threads multi --mem 6144
-. "$TOP/selftests/e2e/common.sh"
+. "$TOP/selftests/e2e/bench-common.sh"
 
-REPEATS=${1:-5}
-RAW=/out/raw
-BENCH=$(dirname "$CIRCUIT")/../tests/bench
 V4=192.0.2.2
 
 out() { ip netns exec out "$@"; }
@@ -33,35 +26,15 @@ boot() {
 	"$CIRCUIT" trunk add wan
 	"$CIRCUIT" line set g1 addr 10.77.0.1 trunk wan
 	# Sessions of their own: the end of a test is not theirs.
-	setsid ip netns exec out "$BENCH" serve tcp 7000 >/dev/null 2>&1 {LAB_OUT}>&- &
-	setsid "$BENCH" serve tcp 7000 >/dev/null 2>&1 {LAB_OUT}>&- &
-	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
+	setsid ip netns exec out "$BENCH_HOST" serve tcp 7000 >/dev/null 2>&1 {LAB_OUT}>&- &
+	setsid "$BENCH_HOST" serve tcp 7000 >/dev/null 2>&1 {LAB_OUT}>&- &
+	turn_redirect g1 1
 	guest_bg g1 serve "bench serve tcp 7000"
-	wait_for 10 guest_exec g1 "grep -q ':1B59 .* 0A ' /proc/net/tcp"
+	wait_for 10 tcp_listens g1
 	"$CIRCUIT" expose add g1:7000 on 192.0.2.1:7100
 	"$CIRCUIT" expose add g1:7001 on 192.0.2.1:7101
-	wait_for 10 out "$BENCH" rtt tcp 192.0.2.1 7100 1
-	wait_for 10 out "$BENCH" rtt tcp "$(guest_ip g1)" 7000 1
-}
-
-counters() {
-	local what
-	for what in exits irq_injections; do
-		cat "/sys/kernel/debug/kvm/$(guest_pid g1)"-*/$what
-	done | paste -sd' '
-}
-# What the processors have been busy for, in ns: all but idle and waiting.
-busy() { awk '/^cpu / { printf "%.0f\n", ($2 + $3 + $4 + $7 + $8) * 10000000 }' /proc/stat; }
-
-measure() { # TEST PATH REPEAT COMMAND...
-	local test=$1 path=$2 rep=$3 before after work got
-	shift 3
-	read -ra before < <(counters)
-	work=$(busy)
-	got=$("$@")
-	work=$(($(busy) - work))
-	read -ra after < <(counters)
-	echo "$test $path $rep $((after[0] - before[0])) $((after[1] - before[1])) $work $got" >>"$RAW"
+	wait_for 10 out "$BENCH_HOST" rtt tcp 192.0.2.1 7100 1
+	wait_for 10 out "$BENCH_HOST" rtt tcp "$(guest_ip g1)" 7000 1
 }
 
 guest_bench() { guest_exec -t 60 g1 "bench $*"; }
@@ -69,31 +42,32 @@ guest_bench() { guest_exec -t 60 g1 "bench $*"; }
 outward() { # TEST REPEAT COMMAND ARG...: the guest calls, with all paths in turn
 	local test=$1 rep=$2 run=$3
 	shift 3
-	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
+	turn_redirect g1 1
 	measure "$test" circuit "$rep" guest_bench "$run" tcp $V4 7000 "$@"
-	guest_exec g1 "echo 0 >/proc/sys/net/circuit/redirect"
+	turn_redirect g1 0
 	measure "$test" tcp "$rep" guest_bench "$run" tcp $V4 7000 "$@"
-	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
-	measure "$test" host "$rep" "$BENCH" "$run" tcp $V4 7000 "$@"
+	turn_redirect g1 1
+	measure "$test" host "$rep" "$BENCH_HOST" "$run" tcp $V4 7000 "$@"
 }
 
 inward() { # the world calls
 	local test=$1 rep=$2 run=$3
 	shift 3
-	measure "$test" circuit "$rep" out "$BENCH" "$run" tcp 192.0.2.1 7100 "$@"
-	measure "$test" tcp "$rep" out "$BENCH" "$run" tcp "$(guest_ip g1)" 7000 "$@"
-	measure "$test" host "$rep" out "$BENCH" "$run" tcp 192.0.2.1 7000 "$@"
+	measure "$test" circuit "$rep" out "$BENCH_HOST" "$run" tcp 192.0.2.1 7100 "$@"
+	measure "$test" tcp "$rep" out "$BENCH_HOST" "$run" tcp "$(guest_ip g1)" 7000 "$@"
+	measure "$test" host "$rep" out "$BENCH_HOST" "$run" tcp 192.0.2.1 7000 "$@"
 }
 
 once() { # REPEAT
+	nothing "$1"
 	outward out-rtt "$1" rtt 1000
 	inward in-rtt "$1" rtt 1000
 	for size in 4096 65536; do
-		outward out-stream-$size "$1" stream $size 1500
-		inward in-stream-$size "$1" stream $size 1500
+		outward out-stream-$size "$1" stream $size "$(ms 1500)"
+		inward in-stream-$size "$1" stream $size "$(ms 1500)"
 	done
-	outward out-rate "$1" rate 2000
-	inward in-rate "$1" rate 2000
+	outward out-rate "$1" rate "$(ms 2000)"
+	inward in-rate "$1" rate "$(ms 2000)"
 }
 
 done_with() {
@@ -104,8 +78,7 @@ done_with() {
 	ip netns del out
 }
 
-: >"$RAW"
-mount -t debugfs none /sys/kernel/debug 2>/dev/null || true
+raw_begin
 t_run -t 120 "a guest with a trunk and a network card" boot
 for r in $(seq "$REPEATS"); do
 	t_run -t 180 "repeat $r of $REPEATS" once "$r"

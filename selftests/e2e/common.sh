@@ -220,7 +220,7 @@ refuses() { # WHY GUEST COMMAND
 message_rate() {
 	local sum
 	sum=$(guest_exec -t 90 "$1" "bench messages $2 $3 $4 64 1 3000") || return
-	awk '{ print int($1 * 1e9 / $2) }' <<<"$sum"
+	awk -F '[= ]' '{ print int($2 * 1e9 / $4) }' <<<"$sum"
 }
 # About as many messages a second as there may be: never much more, and on a slow host perhaps less.
 rate_is() { # LIMIT RATE
