@@ -65,6 +65,14 @@ run_redis() {
 		sed -nE 's/^GET: ([0-9.]+) requests per second.*/rate=\1/p'
 }
 
+serve_memcached() { serve "$@" 11211 memcached -u root -t 1 -U 0; }
+stop_memcached() { serve_no_more 11211; }
+run_memcached() {
+	in_real g1 "memcslap -N -s $ip:11211 -t get -c 4 -e 500 2>&1" |
+		sed -nE 's/^Time to get +([0-9]+) keys by .*: +([0-9.]+) seconds.*/\1 \2/p' |
+		awk '{ printf "n=%d ns=%.0f\n", $1, $2 * 1e9 }'
+}
+
 serve_pgbench() { pg_serve "$@"; }
 stop_pgbench() { pg_stop; }
 run_pgbench() {
@@ -132,7 +140,7 @@ t_run -t 180 "two guests with programs" setup
 ip=$(guest_ip g2)
 for r in $(seq "$REPEATS"); do
 	t_run "asking, $r of $REPEATS" nothing "$r"
-	for test in nginx-keep nginx-close redis pgbench pgbench-4 iperf3; do
+	for test in nginx-keep nginx-close redis memcached pgbench pgbench-4 iperf3; do
 		t_run -t 150 "$test, $r of $REPEATS" turn "$test" "$r"
 	done
 done
