@@ -26,6 +26,7 @@ help:
 	@echo "make fuzz-lib       the same, with a far end that plays tricks for FUZZ=600 seconds"
 	@echo "make check-stock    the scenarios on the stock kernel, check-debug: on the debug kernel;"
 	@echo "                    SCENARIOS=\"basic life\" for some of them only"
+	@echo "make check-icount   what an operation takes of instructions, against bounds"
 	@echo "make check-static   sparse, shellcheck, the netlink specification"
 	@echo "make bench-native   libcircuit between two processes of this machine, against AF_UNIX and others"
 	@echo "make bench          that, and circuits against virtio-net and others, same guests, same run;"
@@ -57,7 +58,7 @@ demo:
 check:
 	selftests/run check
 
-check-quick check-kunit check-static check-lib check-stock check-debug bench \
+check-quick check-kunit check-static check-lib check-stock check-debug check-icount bench \
 	bench-native bench-reference:
 	selftests/run $@
 
@@ -70,5 +71,5 @@ clean:
 	rm -rf $(OUT)
 
 .PHONY: all help modules tools install packages demo check check-quick check-kunit check-static \
-	check-lib check-stock check-debug bench bench-native bench-reference \
+	check-lib check-stock check-debug check-icount bench bench-native bench-reference \
 	fuzz-lib clean
