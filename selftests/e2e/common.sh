@@ -110,6 +110,22 @@ calls() { # SEQUENTIAL PARALLEL
 	fi
 }
 
+# Connections that have to live through what happens to others: stay, then stayed whenever something
+# has happened, and in the end stay_end.
+stay() { # GUEST ID ["seq"] LINE PORT
+	guest_bg "$1" "stay.$2" "peer ${*:3:$#-4} stay ${*: -2} /tmp/stay.$2"
+	wait_for 10 guest_exec "$1" "test -s /tmp/stay.$2"
+}
+stayed() { guest_exec -t 50 "$1" "peer stayed /tmp/stay.*"; } # GUEST
+stay_end() { # GUEST ID...
+	local id
+	stayed "$1"
+	for id in "${@:2}"; do
+		guest_bg_kill "$1" "stay.$id"
+	done
+	guest_exec "$1" "rm /tmp/stay.*"
+}
+
 refused() { # LINE PORT TEXT
 	local out
 	if out=$(guest_exec g2 "peer send $1 $2 1" 2>&1); then

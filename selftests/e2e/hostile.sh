@@ -19,8 +19,9 @@ setup() {
 	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
 	guest_exec g2 "echo 1 >/proc/sys/net/circuit/redirect"
 	guest_bg g2 web "mkdir /tmp/www; echo works >/tmp/www/x; httpd -f -p 7 -h /tmp/www"
+	guest_bg g2 redirected "peer tcp echo 9"
 	# Not before it is published: such a call would be left to TCP, which has no way to that address.
-	wait_for 10 published g2
+	wait_for 10 published g2 2
 	guest_bg g2 victim "peer echo 7"
 	guest_bg g2 messages "peer seq echo 7"
 	guest_bg g2 bystander "peer echo 8"
@@ -34,11 +35,15 @@ setup() {
 	"$CIRCUIT" line set g3 trunk wan
 	setsid ip netns exec out "$(dirname "$CIRCUIT")/../tests/peer" tcp echo 7 >/dev/null 2>&1 {LAB_OUT}>&- &
 	echo $! >"$LAB_RUN/world"
+	# What g1 and g2 have with each other from now on lives through all there is to come.
+	stay g1 stream g2 8
+	stay g1 messages seq g2 7
+	stay g1 redirected tcp:10.77.0.2 9
 	others_ok
 }
-published() { [ "$(line_get "$1" listeners)" != 0 ]; }
+published() { [ "$(line_get "$1" listeners)" -ge "$2" ]; } # LINE N
 others_ok() {
-	guest_exec -t 50 g1 "peer calls g2 8 20 2 && peer seq calls g2 7 5 2 && peer dgram-ask g2 3600 5 100 &&
+	guest_exec -t 50 g1 "peer stayed /tmp/stay.* && peer calls g2 8 20 2 && peer seq calls g2 7 5 2 && peer dgram-ask g2 3600 5 100 &&
 		peer calls tcp:192.0.2.2 7 5 2 && peer dgram-ask udp:10.77.0.2 7 5 100"
 	expect works "$(guest_exec -t 50 g1 "wget -q -O - http://10.77.0.2:7/x")"
 }
@@ -114,8 +119,10 @@ gone() {
 	expect 0/0/0 "$(line_usage g3)"
 	expect 0 "$(line_get g3 memory)"
 	others_ok
+	stay_end g1 stream messages redirected
 	guest_bg_kill g2 victim
 	guest_bg_kill g2 messages
+	guest_bg_kill g2 redirected
 	guest_bg_kill g2 bystander
 	guest_bg_kill g2 box
 	guest_bg_kill g2 udp

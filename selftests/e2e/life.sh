@@ -8,21 +8,25 @@
 # lab: takes guests down
 . "$TOP/selftests/e2e/common.sh"
 
-# A bystander: two lines' worth of calls that must never notice anything.
-bystander_ok() { guest_exec -t 50 g3 "peer calls g3 4000 20 1"; }
+# A bystander: two lines' worth of calls that must never notice anything, and a connection of its own.
+bystander_ok() { guest_exec -t 50 g3 "peer stayed /tmp/stay.* && peer calls g3 4000 20 1"; }
 
 setup() {
 	guests_up g1 g2 g3
 	guest_bg g3 bystander "peer echo 4000"
+	stay g3 own g3 4000
 	bystander_ok
 }
 
-# load NAME: data flows from g1 to g2 until something happens; waits until it does flow.
+# load PORT: data flows from g1 to g2 until something happens; waits until it does flow. What g1 has
+# with others, beside it, goes on: beside_ok.
 load() {
+	stay g1 beside g3 4000
 	guest_bg g2 "drain$1" "peer drain $1"
 	guest_bg g1 "flood$1" "peer flood g2 $1"
 	wait_for 20 flowing "$1"
 }
+beside_ok() { stay_end g1 beside; }
 flowing() { # PORT: the caller has sent more than a mebibyte
 	local json
 	json=$("$CIRCUIT" -j show line g1) || return
@@ -44,12 +48,14 @@ reader_killed() {
 	load 5001
 	guest_exec g2 'kill -9 $(pidof peer)'
 	ended_with g1 flood5001 'Connection reset by peer' 'Broken pipe'
+	beside_ok
 	both_idle
 }
 writer_killed() {
 	load 5002
-	guest_exec g1 'kill -9 $(pidof peer)'
+	guest_bg_kill g1 flood5002
 	ended_with g2 drain5002 'end' 'Connection reset by peer'
+	beside_ok
 	both_idle
 }
 both_idle() {
@@ -79,6 +85,7 @@ vmm_killed() {
 	load 5003
 	guest_kill9 g2
 	ended_with g1 flood5003 'Connection reset by peer' 'Broken pipe'
+	beside_ok
 	wait_for 20 line_idle g1
 	wait_for 20 line_is g2 detached
 	expect 0 "$(line_get g2 memory)" "memory of the dead"
@@ -109,6 +116,7 @@ rebooted() {
 	load 5005
 	guest_reboot g2
 	ended_with g1 flood5005 'Connection reset by peer' 'Broken pipe'
+	beside_ok
 	wait_for 30 line_is g2 up
 	transfer g1 g2 1000000
 	transfer g2 g1 1000000
@@ -117,6 +125,7 @@ panicked() {
 	load 5006
 	guest_panic g2 reboot
 	ended_with g1 flood5006 'Connection reset by peer' 'Broken pipe'
+	beside_ok
 	wait_for 30 line_is g2 up
 	transfer g1 g2 1000000
 	both_idle
@@ -125,8 +134,9 @@ panicked() {
 module_pinned() {
 	load 5007
 	fails guest_exec g2 "rmmod circuit_guest"
-	guest_exec g1 'kill -9 $(pidof peer)'
+	guest_bg_kill g1 flood5007
 	ended_with g2 drain5007 'end' 'Connection reset by peer'
+	beside_ok
 }
 module_reloaded() {
 	for _ in 1 2 3 4 5; do
@@ -142,6 +152,7 @@ device_unbound() {
 	load 5008
 	guest_exec g2 'cd /sys/bus/pci/drivers/circuit_guest && for d in 0000:*; do echo $d > unbind; done'
 	ended_with g1 flood5008 'Connection reset by peer' 'Broken pipe'
+	beside_ok
 	ended_with g2 drain5008 'Connection reset by peer'
 	wait_for 10 line_is g2 attached
 	guest_exec g2 'cd /sys/bus/pci/drivers/circuit_guest && for d in /sys/bus/pci/devices/*; do
@@ -154,6 +165,7 @@ line_deleted() {
 	load 5009
 	"$CIRCUIT" line del g2
 	ended_with g1 flood5009 'Connection reset by peer' 'Broken pipe'
+	beside_ok
 	ended_with g2 drain5009 'Connection reset by peer'
 	refused_as g1 g2 'No route to host'
 	wait_for 20 line_idle g1
@@ -231,6 +243,7 @@ module_used_by() { [ "$(module_users)" = "$1" ]; }
 host_unload() {
 	local g
 	fails rmmod circuit_host
+	stay_end g3 own
 	guest_bg_kill g3 bystander
 	for g in g1 g2 g3; do
 		"$CIRCUIT" line del "$g"

@@ -41,6 +41,10 @@
  *					hold it until the mapping has lost the circuit or, if that is not what is
  *					expected, the connection has ended; tell which of the two, and what comes of
  *					writing to the mapping and to the socket
+ *	peer stay LINE PORT FILE	call an echo, and have a byte there and back twenty times a second, for as
+ *					long as the connection lasts; FILE says how many there have been,
+ *					and then how it has ended
+ *	peer stayed FILE...		wait until each of those has had another byte back since; within 20 s
  *	peer map FILE			have a page of it mapped until killed
  *	peer filter DIR			have a program see what the cgroup at DIR sends, from now on
  *
@@ -766,6 +770,58 @@ static const char *echo_byte(int s)
 	return n < 0 ? strerror(errno) : !n ? "end" : c == 'x' ? "works" : "another byte";
 }
 
+static void stay(int s, const char *file)
+{
+	int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	const char *how;
+	unsigned int n;
+
+	if (fd < 0)
+		die(file);
+	for (n = 1; !strcmp(how = echo_byte(s), "works"); n++) {
+		int len = sprintf(buf, "%u\n", n);
+
+		if (pwrite(fd, buf, len, 0) != len)
+			die(file);
+		poll(NULL, 0, 50);
+	}
+	if (ftruncate(fd, 0) || pwrite(fd, how, strlen(how), 0) < 0)
+		die(file);
+	printf("%s\n", how);
+}
+
+/* How many bytes a connection that stays has had back. */
+static long stay_count(const char *file)
+{
+	char text[64] = "", *end;
+	int fd = open(file, O_RDONLY);
+	long n;
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		die(file);
+	close(fd);
+	n = strtol(text, &end, 10);
+	if (end == text) {
+		fprintf(stderr, "peer: %s has ended: %s\n", file, text);
+		exit(1);
+	}
+	return n;
+}
+
+static void stayed(const char *file)
+{
+	long before = stay_count(file);
+	int tries;
+
+	for (tries = 0; stay_count(file) == before; tries++) {
+		if (tries == 1000) {
+			fprintf(stderr, "peer: %s hangs after %ld bytes\n", file, before);
+			exit(1);
+		}
+		usleep(20000);
+	}
+}
+
 static void hold_mapped(int s, bool lost)
 {
 	struct pollfd p = { .fd = s, .events = POLLIN };
@@ -915,6 +971,11 @@ int main(int argc, char **argv)
 		filter(argv[2]);
 	} else if (!strcmp(what, "hold-mapped") && argc > 3) {
 		hold_mapped(call(argv[2], argv[3], 0), argc > 4);
+	} else if (!strcmp(what, "stay") && argc > 4) {
+		stay(call(argv[2], argv[3], 0), argv[4]);
+	} else if (!strcmp(what, "stayed")) {
+		for (argv += 2; *argv; argv++)
+			stayed(*argv);
 	} else if (!strcmp(what, "map")) {
 		int fd = open(argv[2], O_RDWR);
 
