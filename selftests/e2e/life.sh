@@ -226,30 +226,52 @@ started() { # events reach the monitor once it has joined the group
 }
 told() { grep -q "\"event\":\"$1\"" "$LAB_RUN/monitor"; }
 
+# Each network namespace has an exchange of its own, here with a VM at a line of the same name as one
+# outside, and goes with all it has when the namespace does.
 netns_gone() {
-	local users
+	local users red=("$CIRCUIT" -n red)
+	stay_end g3 own
+	guest_bg_kill g3 bystander
+	guest_stop g3
 	users=$(module_users)
-	ip netns add x
-	"$CIRCUIT" -n x line add lonely
-	expect '[]' "$("$CIRCUIT" -n x -j show | tr -d ' \n')"
+	ip netns add red
+	"${red[@]}" policy default connect
+	"${red[@]}" line add g3
+	"${red[@]}" line add g1
+	"${red[@]}" line add lonely
 	fails "$CIRCUIT" line show lonely
+	guest_start g3 --netns red --line g3
+	wait_for 20 in_red g3 up
+	in_red g1 detached
+	line_is g3 detached
+	refused_as g1 g3 'No route to host'
+	refused_as g3 g1 'No route to host'
+	guest_bg g3 echo "peer echo 4000"
+	stay g3 own g3 4000
+	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')" "circuits outside"
+	"${red[@]}" show line g3 | grep -q 'g3:4000'
+	line_idle g3
+	transfer g2 g1 100000
 	[ "$(module_users)" -gt "$users" ]
-	ip netns del x
+	ip netns del red	# the VMM is in it yet
+	transfer g3 g3 100000
+	stay_end g3 own
+	stay g3 own g3 4000
+	guest_kill9 g3
 	wait_for 20 module_used_by "$users"
 }
+in_red() { [ "$(json_get "$("$CIRCUIT" -n red -j line show "$1")" state)" = "$2" ]; } # LINE STATE
 module_users() { awk '$1 == "circuit_host" { print $3 }' /proc/modules; }
 module_used_by() { [ "$(module_users)" = "$1" ]; }
 
 host_unload() {
 	local g
 	fails rmmod circuit_host
-	stay_end g3 own
-	guest_bg_kill g3 bystander
 	for g in g1 g2 g3; do
 		"$CIRCUIT" line del "$g"
 	done
 	fails rmmod circuit_host	# the VMs hold their windows
-	for g in g1 g2 g3; do
+	for g in g1 g2; do
 		guest_stop "$g"
 	done
 	wait_for 20 rmmod circuit_host
@@ -274,5 +296,5 @@ t_run -t 120 "line deleted under load" line_deleted
 t_run "quotas of memory and circuits" quota
 t_run "a far end that does not close holds no quota" left_behind
 t_run "monitor tells it all" monitor_tells
-t_run "a network namespace goes with its lines" netns_gone
+t_run -t 120 "a network namespace is an exchange of its own" netns_gone
 t_run -t 180 "host module unloads and loads again" host_unload

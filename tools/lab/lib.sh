@@ -6,6 +6,8 @@
 # Guests (state is kept in files under /run/lab/guest/NAME, so all of this works from subshells):
 #   guest_start NAME [OPTION]...    start a KVM guest and wait until it takes commands
 #       --line LINE    start the VMM through `$CIRCUIT line run LINE -- ...` (adds the ivshmem device)
+#       --netns X      the VMM is in that network namespace of the host's, and LINE is of its exchange; not
+#                      with --net
 #       --net          virtio-net with vhost-net on bridge br0: address $(guest_ip NAME)
 #       --smp N        processors (1)          --mem MB     memory (256; 384 for a debug kernel)
 #       --no-wait      do not wait; guest_ready NAME does
@@ -134,7 +136,7 @@ lab_initramfs() { # FILE...
 }
 
 guest_start() {
-	local name=$1 line='' net='' smp=1 mem=256 wait=1 append='' extra=() cid dir cmd=() qemu
+	local name=$1 line='' netns='' net='' smp=1 mem=256 wait=1 append='' extra=() cid dir cmd=() qemu
 	local initramfs=("$GUEST_INITRD") initrd
 	shift
 	# ACPI's interpreter is slow when it is instrumented, and has nothing to say here.
@@ -142,6 +144,7 @@ guest_start() {
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--line) line=$2; shift ;;
+		--netns) netns=$2; shift ;;
 		--net) net=1 ;;
 		--smp) smp=$2; shift ;;
 		--mem) mem=$2; shift ;;
@@ -195,6 +198,7 @@ guest_start() {
 			-device "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:99:00:$(printf %02x "$cid")")
 	fi
 	[ -z "$line" ] || cmd=("${CIRCUIT:?no circuit(8) given to the lab}" line run "$line" --)
+	[ -z "$netns" ] || cmd=(ip netns exec "$netns" ${cmd[@]+"${cmd[@]}"})
 	cmd+=("${qemu[@]}" ${extra[@]+"${extra[@]}"})
 	printf '%q ' "${cmd[@]}" >"$dir/cmd"
 	lab_spawn "$dir" || return
