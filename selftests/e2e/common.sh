@@ -67,6 +67,17 @@ nothing_left() {
 	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')" "circuits"
 }
 
+# In a guest or on the host with the debug kernel: have /proc/self/fail-nth fail the Nth allocation of a
+# process, whatever it is for, and say nothing of it.
+# shellcheck disable=SC2034
+NTH='
+echo N > /sys/kernel/debug/failslab/ignore-gfp-wait
+echo N > /sys/kernel/debug/fail_page_alloc/ignore-gfp-wait
+echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
+echo 0 > /sys/kernel/debug/failslab/verbose
+echo 0 > /sys/kernel/debug/fail_page_alloc/verbose
+'
+
 # A namespace of the host's for the world beyond it.
 namespace() { # NAME NUMBER: with an Ethernet to the host, 192.0.NUMBER.0/24
 	ip netns add "$1"

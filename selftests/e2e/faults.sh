@@ -7,28 +7,39 @@
 # lab: --timeout 1200
 . "$TOP/selftests/e2e/common.sh"
 
-# In a guest or on the host: fail the Nth allocation of a command, N = 1, 2, ... until the
-# command runs through without one having failed. /proc/self/fail-nth is made for this.
-# shellcheck disable=SC2016
-NTH='
-echo N > /sys/kernel/debug/failslab/ignore-gfp-wait
-echo N > /sys/kernel/debug/fail_page_alloc/ignore-gfp-wait
-echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
-echo 0 > /sys/kernel/debug/failslab/verbose
-echo 0 > /sys/kernel/debug/fail_page_alloc/verbose
-'
-
 setup() {
 	guests_up g1 g2
-	[ "$GUEST_KIND" = stock ] || guest_exec g1 "mount -t debugfs d /sys/kernel/debug 2>/dev/null; $NTH" || true
+	[ "$GUEST_KIND" = stock ] || guest_exec g1 "$NTH"
 	[ "$HOST_KIND" = stock ] || sh -c "$NTH"
 	guest_bg g2 echo "peer echo 6000"
 	guest_exec g1 "peer calls g2 6000 5 1"
 }
 
-# In the guest: every allocation of socket, bind, listen, connect, accept, send, recv.
+# In the guest: every allocation of socket, bind, listen, connect, accept, send, recv, mmap.
 guest_nth() {
 	guest_exec -t 100 g1 "peer nth g2 6000"
+	guest_exec g1 "peer calls g2 6000 5 1"
+}
+
+# The same of a device that the driver is to take, and of the module being loaded.
+guest_attach() {
+	# The kernel makes files in /proc/irq without looking whether it could, and then misses them.
+	splat_expected g1 'WARNING: .* remove_proc_entry\+'
+	guest_exec -t 100 g1 'cd /sys/bus/pci/drivers/circuit_guest && d=$(echo 0000:*) && echo $d >unbind &&
+		peer nth-write bind $d unbind'
+	wait_for 10 line_is g1 up
+	guest_exec g1 "peer calls g2 6000 5 1"
+}
+guest_load() {
+	local device
+	device=$(guest_exec g1 'cd /sys/bus/pci/drivers/circuit_guest && echo 0000:*')
+	wait_for 10 guest_exec g1 "rmmod circuit_guest"
+	guest_exec -t 100 g1 'echo 0 >/sys/bus/pci/drivers_autoprobe
+		peer nth-insmod /lib/modules/*/circuit_guest.ko circuit_guest &&
+		echo 1 >/sys/bus/pci/drivers_autoprobe'
+	line_is g1 attached
+	guest_exec g1 "echo $device >/sys/bus/pci/drivers/circuit_guest/bind"
+	wait_for 10 line_is g1 up
 	guest_exec g1 "peer calls g2 6000 5 1"
 }
 
@@ -152,6 +163,8 @@ fi
 t_run -t 120 "two guests" setup
 if [ "$GUEST_KIND" = debug ]; then
 	t_run -t 120 "guest: every allocation fails once" guest_nth
+	t_run -t 120 "guest: every allocation of an attach fails once" guest_attach
+	t_run -t 120 "guest: allocations of loading the module fail" guest_load
 	t_run -t 120 "calling guest: allocations fail at random" guest_random g1
 	t_run -t 120 "called guest: allocations fail at random" guest_random g2
 fi

@@ -16,7 +16,9 @@
  *					an error within 20 s; prints how many worked
  *	peer outcomes LINE PORT N	N calls, one after the other; prints what became of them
  *					and of how many: a name of errno.h's, or "connected"
- *	peer nth LINE PORT		attempts over and over, its Nth allocation failing
+ *	peer nth LINE PORT		call, listen, map a circuit, each over and over, its Nth allocation failing
+ *	peer nth-write FILE TEXT UNDO	the same of writing TEXT to FILE, undone by writing it to UNDO
+ *	peer nth-insmod FILE NAME	the same of loading a module, but for what the loader allocates
  *	peer late PORT FIFO [BACKLOG]	listen with a backlog of 1; answer nobody until somebody
  *					opens FIFO for writing, then everybody, an echo each,
  *					perhaps with a greater backlog
@@ -65,11 +67,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -504,19 +508,6 @@ static int call_echo(const char *line, const char *port)
 	return ret;
 }
 
-static int listen_once(void)
-{
-	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = 6001 };
-	int s = socket(AF_CIRCUIT, SOCK_STREAM, 0), ret = 0;
-
-	if (s < 0)
-		return -errno;
-	if (bind(s, (void *)&addr, sizeof(addr)) || listen(s, 1))
-		ret = -errno;
-	close(s);
-	return ret;
-}
-
 /*
  * fail_nth(N): let the Nth allocation from now on fail. fail_nth(-1): no more of that; returns
  * how many were still to go. The file stays open, since opening it would allocate.
@@ -550,37 +541,163 @@ static int fail_nth(int n)
 }
 
 /*
- * Fail the first allocation, then the second, and so on, until there is none left to
- * fail. Whatever fails must do so with a clean error, and the next call must work.
+ * Fail the allocation @first of @step, then every @stride'th, and so on, until there is none left to
+ * fail. Whatever fails must do so with a clean error. What has worked all the same is undone.
  */
-static void nth(const char *line, const char *port)
+static void fail_each(int first, int stride, int (*step)(char **arg), void (*undo)(char **arg),
+		      char **arg)
 {
-	int n, left, ret, failed = 0, step;
+	int n, left, ret, failed = 0;
 
-	for (step = 0; step < 2; step++) {
-		for (n = 1; ; n++) {
-			if (n > 1000) {
-				fprintf(stderr, "peer: no end to the allocations\n");
-				exit(1);
-			}
-			fail_nth(n);
-			ret = step ? listen_once() : call_echo(line, port);
-			left = fail_nth(-1);
-			if (ret == -EAGAIN || ret == -EINPROGRESS) {
-				fprintf(stderr, "peer: allocation %d failed: hang\n", n);
-				exit(1);
-			}
-			failed += !!ret;
-			if (left)
-				break;
+	for (n = first; ; n += stride) {
+		if (n - first > 5000) {
+			fprintf(stderr, "peer: no end to the allocations\n");
+			exit(1);
 		}
-		printf("step %d: %d allocations\n", step, n - 1);
+		fail_nth(n);
+		ret = step(arg);
+		left = fail_nth(-1);
+		if (ret == -EAGAIN || ret == -EINPROGRESS) {
+			fprintf(stderr, "peer: allocation %d failed: hang\n", n);
+			exit(1);
+		}
+		failed += !!ret;
+		if (left)
+			break;
+		if (undo && !ret)
+			undo(arg);
 	}
-	ret = call_echo(line, port);
-	if (ret || !failed) {
-		fprintf(stderr, "peer: afterwards: %s, %d failed\n", strerror(-ret), failed);
+	printf("%d allocations, %d failures\n", (n - first) / stride, failed);
+	if (!failed || ret) {
+		fprintf(stderr, "peer: in the end: %s\n", strerror(-ret));
 		exit(1);
 	}
+}
+
+static int nth_call(char **arg)
+{
+	return call_echo(arg[0], arg[1]);
+}
+
+static int nth_listen(char **arg)
+{
+	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = 6001 };
+	int s = socket(AF_CIRCUIT, SOCK_STREAM, 0), ret = 0;
+
+	(void)arg;
+	if (s < 0)
+		return -errno;
+	if (bind(s, (void *)&addr, sizeof(addr)) || listen(s, 1))
+		ret = -errno;
+	close(s);
+	return ret;
+}
+
+static int nth_map(char **arg)
+{
+	int s = call_once(arg[0], atoi(arg[1]), 4096), ret = 0;
+	const struct circuit_ctrl *ctrl;
+	struct circuit_info info;
+	socklen_t len = sizeof(info);
+
+	if (s < 0)
+		return s;
+	ctrl = MAP_FAILED;
+	if (!getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len))
+		ctrl = mmap(NULL, CIRCUIT_MAP_BYTES(info.tx_size, info.rx_size),
+			    PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
+	if (ctrl == MAP_FAILED) {
+		ret = -errno;
+	} else if (ctrl->magic != CIRCUIT_RING_MAGIC) {
+		fprintf(stderr, "peer: what is mapped is not the circuit\n");
+		exit(1);
+	} else if (munmap((void *)ctrl, CIRCUIT_MAP_BYTES(info.tx_size, info.rx_size))) {
+		die("munmap");
+	}
+	close(s);
+	return ret;
+}
+
+static int nth_file, nth_undo;
+
+static int nth_write(char **arg)
+{
+	return write(nth_file, arg[1], strlen(arg[1])) < 0 ? -errno : 0;
+}
+
+static void nth_unwrite(char **arg)
+{
+	if (write(nth_undo, arg[1], strlen(arg[1])) < 0)
+		die(arg[2]);
+}
+
+static int nth_insmod(char **arg)
+{
+	(void)arg;
+	return syscall(SYS_finit_module, nth_file, "", 0) ? -errno : 0;
+}
+
+static void nth_rmmod(char **arg)
+{
+	int tries = 0;
+
+	/* Somebody may be about to let go of it. */
+	while (syscall(SYS_delete_module, arg[1], O_NONBLOCK)) {
+		if (errno != EAGAIN || tries++ == 500)
+			die(arg[1]);
+		usleep(20000);
+	}
+}
+
+static void fail_verbose(const char *level)
+{
+	static const char *const files[] = {
+		"/sys/kernel/debug/failslab/verbose", "/sys/kernel/debug/fail_page_alloc/verbose",
+	};
+	int i, fd;
+
+	for (i = 0; i < 2; i++) {
+		fd = open(files[i], O_WRONLY);
+		if (fd < 0 || write(fd, level, 1) != 1)
+			die(files[i]);
+		close(fd);
+	}
+}
+
+/*
+ * Loading a module, but for the loader's own hundreds of allocations: what is the module's begins with
+ * the first that has do_init_module() on the stack that the kernel logs when it fails. What that calls
+ * may make hundreds more, of which INSMODS are made to fail, others each time.
+ */
+#define INSMODS	40
+
+static void nth_insmods(char **arg)
+{
+	int low = 1, high = 1000000, total = 0, n, ret, stride;
+
+	for (n = high; low < high; n = (low + high) / 2) {
+		klogctl(5, NULL, 0);	/* what is read begins here */
+		fail_nth(n);
+		ret = nth_insmod(arg);
+		n -= fail_nth(-1);
+		if (!ret)
+			nth_rmmod(arg);
+		if (!total) {		/* none has failed: so many there are */
+			high = total = n;
+			fail_verbose("2");
+			continue;
+		}
+		ret = klogctl(3, buf, sizeof(buf) - 1);
+		buf[ret < 0 ? 0 : ret] = 0;
+		if (strstr(buf, "do_init_module"))
+			high = n;
+		else
+			low = n + 1;
+	}
+	fail_verbose("0");
+	stride = (total - low) / INSMODS + 1;
+	printf("%d allocations, %d of them the loader's, of the others one in %d\n", total, low - 1, stride);
+	fail_each(low + time(NULL) % stride, stride, nth_insmod, nth_rmmod, arg);
 }
 
 static void idle(int s)
@@ -914,7 +1031,20 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "outcomes") && argc > 4) {
 		outcomes(argv[2], argv[3], atoi(argv[4]));
 	} else if (!strcmp(what, "nth") && argc > 3) {
-		nth(argv[2], argv[3]);
+		fail_each(1, 1, nth_call, NULL, argv + 2);
+		fail_each(1, 1, nth_listen, NULL, argv + 2);
+		fail_each(1, 1, nth_map, NULL, argv + 2);
+	} else if (!strcmp(what, "nth-write") && argc > 4) {
+		nth_file = open(argv[2], O_WRONLY);
+		nth_undo = open(argv[4], O_WRONLY);
+		if (nth_file < 0 || nth_undo < 0)
+			die(argv[2]);
+		fail_each(1, 1, nth_write, nth_unwrite, argv + 2);
+	} else if (!strcmp(what, "nth-insmod") && argc > 3) {
+		nth_file = open(argv[2], O_RDONLY);
+		if (nth_file < 0)
+			die(argv[2]);
+		nth_insmods(argv + 2);
 	} else if (!strcmp(what, "late") && argc > 3) {
 		int l = listen_on(atoi(argv[2]), 0, 1);
 
