@@ -101,11 +101,11 @@ transfer() {
 	expect "$sum" "$(guest_wait "$2" "recv$port")" "checksum"
 }
 
-# transfer_both MIB: one connection, both directions at once.
+# transfer_both BYTES: one connection, both directions at once.
 transfer_both() {
-	local bytes=$(($1 << 20)) here there
-	guest_bg g2 both "peer swap-listen 3000 $bytes"
-	here=$(guest_exec -t 170 g1 "peer swap g2 3000 $bytes")
+	local here there
+	guest_bg g2 both "peer swap-listen 3000 $1"
+	here=$(guest_exec -t 170 g1 "peer swap g2 3000 $1")
 	there=$(guest_wait g2 both)
 	# Each prints what it sent and what it received.
 	expect "${here% *}" "${there#* }" "checksum one way"
