@@ -863,8 +863,8 @@ void circuit_exchange_exit(void);
 /* line.c */
 int circuit_line_create(struct circuit_exchange *ex, const char *name,
 			const struct circuit_line_config *cfg, const struct circuit_limits *limits);
-int circuit_line_set_groups(struct circuit_line *line, char (*names)[CIRCUIT_NAME_SIZE],
-			    unsigned int n);
+void circuit_line_set_groups(struct circuit_line *line, struct circuit_subject **groups,
+			     unsigned int n);
 int circuit_line_set_addrs(struct circuit_line *line, const struct in6_addr *addrs,
 			   unsigned int n, unsigned int *bad);
 void circuit_line_delete(struct circuit_line *line);

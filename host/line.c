@@ -174,31 +174,18 @@ free:
 /**
  * circuit_line_set_groups - put a line into groups
  * @line: the line, its exchange locked
- * @names: names for which circuit_name_ok() holds, none of them twice
+ * @groups: the groups, none of them twice, each with a reference that is the line's from now on
  * @n: how many, at most CIRCUIT_GROUPS_MAX; 0 to take it out of all
- *
- * Return: 0 or -ENOMEM. Nothing has changed then.
  */
-int circuit_line_set_groups(struct circuit_line *line, char (*names)[CIRCUIT_NAME_SIZE],
-			    unsigned int n)
+void circuit_line_set_groups(struct circuit_line *line, struct circuit_subject **groups,
+			     unsigned int n)
 {
-	struct circuit_subject *group[CIRCUIT_GROUPS_MAX];
-	struct circuit_exchange *ex = line->ex;
 	unsigned int i;
 
-	lockdep_assert_held(&ex->lock);
-	for (i = 0; i < n; i++) {
-		group[i] = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, names[i]);
-		if (group[i])
-			continue;
-		while (i--)
-			circuit_subject_put(ex, group[i]);
-		return -ENOMEM;
-	}
+	lockdep_assert_held(&line->ex->lock);
 	circuit_group_leave(line);
 	for (i = 0; i < n; i++)
-		circuit_group_join(line, group[i]);
-	return 0;
+		circuit_group_join(line, groups[i]);
 }
 
 /**

@@ -364,6 +364,7 @@ struct groups {
 	bool		given;
 	unsigned int	n;
 	char		name[CIRCUIT_GROUPS_MAX][CIRCUIT_NAME_SIZE];
+	struct circuit_subject *group[CIRCUIT_GROUPS_MAX];
 };
 
 static int parse_groups(struct genl_info *info, struct groups *groups)
@@ -396,9 +397,26 @@ static int parse_groups(struct genl_info *info, struct groups *groups)
 	return 0;
 }
 
-static int put_into_groups(struct circuit_line *line, struct groups *groups)
+/* All that can fail of addresses and groups, before any of it is done. */
+static int set_addrs_and_groups(struct circuit_line *line, const struct addrs *addrs,
+				struct groups *groups, struct netlink_ext_ack *extack)
 {
-	return groups->given ? circuit_line_set_groups(line, groups->name, groups->n) : 0;
+	struct circuit_exchange *ex = line->ex;
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < groups->n && !err; i++) {
+		groups->group[i] = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, groups->name[i]);
+		if (!groups->group[i])
+			err = -ENOMEM;
+	}
+	if (!err)
+		err = set_addrs(line, addrs, extack);
+	if (!err && groups->given)
+		circuit_line_set_groups(line, groups->group, groups->n);
+	while (err && i--)
+		circuit_subject_put(ex, groups->group[i]);
+	return err;
 }
 
 static int line_new(struct sk_buff *skb, struct genl_info *info)
@@ -449,9 +467,7 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 		line = circuit_directory_line(ex, name);
 		err = circuit_nl_line_trunks(line, info, &trunks);
 		if (!err)
-			err = set_addrs(line, addrs, info->extack);
-		if (!err)
-			err = put_into_groups(line, &groups);
+			err = set_addrs_and_groups(line, addrs, &groups, info->extack);
 		if (!err)
 			circuit_nl_set_trunks(line, &trunks);
 		if (!err) {
@@ -496,9 +512,7 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 	if (!err)
 		err = circuit_nl_line_trunks(line, info, &trunks);
 	if (!err)
-		err = set_addrs(line, addrs, info->extack);
-	if (!err)
-		err = put_into_groups(line, &groups);
+		err = set_addrs_and_groups(line, addrs, &groups, info->extack);
 	if (!err) {
 		circuit_nl_set_trunks(line, &trunks);
 		line->cfg = cfg;

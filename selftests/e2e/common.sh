@@ -280,9 +280,18 @@ lines() {
 	expect detached "$(line_get t1 state)"
 	"$CIRCUIT" line set t1 memory 8M
 	expect 8388608 "$(line_get t1 memory-max)"
-	fails "$CIRCUIT" line add t1
+	bad 'a line of that name exists' line add t1
+	# Neither a line nor half of one comes of what somebody has already.
+	"$CIRCUIT" line set t1 addr 10.77.1.1
+	bad 'a line has that address already' line add t2 addr 10.77.1.2 addr 10.77.1.1
+	bad 'no such line' line show t2
+	"$CIRCUIT" line add t2 addr 10.77.1.2
+	bad 'a line has that address already' line set t2 addr 10.77.1.3 addr 10.77.1.1 group all
+	expect 10.77.1.2 "$("$CIRCUIT" -j line show t2 | grep -o '10\.77\.1\.[0-9]*')" addresses
+	"$CIRCUIT" line set t1 addr 10.77.1.3
+	"$CIRCUIT" line del t2
 	"$CIRCUIT" line del t1
-	fails "$CIRCUIT" line show t1
+	bad 'no such line' line show t1
 }
 
 # bad TEXT ARG...: the command fails and says TEXT.
@@ -301,13 +310,13 @@ lines_bad() {
 	before=$("$CIRCUIT" line show)
 	bad 'name' line add 'a b'
 	bad 'power of two' line add x window 1500M
-	bad '' line add x window 1M
+	bad 'out of range' line add x window 1M
 	bad 'power of two' line add x ring 5000
 	bad 'larger' line add x ring 8k ring-default 16k
-	bad '' line add x circuits 40000
+	bad 'out of range' line add x circuits 40000
 	bad 'no such line' line del x
 	bad 'no such line' line set x circuits 5
-	bad '' line run x -- true
+	bad 'no such line: x' line run x -- true
 	expect "$before" "$("$CIRCUIT" line show)" lines
 }
 

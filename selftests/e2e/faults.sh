@@ -70,7 +70,8 @@ sixty() {
 }
 
 host_random() {
-	local ok i
+	local ok i json
+	"$CIRCUIT" line add half addr 10.77.1.1 group half1
 	trap 'sh -c "$RANDOM_OFF"' EXIT
 	bash -c "${RANDOM_ON/MODULE/circuit_host}"
 	ok=$(sixty)
@@ -79,7 +80,14 @@ host_random() {
 		"$CIRCUIT" -j line show >/dev/null 2>&1 || true
 		"$CIRCUIT" line del "f$i" >/dev/null 2>&1 || true
 	done
+	# What is changed at once is changed as a whole or not at all.
+	for i in $(seq 1 30); do
+		"$CIRCUIT" line set half addr "10.77.1.$((i % 2))" group "half$((i % 2))" >/dev/null 2>&1 || true
+		until json=$("$CIRCUIT" -j line show half 2>/dev/null); do :; done
+		expect "$(grep -o '10\.77\.1\.[01]' <<<"$json")" "10.77.1.$(grep -o 'half[01]' <<<"$json" | tr -d half)"
+	done
 	sh -c "$RANDOM_OFF"
+	"$CIRCUIT" line del half
 	t_note "$ok of 60 calls worked while the operator's allocations failed"
 	guest_exec g1 "peer calls g2 6000 20 2"
 	[ "$ok" -lt 60 ]
