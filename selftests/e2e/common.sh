@@ -377,6 +377,23 @@ odd_devices() {
 	(cd $dir && rm foreign newer small liar stranger uncached)
 }
 
+# The lab's own promise: it sees what a kernel warns of, wherever, and where a guest cannot be asked any more,
+# from its console; once, and nothing else.
+splats_seen() {
+	local found where console=$LAB_GUESTS/g1/console
+	splat_scan
+	echo "<6>WARNING: seen on the host" >/dev/kmsg
+	guest_exec g1 'echo "<6>WARNING: seen in the guest" >/dev/kmsg; echo "WARNING: seen on the console" >/dev/ttyS0'
+	wait_for 10 grep -q "WARNING: seen on the console" "$console"
+	fails splat_scan >"$LAB_RUN/found"
+	found=$(<"$LAB_RUN/found")
+	for where in "host: .*host" "g1: .*guest" "g1: .*console"; do
+		expect 1 "$(grep -c "^${where%% *} .*WARNING: seen .* ${where##*\*}$" <<<"$found")" "$where: $found"
+	done
+	echo "<6>lab: begin WARNING: harmless" >/dev/kmsg
+	splat_scan
+}
+
 attach_twice() {
 	bad 'busy\|attached' line run g1 -- true
 }
