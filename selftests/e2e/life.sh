@@ -81,6 +81,30 @@ backlog_full() { # CALLS [BACKLOG-THEN]
 	both_idle
 }
 
+# A call that nobody takes in time; and one that is taken, but its caller does not see that before its time
+# is over: both are forgotten on either side.
+times_out() {
+	local timeout=/sys/module/circuit_guest/parameters/call_timeout calls start
+	guest_bg g2 late "rm -f /tmp/late; mkfifo /tmp/late; peer late 5030 /tmp/late"
+	wait_for 10 grep -q listening "$(guest_bg_log g2 late)"
+	expect 'connected 2' "$(guest_exec g1 "peer outcomes g2 5030 2")"
+	expect 'ETIMEDOUT, reason 4' "$(guest_exec g1 "echo 1 >$timeout; peer why g2 5030")"
+	wait_for 10 line_idle g1
+	calls=$(line_get g1 calls-out)
+	guest_bg g1 why "echo 4 >$timeout; peer why g2 5030"
+	wait_for 3 more_than 0 line_get g1 pending
+	guest_qmp g1 '{"execute":"stop"}'
+	start=$(lab_now)
+	guest_exec g2 "echo >/tmp/late"
+	wait_for 10 more_than "$calls" line_get g1 calls-out
+	wait_for 10 more_than $((start + 4000000)) lab_now
+	guest_qmp g1 '{"execute":"cont"}'
+	expect 'ETIMEDOUT, reason 4' "$(guest_wait g1 why)"
+	guest_exec g1 "echo 127 >$timeout"
+	guest_bg_kill g2 late
+	both_idle
+}
+
 vmm_killed() {
 	load 5003
 	guest_kill9 g2
@@ -289,6 +313,7 @@ t_run -t 120 "three guests" setup
 t_run "backlog full, and emptied" backlog_full 8 ''
 # More than fit the signalling circuit at once.
 t_run "backlog full, and enlarged" backlog_full 250 512
+t_run "a call times out, and its answer crosses that" times_out
 t_run "reader killed mid-transfer" reader_killed
 t_run "writer killed mid-transfer" writer_killed
 t_run -t 120 "VMM of the reader killed under load, and back" vmm_killed

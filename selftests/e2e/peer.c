@@ -16,6 +16,7 @@
  *					an error within 20 s; prints how many worked
  *	peer outcomes LINE PORT N	N calls, one after the other; prints what became of them
  *					and of how many: a name of errno.h's, or "connected"
+ *	peer why LINE PORT		one call; prints what became of it, as above, and the reason
  *	peer nth LINE PORT		call, listen, map a circuit, each over and over, its Nth allocation failing
  *	peer nth-write FILE TEXT UNDO	the same of writing TEXT to FILE, undone by writing it to UNDO
  *	peer nth-insmod FILE NAME	the same of loading a module, but for what the loader allocates
@@ -83,6 +84,7 @@
 static int use_tcp;	/* or AF_INET, AF_INET6 */
 static int type = SOCK_STREAM;
 static int early;	/* idle early */
+static uint32_t reason;	/* of the last call that has failed: enum circuit_reason */
 static char buf[1 << 18];
 
 static void die(const char *what)
@@ -180,6 +182,8 @@ static int call_once(const char *line, unsigned int port, int ring)
 	if (!set_rings(s, ring) && !connect(s, &addr.any, len))
 		return s;
 	err = errno;
+	len = sizeof(reason);
+	getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_REASON, &reason, &len);
 	close(s);
 	return -err;
 }
@@ -460,6 +464,13 @@ static void outcomes(const char *line, const char *port, int n)
 	for (i = 0; i < 256; i++)
 		if (seen[i])
 			printf("%s %d\n", i ? strerrorname_np(i) : "connected", seen[i]);
+}
+
+static void why(const char *line, const char *port)
+{
+	int s = call_once(line, atoi(port), 0);
+
+	printf("%s, reason %u\n", s < 0 ? strerrorname_np(-s) : "connected", reason);
 }
 
 static void pile(const char *line, const char *port, int n, const char *fifo)
@@ -1030,6 +1041,8 @@ int main(int argc, char **argv)
 		attempts(argv[2], argv[3], atoi(argv[4]));
 	} else if (!strcmp(what, "outcomes") && argc > 4) {
 		outcomes(argv[2], argv[3], atoi(argv[4]));
+	} else if (!strcmp(what, "why") && argc > 3) {
+		why(argv[2], argv[3]);
 	} else if (!strcmp(what, "nth") && argc > 3) {
 		fail_each(1, 1, nth_call, NULL, argv + 2);
 		fail_each(1, 1, nth_listen, NULL, argv + 2);
