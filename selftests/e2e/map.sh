@@ -66,6 +66,28 @@ library() {
 	guest_bg_kill g2 zero
 }
 
+# A process of g1's writes anything anywhere in circuits that it has mapped, to a program in g2 that has not
+# mapped its ends and one that has. Nobody else's suffer.
+scribbles() {
+	local rounds=100
+	[ "$GUEST_KIND" = stock ] || rounds=30
+	guest_bg g2 rpc "circuit-rpc -l :3711"
+	guest_bg g2 messages "peer seq echo 3700"
+	stay g1 stream g2 3700
+	stay g1 messages seq g2 3700
+	wait_for 20 guest_exec g1 "circuit-rpc -n 10 g2:3711 >/dev/null 2>&1"
+	guest_exec -t 50 g1 "peer scribble g2 3700 $rounds && peer seq scribble g2 3700 $rounds && peer seq scribble g2 3711 $rounds"
+	stay_end g1 stream messages
+	guest_exec g1 "circuit-rpc -n 10 g2:3711 && peer calls g2 3700 5 1 && peer seq calls g2 3700 5 1"
+	# Whom rpc has in a process of its own each is gone, and some were more than it could bear.
+	wait_for 20 guest_exec g2 '[ $(pidof circuit-rpc | wc -w) = 1 ]'
+	grep -c 'a client: ' "$(guest_bg_log g2 rpc)"
+	guest_bg_kill g2 rpc
+	guest_bg_kill g2 messages
+	wait_for 20 line_idle g1
+	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')" circuits
+}
+
 # hold: a process of g1's has a circuit to g2 mapped, and waits.
 hold() { # [lost]
 	guest_bg g1 hold "peer hold-mapped g2 3700 ${1:-}"
@@ -138,6 +160,7 @@ t_run "mapped circuits of AF_CIRCUIT: datagrams" cases datagrams --dgram
 t_run -t 300 "mapped circuits of TCP sockets" cases_redirected tcp 10.77.0.1
 t_run -t 300 "mapped circuits of UDP sockets" cases_redirected udp fd00:77::1 --dgram
 t_run -t 180 "libcircuit between two guests" library
+t_run "mapped: a process scribbles at another guest" scribbles
 t_run "mapped: the far process dies" far_process_dies
 t_run "mapped: this process dies" killed
 t_run "mapped: a limit is set" limited

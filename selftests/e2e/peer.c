@@ -48,6 +48,8 @@
  *					long as the connection lasts; FILE says how many there have been,
  *					and then how it has ended
  *	peer stayed FILE...		wait until each of those has had another byte back since; within 20 s
+ *	peer scribble LINE PORT ROUNDS	call, map the circuit, write anything anywhere in it and tell the far end,
+ *					over and over
  *	peer map FILE			have a page of it mapped until killed
  *	peer filter DIR			have a program see what the cgroup at DIR sends, from now on
  *
@@ -994,6 +996,46 @@ static void hold_mapped(int s, bool lost)
 	printf("%s\n", err ? strerror(err) : echo_byte(s));
 }
 
+static uint32_t rnd(uint32_t *state)
+{
+	*state = *state * 1664525 + 1013904223;
+	return *state >> 8;
+}
+
+static void scribble(const char *line, const char *port, int rounds)
+{
+	struct circuit_info info;
+	uint32_t state = 1;
+	int i, n, mapped = 0;
+
+	for (i = 0; i < rounds; i++) {
+		socklen_t len = sizeof(info);
+		int s = call(line, port, 8192);
+		char *base = MAP_FAILED;
+		size_t all = 0;
+
+		if (!getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len)) {
+			all = CIRCUIT_MAP_BYTES(info.tx_size, info.rx_size);
+			base = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
+		}
+		for (n = 0; n < 300 && base != MAP_FAILED; n++) {
+			/* Every other time the control page: indices, events, flags. */
+			size_t at = rnd(&state) % (rnd(&state) & 1 ? 0x280 : all - 8);
+
+			memset(base + at, rnd(&state), 1 + rnd(&state) % 8);
+			if (!(n % 8))
+				ioctl(s, SIOCCIRCUITKICK);
+		}
+		mapped += base != MAP_FAILED;
+		if (base != MAP_FAILED)
+			munmap(base, all);
+		close(s);
+	}
+	printf("%d rounds, %d mapped\n", rounds, mapped);
+	if (mapped * 2 < rounds)
+		exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what;
@@ -1119,6 +1161,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "stayed")) {
 		for (argv += 2; *argv; argv++)
 			stayed(*argv);
+	} else if (!strcmp(what, "scribble") && argc > 4) {
+		scribble(argv[2], argv[3], atoi(argv[4]));
 	} else if (!strcmp(what, "map")) {
 		int fd = open(argv[2], O_RDWR);
 
