@@ -883,6 +883,7 @@ struct circuit_line *circuit_line_trunk(struct circuit_exchange *ex);
 
 /* window.c */
 int circuit_window_attach(struct circuit_exchange *ex, const char *name, int kick_fd, int call_fd);
+struct page *circuit_window_page(struct circuit_window *win, u64 off);
 int circuit_window_show(struct circuit_window *win, struct circuit_cable *cable, u32 *slot);
 void circuit_window_revoke(struct circuit_window *win, struct circuit_cable *cable, u32 slot);
 

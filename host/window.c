@@ -44,8 +44,14 @@ static struct vfsmount *window_mnt;	/* while there are windows */
 static int window_mnt_count;
 static struct file_system_type window_fs;
 
-/* The page that shows at @off, with a reference. */
-static struct page *window_page(struct circuit_window *win, u64 off)
+/**
+ * circuit_window_page - what a window shows
+ * @win: the window
+ * @off: where, in bytes, below its size
+ *
+ * Return: the page that shows there at the moment, with a reference.
+ */
+struct page *circuit_window_page(struct circuit_window *win, u64 off)
 {
 	struct circuit_cable *cable;
 	struct page *page = win->scratch;
@@ -75,10 +81,10 @@ static vm_fault_t window_fault(struct vm_fault *vmf)
 
 	if (off >= win->size)
 		return VM_FAULT_SIGBUS;
-	page = window_page(win, off);
+	page = circuit_window_page(win, off);
 	for (;;) {
 		lock_page(page);
-		again = window_page(win, off);
+		again = circuit_window_page(win, off);
 		if (again == page)
 			break;
 		unlock_page(page);

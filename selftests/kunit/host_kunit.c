@@ -7,6 +7,8 @@
 #include <kunit/test.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
 #include <linux/prandom.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -528,29 +530,31 @@ static struct kunit_suite attn_suite = {
 
 /* --- signalling ------------------------------------------------------------------- */
 
+static const struct { u16 type; u32 body; } sig_bodies[] = {
+	{ CIRCUIT_SIG_HELLO, sizeof(struct circuit_sig_hello) },
+	{ CIRCUIT_SIG_LISTEN, sizeof(struct circuit_sig_listen) },
+	{ CIRCUIT_SIG_UNLISTEN, 0 },
+	{ CIRCUIT_SIG_CALL, sizeof(struct circuit_sig_call) },
+	{ CIRCUIT_SIG_CANCEL, 0 },
+	{ CIRCUIT_SIG_ANSWER, sizeof(struct circuit_sig_answer) },
+	{ CIRCUIT_SIG_HANGUP, sizeof(struct circuit_sig_hangup) },
+	{ CIRCUIT_SIG_OPTIONS, sizeof(struct circuit_sig_options) },
+	{ CIRCUIT_SIG_WANT, sizeof(struct circuit_sig_want) },
+};
+
 static void sig_form(struct kunit *test)
 {
-	static const struct { u16 type; u32 body; } types[] = {
-		{ CIRCUIT_SIG_HELLO, sizeof(struct circuit_sig_hello) },
-		{ CIRCUIT_SIG_LISTEN, sizeof(struct circuit_sig_listen) },
-		{ CIRCUIT_SIG_UNLISTEN, 0 },
-		{ CIRCUIT_SIG_CALL, sizeof(struct circuit_sig_call) },
-		{ CIRCUIT_SIG_CANCEL, 0 },
-		{ CIRCUIT_SIG_ANSWER, sizeof(struct circuit_sig_answer) },
-		{ CIRCUIT_SIG_HANGUP, sizeof(struct circuit_sig_hangup) },
-		{ CIRCUIT_SIG_OPTIONS, sizeof(struct circuit_sig_options) },
-	};
 	struct circuit_sig msg;
 	u32 i, j;
 
-	for (i = 0; i < ARRAY_SIZE(types); i++) {
+	for (i = 0; i < ARRAY_SIZE(sig_bodies); i++) {
 		memset(&msg, 0, sizeof(msg));
-		msg.type = types[i].type;
+		msg.type = sig_bodies[i].type;
 		KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), 0);
 		msg.reserved = 1;
 		KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 		msg.reserved = 0;
-		for (j = types[i].body; j < sizeof(msg.body); j++) {
+		for (j = sig_bodies[i].body; j < sizeof(msg.body); j++) {
 			msg.body[j] = 1;
 			KUNIT_ASSERT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 			msg.body[j] = 0;
@@ -567,7 +571,7 @@ static void sig_types(struct kunit *test)
 		msg.type = type;
 		good += !circuit_sig_check(&msg);
 	}
-	KUNIT_EXPECT_EQ(test, good, 9u);
+	KUNIT_EXPECT_EQ(test, good, (u32)ARRAY_SIZE(sig_bodies));
 }
 
 static void sig_values(struct kunit *test)
@@ -576,6 +580,8 @@ static void sig_values(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_HELLO, .ref = 1 };
+	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
+	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_WANT, .ref = 1 };
 	KUNIT_EXPECT_EQ(test, circuit_sig_check(&msg), -EPROTO);
 	/* What belongs to IP addresses comes with their flag, and nothing else does. */
 	msg = (struct circuit_sig){ .type = CIRCUIT_SIG_CALL, .call.flags = CIRCUIT_SIG_IP,
@@ -964,10 +970,178 @@ static void cable_places(struct kunit *test)
 			7 * (u64)CIRCUIT_WINDOW_SLOT + 3 * PAGE_SIZE);
 }
 
+/* A window with room for @slots cables, of which nobody has a mapping. */
+static struct circuit_window *window_of(struct kunit *test, u32 slots)
+{
+	struct circuit_window *win = kunit_kzalloc(test, sizeof(*win), GFP_KERNEL);
+	struct page *area;
+
+	KUNIT_ASSERT_NOT_NULL(test, win);
+	win->inode = kunit_kzalloc(test, sizeof(*win->inode), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, win->inode);
+	win->inode->i_mapping = &win->inode->i_data;
+	address_space_init_once(win->inode->i_mapping);
+	win->size = (1 + slots) * (u64)CIRCUIT_WINDOW_SLOT;
+	xa_init_flags(&win->slots, XA_FLAGS_ALLOC1);
+	win->scratch = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	area = alloc_pages(GFP_KERNEL | __GFP_ZERO, get_order(CIRCUIT_LINE_AREA));
+	KUNIT_ASSERT_NOT_NULL(test, win->scratch);
+	KUNIT_ASSERT_NOT_NULL(test, area);
+	split_page(area, get_order(CIRCUIT_LINE_AREA));
+	win->area = page_address(area);
+	return win;
+}
+
+/* Every reference that was handed out has come back, or a page would not be free now. */
+static void window_done(struct kunit *test, struct circuit_window *win)
+{
+	struct page *area = virt_to_page(win->area);
+	u32 i;
+
+	KUNIT_EXPECT_TRUE(test, xa_empty(&win->slots));
+	xa_destroy(&win->slots);
+	for (i = 0; i < 1u << get_order(CIRCUIT_LINE_AREA); i++) {
+		KUNIT_EXPECT_EQ(test, page_count(area + i), 1);
+		__free_page(area + i);
+	}
+	KUNIT_EXPECT_EQ(test, page_count(win->scratch), 1);
+	__free_page(win->scratch);
+}
+
+static struct page *shown(struct circuit_window *win, u64 off)
+{
+	struct page *page = circuit_window_page(win, off);
+
+	put_page(page);		/* whoever owns it has another */
+	return page;
+}
+
+static void window_pages(struct kunit *test)
+{
+	struct circuit_cable *small = circuit_cable_alloc(3 * PAGE_SIZE, 4 * PAGE_SIZE);
+	struct circuit_cable *whole = circuit_cable_alloc(CIRCUIT_WINDOW_SLOT, CIRCUIT_WINDOW_SLOT);
+	struct circuit_window *win = window_of(test, 3);
+	const u64 slot = CIRCUIT_WINDOW_SLOT;
+	u32 at[3] = {};
+	u64 off;
+
+	if (!whole)
+		kunit_skip(test, "no memory for a whole cable");
+	KUNIT_ASSERT_NOT_NULL(test, small);
+	/* The line's area, and scratch from its last byte on. */
+	for (off = 0; off < CIRCUIT_LINE_AREA; off += PAGE_SIZE)
+		KUNIT_EXPECT_PTR_EQ(test, shown(win, off), virt_to_page(win->area + off));
+	for (; off < win->size; off += PAGE_SIZE)
+		KUNIT_ASSERT_PTR_EQ(test, shown(win, off), win->scratch);
+
+	KUNIT_EXPECT_EQ(test, circuit_window_show(win, small, &at[0]), 0);
+	KUNIT_EXPECT_EQ(test, circuit_window_show(win, whole, &at[1]), 0);
+	KUNIT_EXPECT_EQ(test, at[0], 1u);
+	KUNIT_EXPECT_EQ(test, at[1], 2u);
+	for (off = 0; off < 4 * slot; off += PAGE_SIZE) {
+		struct page *want = win->scratch;
+
+		if (off < CIRCUIT_LINE_AREA)
+			want = virt_to_page(win->area + off);
+		else if (off >= slot && off < slot + 4 * PAGE_SIZE)
+			want = small->page + (off - slot) / PAGE_SIZE;
+		else if (off >= 2 * slot && off < 3 * slot)
+			want = whole->page + (off - 2 * slot) / PAGE_SIZE;
+		KUNIT_ASSERT_PTR_EQ_MSG(test, shown(win, off), want, "at %llx", off);
+	}
+	/* Of a page, every byte. */
+	KUNIT_EXPECT_PTR_EQ(test, shown(win, slot + PAGE_SIZE - 1), small->page);
+	KUNIT_EXPECT_PTR_EQ(test, shown(win, 3 * slot - 1), whole->page + whole->npages - 1);
+
+	/* Taken away it is scratch; shown once more it is there again, where there is room first. */
+	circuit_window_revoke(win, small, at[0]);
+	KUNIT_EXPECT_PTR_EQ(test, shown(win, slot), win->scratch);
+	KUNIT_EXPECT_PTR_EQ(test, shown(win, 2 * slot), whole->page);
+	circuit_window_revoke(win, whole, at[1]);
+	KUNIT_EXPECT_EQ(test, circuit_window_show(win, whole, &at[1]), 0);
+	KUNIT_EXPECT_EQ(test, circuit_window_show(win, small, &at[0]), 0);
+	KUNIT_EXPECT_EQ(test, at[1], 1u);
+	KUNIT_EXPECT_EQ(test, at[0], 2u);
+	KUNIT_EXPECT_PTR_EQ(test, shown(win, 2 * slot - PAGE_SIZE), whole->page + whole->npages - 1);
+	KUNIT_EXPECT_PTR_EQ(test, shown(win, 2 * slot), small->page);
+
+	/* A window that is full has not changed by that, and has room again for one. */
+	KUNIT_EXPECT_EQ(test, circuit_window_show(win, small, &at[2]), 0);
+	KUNIT_EXPECT_EQ(test, at[2], 3u);
+	KUNIT_EXPECT_EQ(test, circuit_window_show(win, whole, &at[2]), -ENOSPC);
+	KUNIT_EXPECT_PTR_EQ(test, shown(win, 3 * slot), small->page);
+	circuit_window_revoke(win, small, at[0]);
+	KUNIT_EXPECT_EQ(test, circuit_window_show(win, whole, &at[0]), 0);
+	KUNIT_EXPECT_EQ(test, at[0], 2u);
+	circuit_window_revoke(win, whole, 1);
+	circuit_window_revoke(win, whole, 2);
+	circuit_window_revoke(win, small, 3);
+	KUNIT_EXPECT_EQ(test, page_count(small->page), 1);
+	KUNIT_EXPECT_EQ(test, page_count(whole->page), 1);
+	circuit_cable_free(small);
+	circuit_cable_free(whole);
+	window_done(test, win);
+}
+
+/* What a call is told when there is no place for its cable: nobody was charged, nothing is left. */
+static void window_full(struct kunit *test)
+{
+	struct circuit_exchange *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
+	struct circuit_line *lines = kunit_kcalloc(test, 2, sizeof(*lines), GFP_KERNEL);
+	struct circuit *c = kunit_kcalloc(test, 2, sizeof(*c), GFP_KERNEL);
+	struct circuit_line *a = &lines[0], *b = &lines[1];
+	u32 i;
+
+	KUNIT_ASSERT_NOT_NULL(test, ex);
+	KUNIT_ASSERT_NOT_NULL(test, lines);
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	mutex_init(&ex->lock);
+	INIT_LIST_HEAD(&ex->idle_cables);
+	for (i = 0; i < 2; i++) {
+		kref_init(&lines[i].ref);
+		lines[i].ex = ex;
+		lines[i].id = i + 1;
+		xa_init(&lines[i].pairs);
+		circuit_limits_none(&lines[i].quota.limits);
+		/* Memory for three small cables; room for three in one window, for one in the other. */
+		lines[i].quota.limits.max[CIRCUIT_MEMORY] = 3 * 4 * PAGE_SIZE;
+		rcu_assign_pointer(lines[i].win, window_of(test, i ? 1 : 3));
+		c[i].size[0] = c[i].size[1] = CIRCUIT_RING_MIN;
+	}
+	mutex_lock(&ex->lock);
+	b->quota.limits.max[CIRCUIT_MEMORY] = 4 * PAGE_SIZE;
+	KUNIT_ASSERT_EQ(test, circuit_pair_carve(a, b, &c[0]), CIRCUIT_REASON_NONE);
+	b->quota.limits.max[CIRCUIT_MEMORY] = 3 * 4 * PAGE_SIZE;
+	for (i = 0; i < 2; i++)
+		circuit_cable_count(c[0].cable, &lines[i], 1);
+	KUNIT_EXPECT_EQ(test, circuit_pair_carve(a, b, &c[1]), CIRCUIT_REASON_NO_MEMORY);
+	KUNIT_EXPECT_NULL(test, c[1].cable);
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, lines[i].quota.used[CIRCUIT_MEMORY], 4ull * PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, circuit_cable_offset(c[0].cable, &lines[i], 0),
+				(u64)CIRCUIT_WINDOW_SLOT);
+	}
+	KUNIT_EXPECT_PTR_EQ(test, shown(circuit_line_window(a), 2 * CIRCUIT_WINDOW_SLOT),
+			    circuit_line_window(a)->scratch);
+	for (i = 0; i < 2; i++)
+		circuit_cable_count(c[0].cable, &lines[i], -1);
+	circuit_pair_return(&c[0]);
+	circuit_pair_end(a);
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, lines[i].quota.used[CIRCUIT_MEMORY], 0ull);
+		KUNIT_EXPECT_EQ(test, kref_read(&lines[i].ref), 1u);
+		KUNIT_EXPECT_TRUE(test, xa_empty(&lines[i].pairs));
+		window_done(test, circuit_line_window(&lines[i]));
+	}
+	mutex_unlock(&ex->lock);
+}
+
 static struct kunit_case cable_cases[] = {
 	KUNIT_CASE(cable_carving),
 	KUNIT_CASE(cable_model),
 	KUNIT_CASE(cable_places),
+	KUNIT_CASE(window_pages),
+	KUNIT_CASE(window_full),
 	{}
 };
 
