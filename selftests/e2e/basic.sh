@@ -7,6 +7,46 @@
 # lab: --timeout 900
 . "$TOP/selftests/e2e/common.sh"
 
+# circuit-cat's options, exit codes, and what it says when there is no circuit.
+cats() {
+	local out log code=0
+	guest_bg g2 cat "circuit-cat -l -k -v 3700 </dev/null"
+	log=$(guest_bg_log g2 cat)
+	wait_for 10 grep -q 'waiting on port 3700' "$log"
+	# With -N the circuit's sending side stays open, and so the circuit.
+	guest_bg g1 open "echo one | circuit-cat -N -b 8192 g2 3700"
+	wait_for 10 grep -q '^one$' "$log"
+	expect 8192 "$(json_get "$("$CIRCUIT" -j show)" ring)" "size of a ring"
+	fails guest_wait g1 open 1
+	guest_bg_kill g1 open
+	# The next caller (-k); what it is told (-v), and how much went (-s).
+	out=$(guest_exec g1 "echo second | circuit-cat -s -v -w 20 g2 3700 2>&1")
+	[[ $out == *"connected"*"sent 7, received 0 bytes"* ]] || { echo "$out"; return 1; }
+	wait_for 10 grep -q '^second$' "$log"
+	expect 2 "$(grep -c 'call from g1:' "$log")" calls
+	# Nobody is given up before the backlog is full.
+	guest_exec g2 "mkfifo /tmp/late"
+	guest_bg g2 late "peer late 3701 /tmp/late"
+	guest_bg g1 fill 'for i in 1 2 3 4; do circuit-cat g2 3701 </dev/null & done; wait'
+	wait_for 10 more_than 0 line_get g1 pending
+	refuses "Connection timed out" g1 "circuit-cat -w 1 g2 3701 </dev/null"
+	guest_bg_kill g1 fill
+	guest_bg_kill g2 late
+	# What most people see first: the default of the policy.
+	"$CIRCUIT" policy load - <<<'default reject'
+	refuses "Connection refused: the host's policy" g1 "circuit-cat g2 3700 </dev/null"
+	refuses "Permission denied: the host's policy" g1 "circuit-cat -l 3702"
+	"$CIRCUIT" policy load - <<<'default connect'
+	guest_bg_kill g2 cat
+	refuses "nobody listens" g1 "circuit-cat g2 3700 </dev/null"
+	guest_exec g1 "circuit-cat g2 3700 </dev/null" || code=$?
+	expect 1 "$code" "exit code"
+	refuses "no such line" g1 "circuit-cat nobody 3700 </dev/null"
+	refuses "not a number of seconds" g1 "circuit-cat -w abc g2 3700"
+	wait_for 20 line_idle g1
+	wait_for 20 line_idle g2
+}
+
 t_run -t 30 "host module loads" host_up
 t_run "lines: create, show, change, delete" lines
 t_run "lines: bad input is refused and leaves nothing" lines_bad
@@ -23,6 +63,7 @@ t_run -t 120 "1000 calls in sequence" calls 1000 1
 t_run -t 120 "200 calls at once" calls 1 200
 t_run "call refused: nobody listens" refused g1 99 'Connection refused'
 t_run "call refused: no such line" refused nobody 99 'No route to host'
+t_run "circuit-cat" cats
 t_run "call to oneself" transfer g1 g1 100000
 t_run -t 200 "socket semantics within one guest" semantics
 t_run -t 200 "messages" messages

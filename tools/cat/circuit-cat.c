@@ -3,9 +3,11 @@
  * circuit-cat - standard input and output over a circuit.
  */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -15,7 +17,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include <linux/circuit.h>
+#include "../reason.h"
 
 #define BUFFER	(256u << 10)
 
@@ -42,30 +44,13 @@ struct pipe {
 
 static const char *reason_text(int s)
 {
-	static const char *const text[CIRCUIT_REASON_MAX] = {
-		[CIRCUIT_REASON_NO_LINE] = "no such line",
-		[CIRCUIT_REASON_LINE_DOWN] = "no guest is running on that line",
-		[CIRCUIT_REASON_NO_LISTENER] = "nobody listens there",
-		[CIRCUIT_REASON_TIMEOUT] = "not answered in time",
-		[CIRCUIT_REASON_QUOTA_CIRCUITS] = "a line has too many circuits",
-		[CIRCUIT_REASON_QUOTA_MEMORY] = "a line has too much memory",
-		[CIRCUIT_REASON_QUOTA_PENDING] = "too many calls are waiting",
-		[CIRCUIT_REASON_QUOTA_LISTENERS] = "too many listeners",
-		[CIRCUIT_REASON_NO_MEMORY] = "the host is out of memory",
-		[CIRCUIT_REASON_PORT_IN_USE] = "the port is in use",
-		[CIRCUIT_REASON_INVALID] = "the operator did not understand",
-		[CIRCUIT_REASON_PEER_RESET] = "the far end aborted",
-		[CIRCUIT_REASON_PEER_GONE] = "the far guest is gone",
-		[CIRCUIT_REASON_LINE_DELETED] = "a line was deleted",
-		[CIRCUIT_REASON_VIOLATION] = "the far end broke the ring's rules",
-	};
 	__u32 reason = 0;
 	socklen_t len = sizeof(reason);
 
-	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_REASON, &reason, &len) ||
-	    reason >= CIRCUIT_REASON_MAX)
+	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_REASON, &reason, &len) || !reason ||
+	    reason >= CIRCUIT_REASON_GUEST_MAX)
 		return NULL;
-	return text[reason];
+	return reasons[reason].text;
 }
 
 static int fail(const char *what, int s)
@@ -176,19 +161,18 @@ static int cat(int s, bool listening)
 	return ret;
 }
 
-static int parse_port(const char *text, __u32 *port)
+static unsigned long number(const char *text, const char *what, unsigned long max)
 {
-	char *end;
 	unsigned long v;
+	char *end;
 
 	errno = 0;
 	v = strtoul(text, &end, 0);
-	if (errno || *end || end == text || !v || v > 0xffffffff || *text == '-') {
-		fprintf(stderr, "circuit-cat: '%s' is not a port\n", text);
-		return -1;
+	if (errno || *end || !v || v > max || !isdigit(text[0])) {
+		fprintf(stderr, "circuit-cat: '%s' is not a %s\n", text, what);
+		exit(2);
 	}
-	*port = v;
-	return 0;
+	return v;
 }
 
 static int serve(int s, struct sockaddr_circuit *addr, bool again)
@@ -244,10 +228,10 @@ int main(int argc, char **argv)
 			stats = true;
 			break;
 		case 'w':
-			timeout.tv_sec = atoi(optarg);
+			timeout.tv_sec = number(optarg, "number of seconds", INT_MAX);
 			break;
 		case 'b':
-			ring = atoi(optarg);
+			ring = number(optarg, "number of bytes", INT_MAX);
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -263,8 +247,7 @@ int main(int argc, char **argv)
 		fputs(help, stderr);
 		return 2;
 	}
-	if (parse_port(argv[argc - 1], &addr.sc_port))
-		return 2;
+	addr.sc_port = number(argv[argc - 1], "port", 0xffffffff);
 	if (!listening) {
 		if (strlen(argv[0]) >= sizeof(addr.sc_line)) {
 			fprintf(stderr, "circuit-cat: '%s' is too long for a line's name\n", argv[0]);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "../reason.h"
 #include "circuit.h"
 
 static int depth;
@@ -337,38 +338,5 @@ const char *event_name(uint32_t event)
 
 const char *reason_name(uint32_t reason)
 {
-	static const char *const names[CIRCUIT_REASON_GUEST_MAX] = {
-		[CIRCUIT_REASON_NONE] = "none",
-		[CIRCUIT_REASON_NO_LINE] = "no-line",
-		[CIRCUIT_REASON_LINE_DOWN] = "line-down",
-		[CIRCUIT_REASON_NO_LISTENER] = "no-listener",
-		[CIRCUIT_REASON_TIMEOUT] = "timeout",
-		[CIRCUIT_REASON_QUOTA_CIRCUITS] = "quota-circuits",
-		[CIRCUIT_REASON_QUOTA_MEMORY] = "quota-memory",
-		[CIRCUIT_REASON_QUOTA_PENDING] = "quota-pending",
-		[CIRCUIT_REASON_QUOTA_LISTENERS] = "quota-listeners",
-		[CIRCUIT_REASON_NO_MEMORY] = "no-memory",
-		[CIRCUIT_REASON_PORT_IN_USE] = "port-in-use",
-		[CIRCUIT_REASON_INVALID] = "invalid",
-		[CIRCUIT_REASON_PEER_RESET] = "peer-reset",
-		[CIRCUIT_REASON_PEER_GONE] = "peer-gone",
-		[CIRCUIT_REASON_LINE_DELETED] = "line-deleted",
-		[CIRCUIT_REASON_VIOLATION] = "violation",
-		[CIRCUIT_REASON_NO_ADDRESS] = "no-address",
-		[CIRCUIT_REASON_NOT_YOURS] = "not-yours",
-		[CIRCUIT_REASON_TUPLE_IN_USE] = "tuple-in-use",
-		[CIRCUIT_REASON_TRUNK] = "trunk",
-		[CIRCUIT_REASON_NO_TRUNK] = "no-trunk",
-		[CIRCUIT_REASON_HOST_ADDRESS] = "host-address",
-		[CIRCUIT_REASON_POLICY] = "policy",
-		[CIRCUIT_REASON_RATE] = "rate",
-		[CIRCUIT_REASON_ADMINISTRATOR] = "administrator",
-		[CIRCUIT_REASON_NO_OPERATOR] = "no-operator",
-		[CIRCUIT_REASON_THIS_MACHINE] = "this-machine",
-		[CIRCUIT_REASON_OPTION] = "option",
-		[CIRCUIT_REASON_NAMESPACE] = "namespace",
-		[CIRCUIT_REASON_KERNEL] = "kernel",
-	};
-
-	return NAME(names, reason);
+	return reason < CIRCUIT_REASON_GUEST_MAX && reasons[reason].name ? reasons[reason].name : "?";
 }
