@@ -94,6 +94,7 @@
  *	after it where a send is cut short: the byte may have been read by then
  * @bytes: total written; a statistic for show commands that nobody relies on
  * @lost: datagrams that there was no room for; likewise
+ * @pad: zero
  */
 struct circuit_producer {
 	__u32	tail;

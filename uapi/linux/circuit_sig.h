@@ -46,6 +46,8 @@
  *		<-	ALERT			a call for a listener: it is connected
  *	ANSWER	->				so many more calls left the accept queue
  *	OPTIONS	->				(trunk) what the socket's options are now
+ *	WANT	->				(rate) this end would send more than it may
+ *		<-	ALLOW			(rate) so much more, or the limits are others now
  *	HANGUP	->				this end is through with the circuit
  *		<-	RESET			the far end is gone; HANGUP is still due
  *
@@ -56,7 +58,9 @@
  * order of the machine here as well.
  *
  * OPTIONS is for circuits of which the far end is a socket of the host's; for others it
- * means nothing. It may be sent if CIRCUIT_SIG_F_OPTIONS was agreed upon.
+ * means nothing. It may be sent if CIRCUIT_SIG_F_OPTIONS was agreed upon, WANT and ALLOW
+ * if CIRCUIT_SIG_F_RATE was. ALLOW answers a WANT as soon as there is something to give, and comes unasked when a
+ * limit begins, changes or ends.
  *
  * A circuit number belongs to the guest from CONNECTED or ALERT until it says
  * HANGUP; afterwards the operator may use it again at any time.
@@ -113,6 +117,7 @@
  * @version_min: oldest signalling version the operator speaks
  * @version_max: newest signalling version the operator speaks
  * @page_size: CIRCUIT_PAGE
+ * @reserved: zero
  * @window: size of the window in bytes
  * @features: CIRCUIT_SIG_FEATURES the operator offers
  * @epoch: the guest's epoch that is in force
@@ -229,6 +234,7 @@ enum circuit_sig_type {
  * struct circuit_sig_hello - body of HELLO
  * @version_min: oldest version the guest speaks
  * @version_max: newest version the guest speaks
+ * @reserved: zero
  * @features: features the guest can use
  */
 struct circuit_sig_hello {
@@ -437,6 +443,18 @@ struct circuit_sig_answer {
  * @type: enum circuit_sig_type
  * @reserved: zero
  * @ref: the guest's name for the call or listener, 0 where there is none
+ * @hello: HELLO
+ * @welcome: WELCOME
+ * @listen: LISTEN
+ * @call: CALL
+ * @circuit: CONNECTED, ALERT and PROCEEDING
+ * @status: LISTENING, REFUSED, NATIVE and RESET
+ * @hangup: HANGUP
+ * @answer: ANSWER
+ * @options: OPTIONS
+ * @want: WANT
+ * @allow: ALLOW
+ * @body: the bytes of any of them, those that it does not use being zero
  */
 struct circuit_sig {
 	__u16	type;
