@@ -11,10 +11,12 @@
  * matters: NO_ACQUIRE.
  *
  * What is checked: every byte is read as it was written, the model does not come to a halt with
- * bytes or room left (both sleeping: a lost wake-up), and ends with all read.
+ * bytes or room left (both sleeping: a lost wake-up), and the reader, who knows of the end by FIN only, ends with
+ * all read.
  *
  * Each mutation takes away something that the contract demands, and must be found: NO_FENCE_ACTIVE,
- * NO_FENCE_SLEEPY, NO_RECHECK, NO_RELEASE, NO_ACQUIRE, EARLY_HEAD, LATE_EVENT, NO_CREDIT.
+ * NO_FENCE_SLEEPY, NO_RECHECK, NO_RELEASE, NO_ACQUIRE, EARLY_HEAD, LATE_EVENT, NO_CREDIT, FIN_NO_RELEASE,
+ * FIN_STALE_TAIL.
  */
 #define SIZE	2
 #define ITEMS	4
@@ -25,8 +27,9 @@
 #define HEAD	1
 #define CEVENT	2	/* the reader's */
 #define PEVENT	3	/* the writer's */
-#define DATA	4	/* SIZE of them */
-#define WORDS	6
+#define FLAGS	4	/* the writer's: FIN or nothing */
+#define DATA	5	/* SIZE of them */
+#define WORDS	7
 
 #define W	0
 #define R	1
@@ -44,8 +47,15 @@
 #define TAIL_RELEASE 1
 #endif
 
+#ifdef FIN_NO_RELEASE
+#define FIN_RELEASE 0
+#else
+#define FIN_RELEASE 1
+#endif
+
 byte word[WORDS];
 bit bell[2];
+bit all_read;
 
 /* The buffers, oldest first. */
 typedef buffer {
@@ -172,6 +182,10 @@ proctype writer() {
 			tail = M(tail + 1)
 		:: tail != pub ->
 publish:		store(W, TAIL, tail, TAIL_RELEASE);	/* R1 */
+			if
+			:: sent == ITEMS -> goto finish		/* FIN's notification will do */
+			:: skip
+			fi;
 #ifndef NO_FENCE_ACTIVE
 			barrier(W);				/* R3, active side */
 #endif
@@ -185,20 +199,32 @@ publish:		store(W, TAIL, tail, TAIL_RELEASE);	/* R1 */
 	:: sent == ITEMS && tail != pub -> goto publish
 	:: sent == ITEMS && tail == pub -> break
 	od;
-	assert(sent == ITEMS)
+	if
+	:: skip -> all_read					/* an answer is waited for, or not */
+	:: skip
+	fi;
+finish:	assert(sent == ITEMS);
+	store(W, FLAGS, 1, FIN_RELEASE);			/* FIN, by R1 */
+	ring(W, R)
 }
 
 /* Releases lazily: when half the ring is due, or when about to sleep. */
 proctype reader() {
-	byte head = FIRST, pub = FIRST, tail = FIRST, event, got, value, i;
+	byte head = FIRST, pub = FIRST, tail = FIRST, event, got, value, fin, i;
 
 	do
-	:: got == ITEMS -> break
-	:: got < ITEMS ->
+	:: fin && tail == head -> break
+	:: else ->
 #ifdef NO_ACQUIRE
 		load(R, DATA + (head & (SIZE - 1)), value);
 #endif
+#ifdef FIN_STALE_TAIL
+		load(R, TAIL, tail);
+#endif
+		load(R, FLAGS, fin);				/* R1: FIN first */
+#ifndef FIN_STALE_TAIL
 		load(R, TAIL, tail);				/* R1 */
+#endif
 		assert(M(tail - head) <= SIZE);
 		if
 		:: tail != head ->
@@ -210,6 +236,7 @@ proctype reader() {
 #endif
 			got++;
 			assert(value == got);
+			all_read = got == ITEMS;
 			head = M(head + 1);
 			if
 			:: M(head - pub) == SIZE -> goto publish
@@ -238,7 +265,7 @@ publish:			store(R, HEAD, head, 1);	/* R2 */
 			fi;
 #endif
 			if
-			:: tail == head ->
+			:: tail == head && !fin ->
 				store(R, CEVENT, head, 0);
 #ifndef NO_FENCE_SLEEPY
 				barrier(R);			/* R3, sleepy side */
@@ -247,13 +274,14 @@ publish:			store(R, HEAD, head, 1);	/* R2 */
 				load(R, TAIL, tail);
 #endif
 				if
-				:: tail == head && got < ITEMS -> atomic { bell[R]; bell[R] = 0 }
+				:: tail == head -> atomic { bell[R]; bell[R] = 0 }
 				:: else
 				fi
 			:: else
 			fi
 		fi
 	od;
+	assert(got == ITEMS);
 	assert(head == M(FIRST + ITEMS))
 }
 
