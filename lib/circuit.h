@@ -408,8 +408,8 @@ int circuit_msg_release(struct circuit *c, const struct circuit_view *last);
  * waits for ever. Even with a timeout of 0 it asks whether the other process or the connection
  * still lives, which nothing else does.
  *
- * On a socket, a sleep for CIRCUIT_OUT may last until a quarter of the ring is free, if less was
- * asked for: that is what the kernel wakes for.
+ * On a socket it sleeps in poll(), which goes by the events that were armed for what was asked for; who polls
+ * without circuit_arm() is woken for a byte to read, or a quarter of the ring to write in.
  *
  * Return: those of @events that have come true, the end of the stream and a closed far end among
  * them; 0 if time is up; or a negative errno: EINTR if a signal handler has run while it slept.

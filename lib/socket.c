@@ -77,7 +77,7 @@ static void socket_check(struct circuit *c)
 	poll_once(c, 0, &zero);
 }
 
-/* The kernel arms the events once more, for as much as it thinks is worth waking for. */
+/* poll() goes by the events that were armed, see linux/circuit.h. */
 static int socket_sleep(struct circuit *c, unsigned int events, uint32_t seq, int64_t timeout)
 {
 	struct timespec ts = { .tv_sec = timeout / 1000000000, .tv_nsec = timeout % 1000000000 };
