@@ -43,9 +43,11 @@ tools:
 	$(MAKE) -C tools O=$(OUT)/tools
 	$(MAKE) -C lib O=$(OUT)/libcircuit
 
+# kbuild runs depmod only where it finds a System.map, which packages of headers do not have.
 install: modules tools
 	$(MAKE) -C $(KDIR) M=$(OUT)/modules/src INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=extra \
 		modules_install
+	$(if $(DESTDIR),,depmod "$$(cat $(KDIR)/include/config/kernel.release)")
 	$(MAKE) -C tools O=$(OUT)/tools PREFIX=$(PREFIX) install
 	$(MAKE) -C lib O=$(OUT)/libcircuit PREFIX=$(PREFIX) install
 
