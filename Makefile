@@ -28,6 +28,7 @@ help:
 	@echo "                    SCENARIOS=\"basic life\" for some of them only"
 	@echo "make check-icount   what an operation takes of instructions, against bounds"
 	@echo "make check-static   sparse, shellcheck, the netlink specification"
+	@echo "make soak           tests of sockets and mappings at full size: an hour or so, no part of check"
 	@echo "make bench-native   libcircuit between two processes of this machine, against AF_UNIX and others"
 	@echo "make bench          that, and circuits against virtio-net and others, same guests, same run;"
 	@echo "                    BENCH=quick: once and shortly, to see that it works"
@@ -60,7 +61,7 @@ demo:
 check:
 	selftests/run check
 
-check-quick check-kunit check-static check-lib check-stock check-debug check-icount bench \
+check-quick check-kunit check-static check-lib check-stock check-debug check-icount soak bench \
 	bench-native bench-reference:
 	selftests/run $@
 
@@ -73,5 +74,5 @@ clean:
 	rm -rf $(OUT)
 
 .PHONY: all help modules tools install packages demo check check-quick check-kunit check-static \
-	check-lib check-stock check-debug check-icount bench bench-native bench-reference \
+	check-lib check-stock check-debug check-icount soak bench bench-native bench-reference \
 	fuzz-lib clean

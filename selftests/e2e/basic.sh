@@ -10,7 +10,7 @@
 # circuit-cat's options, exit codes, and what it says when there is no circuit.
 cats() {
 	local out log code=0
-	guest_bg g2 cat "circuit-cat -l -k -v 3700 </dev/null"
+	guest_bg g2 cat "sleep 1000 | circuit-cat -l -k -v 3700"
 	log=$(guest_bg_log g2 cat)
 	wait_for 10 grep -q 'waiting on port 3700' "$log"
 	# With -N the circuit's sending side stays open, and so the circuit.

@@ -657,7 +657,7 @@ TEST(map_scribble, .map = true, .timeout = 400)
 
 	pair_of_size(fine, 16384);
 	ok = map(fine[0]);
-	for (i = 0; i < (quick ? 30 : 1000); i++) {
+	for (i = 0; i < (uint32_t)rounds(30, 1000); i++) {
 		pair_of_size(fd, 8192);
 		pid[0] = spawn();
 		if (!pid[0]) {
@@ -720,7 +720,7 @@ TEST(map_interleavings, .map = true, .timeout = 500)
 
 		pair_of_size(own, 8192);
 		mine = map(own[0]);
-		for (i = 0; i < (quick ? 40 : 1000); i++) {
+		for (i = 0; i < rounds(40, 1000); i++) {
 			void *p[2] = { MAP_FAILED, MAP_FAILED };
 			size_t len;
 

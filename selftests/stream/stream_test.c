@@ -15,6 +15,7 @@
 
 int family = AF_CIRCUIT, type = SOCK_STREAM;
 bool use_tcp, quick;
+static int nr_rounds;	/* --rounds */
 static bool only_map;	/* --map */
 static struct in6_addr target;	/* whom TCP calls; IPv4 in its last four bytes */
 int protocol;
@@ -275,6 +276,11 @@ int get_option(int fd, int opt)
 	OK(getsockopt(fd, SOL_SOCKET, opt, &val, &len));
 	EQ(len, sizeof(val));
 	return val;
+}
+
+int rounds(int few, int many)
+{
+	return nr_rounds ?: quick ? few : many;
 }
 
 void timeout(int fd, int opt, int ms)
@@ -760,7 +766,8 @@ static _Noreturn void usage(int status)
 		"  --dgram     datagrams: the cases for SOCK_DGRAM\n"
 		"  --udp       the same over UDP on 127.0.0.1, to verify what is expected of circuits\n"
 		"  --map       the cases, and only those, for circuits that are mapped\n"
-		"  --quick     move less data\n");
+		"  --quick     move less data\n"
+		"  --rounds N  map_scribble, map_interleavings: so many rounds\n");
 	exit(status);
 }
 
@@ -786,6 +793,7 @@ int main(int argc, char **argv)
 		{ "udp", no_argument, NULL, 'u' },
 		{ "map", no_argument, NULL, 'm' },
 		{ "quick", no_argument, NULL, 'q' },
+		{ "rounds", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
 	};
@@ -843,6 +851,11 @@ int main(int argc, char **argv)
 			break;
 		case 'q':
 			quick = true;
+			break;
+		case 'r':
+			nr_rounds = atoi(optarg);
+			if (nr_rounds <= 0)
+				usage(2);
 			break;
 		case 'h':
 			usage(0);

@@ -86,6 +86,9 @@ extern int protocol;	/* --protocol */
 extern bool use_tcp;	/* --tcp, --inet, --unix, --udp: not circuits by themselves */
 extern bool quick;	/* --quick */
 
+/* How often to do something at random: @few times if it is to be quick, or what --rounds says. */
+int rounds(int few, int many);
+
 _Noreturn __attribute__((format(printf, 3, 4)))
 void fail_at(const char *file, int line, const char *fmt, ...);
 _Noreturn __attribute__((format(printf, 1, 2)))
