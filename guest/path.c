@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which path TCP sockets took, and why, for whoever asks.
+ * Which path TCP and UDP sockets took, and why, for whoever asks.
  *
  * A socket that is left to TCP is forgotten by this module, and so it has to be: it
  * must neither hold it nor cost anything. What can be remembered without the socket is
@@ -27,8 +27,8 @@ static_assert(CIRCUIT_REASON_GUEST_MAX <= 1 << REASON_BITS);
 /**
  * struct path_net - of a network namespace
  * @slots: inode << REASON_BITS | reason, 0 if empty; made when there is a need
- * @natives: sockets left to TCP, by reason
- * @calls: circuits of TCP sockets: accepted, called
+ * @natives: sockets left to TCP or UDP, by reason
+ * @calls: circuits of such sockets: accepted, called
  */
 struct path_net {
 	u64		*slots;
@@ -55,9 +55,11 @@ static u64 *path_slots(struct path_net *pn)
 }
 
 /**
- * circuit_path_native - a socket is left to TCP
+ * circuit_path_native - a socket is left to TCP, or with somebody to UDP
  * @sock: the socket
  * @reason: enum circuit_reason
+ *
+ * Of UDP's the operator is asked again and again: what is known already does not count once more.
  *
  * Context: process.
  */
@@ -65,14 +67,14 @@ void circuit_path_native(struct socket *sock, u32 reason)
 {
 	struct path_net *pn = net_generic(sock_net(sock->sk), path_net_id);
 	u32 ino = SOCK_INODE(sock)->i_ino;
-	u64 *slots = path_slots(pn);
+	u64 *slots = path_slots(pn), slot;
 
 	if (reason >= CIRCUIT_REASON_GUEST_MAX)		/* of an operator newer than us */
 		reason = CIRCUIT_REASON_NONE;
 	trace_circuit_sock_native(sock->sk, ino, reason);
-	atomic64_inc(&pn->natives[reason]);
-	if (slots)
-		WRITE_ONCE(slots[ino % SLOTS], (u64)ino << REASON_BITS | reason);
+	slot = (u64)ino << REASON_BITS | reason;
+	if (!slots || xchg(&slots[ino % SLOTS], slot) != slot)
+		atomic64_inc(&pn->natives[reason]);
 }
 
 /**

@@ -236,7 +236,25 @@ udp_either_way() {
 	expect 1 "$(ask_udp g1 10.77.0.2 9001)" "calls, an address of the exchange's"
 	expect 0 "$(ask_udp g1 "$(guest_ip g2)" 9000)" "calls, server native"
 	expect 0 "$(ask_udp g2 127.0.0.1 9001)" "calls, loopback"
+	udp_why
 	guest_bg_kill g2 udp9000
+}
+
+# As of TCP, each socket says why; once, however often the operator is asked.
+udp_why() {
+	local before asked
+	before=$(natives g1 no-listener)
+	asked=$(line_get g1 calls-native)
+	guest_bg g1 native "peer dgram-count udp:$(guest_ip g2) 9000 10000"
+	wait_for 20 more_than $((asked + 2)) line_get g1 calls-native
+	expect "estab native reason no-listener" "$(socks_to g1 "$(guest_ip g2):9000")"
+	guest_exec g1 "circuit -o socks" | grep -- "-> $(guest_ip g2):9000 .* dgram"
+	expect $((before + 1)) "$(natives g1 no-listener)" "native sockets"
+	guest_bg_kill g1 native
+	guest_bg g1 circuit "peer dgram-count udp:$(guest_ip g2) 9001 10000"
+	wait_for 10 connected_to g1 "$(guest_ip g2):9001"
+	expect "estab circuit" "$(socks_to g1 "$(guest_ip g2):9001")"
+	guest_bg_kill g1 circuit
 }
 
 # What is said of UDP by type is not said of TCP, and what a flow may send is limited as a circuit's.

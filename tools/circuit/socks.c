@@ -3,7 +3,7 @@
  * circuit socks: what became of this guest's sockets.
  *
  * Of circuits and listeners the guest module tells everything. Of a socket that it left
- * to TCP it has kept the inode and the reason; what the socket is, and whether it still
+ * to TCP or UDP it has kept the inode and the reason; what the socket is, and whether it still
  * exists, sock_diag tells.
  */
 #include <arpa/inet.h>
@@ -50,6 +50,13 @@ static void print_head(uint32_t state, uint32_t path, uint32_t reason)
 	out_str("path", "", path_name(path));
 	if (reason)
 		out_str("reason", "reason", reason_name(reason));
+}
+
+/* Text leaves out what is usual. */
+static void print_type(uint32_t type)
+{
+	if (type && (opt.json || type != SOCK_STREAM))
+		out_str("type", "", type_name(type));
 }
 
 /* One end; @line is the line there, or NULL. */
@@ -100,7 +107,7 @@ static const char *addr_of(const struct nlattr *a, char *text)
 static int print_sock(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *tb[CIRCUIT_GUEST_A_SOCK_MAX + 1];
-	uint32_t state, path, reason, type;
+	uint32_t state, path, reason;
 	char text[INET6_ADDRSTRLEN];
 	bool listens, v6;
 
@@ -125,9 +132,7 @@ static int print_sock(const struct nlmsghdr *nlh, void *data)
 	print_tail(nl_u32(tb[CIRCUIT_GUEST_A_SOCK_RECV_QUEUE]),
 		   nl_u32(tb[CIRCUIT_GUEST_A_SOCK_SEND_QUEUE]),
 		   nl_u32(tb[CIRCUIT_GUEST_A_SOCK_UID]), nl_u32(tb[CIRCUIT_GUEST_A_SOCK_INO]));
-	type = nl_u32(tb[CIRCUIT_GUEST_A_SOCK_TYPE]);
-	if (type && (opt.json || type != SOCK_STREAM))
-		out_str("type", "", type_name(type));
+	print_type(nl_u32(tb[CIRCUIT_GUEST_A_SOCK_TYPE]));
 	if (opt.stats && tb[CIRCUIT_GUEST_A_SOCK_INDEX]) {
 		out_newline();
 		out_u64("index", "circuit", nl_u32(tb[CIRCUIT_GUEST_A_SOCK_INDEX]));
@@ -157,7 +162,6 @@ static int print_native(const struct nlmsghdr *nlh, void *data)
 	const struct native *found;
 	bool v6;
 
-	(void)data;
 	found = d->idiag_inode ? bsearch(&key, natives, nr_natives, sizeof(*natives), compare) : NULL;
 	if (!found)
 		return MNL_CB_OK;
@@ -169,12 +173,13 @@ static int print_native(const struct nlmsghdr *nlh, void *data)
 	out_text("->");
 	print_end("remote", remote, v6, NULL, ntohs(d->id.idiag_dport));
 	print_tail(d->idiag_rqueue, d->idiag_wqueue, d->idiag_uid, d->idiag_inode);
+	print_type(*(const uint8_t *)data == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM);
 	out_close();
 	return MNL_CB_OK;
 }
 
-/* The TCP sockets of one family that are among @natives. */
-static int diag(struct mnl_socket *sock, uint8_t family)
+/* The sockets of one family and protocol that are among @natives. */
+static int diag(struct mnl_socket *sock, uint8_t family, uint8_t protocol)
 {
 	static unsigned int seq = 1;
 	char buf[16384];
@@ -189,7 +194,7 @@ static int diag(struct mnl_socket *sock, uint8_t family)
 	nlh->nlmsg_seq = ++seq;
 	req = mnl_nlmsg_put_extra_header(nlh, sizeof(*req));
 	req->sdiag_family = family;
-	req->sdiag_protocol = IPPROTO_TCP;
+	req->sdiag_protocol = protocol;
 	req->idiag_states = ~0u;
 	if (mnl_socket_sendto(sock, nlh, nlh->nlmsg_len) < 0)
 		return -1;
@@ -197,9 +202,20 @@ static int diag(struct mnl_socket *sock, uint8_t family)
 		n = mnl_socket_recvfrom(sock, buf, sizeof(buf));
 		if (n < 0)
 			return -1;
-		ret = mnl_cb_run(buf, n, seq, mnl_socket_get_portid(sock), print_native, NULL);
+		ret = mnl_cb_run(buf, n, seq, mnl_socket_get_portid(sock), print_native, &protocol);
 	} while (ret == MNL_CB_OK);
 	return ret < 0 ? -1 : 0;
+}
+
+/* All of them; a kernel may know nothing to tell of UDP. */
+static int diag_all(struct mnl_socket *sock)
+{
+	if (diag(sock, AF_INET, IPPROTO_TCP) || diag(sock, AF_INET6, IPPROTO_TCP))
+		return -1;
+	if ((diag(sock, AF_INET, IPPROTO_UDP) || diag(sock, AF_INET6, IPPROTO_UDP)) &&
+	    errno != ENOENT)
+		return -1;
+	return 0;
 }
 
 static int print_natives(void)
@@ -211,8 +227,7 @@ static int print_natives(void)
 		return EXIT_OK;
 	qsort(natives, nr_natives, sizeof(*natives), compare);
 	sock = mnl_socket_open(NETLINK_SOCK_DIAG);
-	if (!sock || mnl_socket_bind(sock, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    diag(sock, AF_INET) || diag(sock, AF_INET6)) {
+	if (!sock || mnl_socket_bind(sock, 0, MNL_SOCKET_AUTOPID) < 0 || diag_all(sock)) {
 		fprintf(stderr, "circuit: socks: no word of native sockets: sock_diag: %s\n",
 			errno == ENOENT ? "this kernel has no tcp_diag" : strerror(errno));
 		ret = EXIT_KERNEL;
