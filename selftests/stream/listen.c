@@ -3,6 +3,7 @@
  * listen() and accept().
  */
 #include "stream_test.h"
+#include <arpa/inet.h>
 
 TEST(listen_unbound)
 {
@@ -477,4 +478,123 @@ TEST(listener_io)
 	ERR(recv(l, &c, 1, MSG_DONTWAIT), ENOTCONN);
 	ERR(send(l, &c, 1, MSG_NOSIGNAL), EPIPE);
 	ERR(ioctl(l, FIONREAD, &val), EINVAL);
+}
+
+/* Bound to the address that is called itself, which need not be one of the machine's, or to any (or to @other, of IPv4). */
+static int listener_at(bool specific, const char *other, unsigned int port, int reuse)
+{
+	int l = other ? OK(socket(AF_INET, SOCK_STREAM, protocol)) : sock(), one = 1;
+	union addr a = { .in = { .sin_family = AF_INET, .sin_port = htons(port) } };
+	socklen_t len = sizeof(a.in);
+
+	if (reuse)
+		option(l, reuse, 1);
+	if (other) {
+		EQ(inet_pton(AF_INET, other, &a.in.sin_addr), 1);
+	} else {
+		len = addr_set(&a, port);
+		if (family == AF_INET && !specific)
+			a.in.sin_addr.s_addr = htonl(INADDR_ANY);
+		else if (family == AF_INET6 && !specific)
+			a.in6.sin6_addr = in6addr_any;
+	}
+	/* This is for both families. */
+	OK(setsockopt(l, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)));
+	OK(bind(l, &a.sa, len));
+	OK(listen(l, 16));
+	return l;
+}
+
+/* Members of a group share the calls, and those of one that is closed are the other's. */
+TEST(listen_group, .inet_only = true)
+{
+	int l[2], s, i, got[2] = {}, which, fd;
+	struct pollfd p[2];
+	unsigned int port;
+
+	l[0] = listener_at(false, NULL, 0, SO_REUSEPORT);
+	port = port_of(l[0]);
+	l[1] = listener_at(false, NULL, port, SO_REUSEPORT);
+	for (i = 0; i < 32; i++) {
+		fd = call(port);
+		p[0] = (struct pollfd){ .fd = l[0], .events = POLLIN };
+		p[1] = (struct pollfd){ .fd = l[1], .events = POLLIN };
+		EQ(poll(p, 2, PATIENCE), 1);
+		which = !p[0].revents;
+		got[which]++;
+		s = answer(l[which]);
+		expect_works(fd, s);
+		close(fd);
+		close(s);
+	}
+	CHECK(got[0] && got[1]);
+	close(l[0]);
+	for (i = 0; i < 8; i++)
+		expect_calls(l[1]);
+	/* Nobody else is let into it. */
+	ERR(sock_bind(sock(), port), EADDRINUSE);
+}
+
+/* One for IPv6 only does not hear of IPv4, whose port is another's. */
+TEST(listen_v6_only, .inet_only = true)
+{
+	int l = OK(socket(AF_INET6, SOCK_STREAM, protocol)), one = 1, four;
+	union addr a = { .in6 = { .sin6_family = AF_INET6 } };
+	socklen_t len = sizeof(a);
+
+	OK(setsockopt(l, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)));
+	OK(bind(l, &a.sa, sizeof(a.in6)));
+	OK(listen(l, 4));
+	OK(getsockname(l, &a.sa, &len));
+	addr_set(&a, ntohs(a.in6.sin6_port));
+	if (family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr)) {
+		one = call(addr_port(&a));
+		expect_works(one, answer(l));
+		return;
+	}
+	ERR(sock_connect(sock(), addr_port(&a)), ECONNREFUSED);
+	four = listener_at(false, "0.0.0.0", addr_port(&a), 0);
+	one = call(addr_port(&a));
+	expect_works(one, answer(four));
+	wait_quiet(l, POLLIN);
+}
+
+/* Who is bound to the very address that is called comes before who is bound to any. */
+TEST(listen_specific_first, .inet_only = true)
+{
+	int any = listener_at(false, NULL, 0, SO_REUSEPORT), i, fd, s;
+	unsigned int port = port_of(any);
+	int here = listener_at(true, NULL, port, SO_REUSEPORT);
+
+	for (i = 0; i < 8; i++) {
+		fd = call(port);
+		s = answer(here);
+		expect_works(fd, s);
+		close(fd);
+		close(s);
+	}
+	wait_quiet(any, POLLIN);
+	close(here);
+	fd = call(port);
+	expect_works(fd, answer(any));
+}
+
+/* A port of several addresses is several ports. */
+TEST(listen_two_addresses, .inet_only = true)
+{
+	int here = listener_at(true, NULL, 0, 0), fd, s;
+	unsigned int port = port_of(here);
+	int there = listener_at(false, "127.0.0.2", port, 0);
+	union addr a = { .in = { .sin_family = AF_INET, .sin_port = htons(port) } };
+
+	fd = call(port);
+	expect_works(fd, answer(here));
+	a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+	s = OK(socket(AF_INET, SOCK_STREAM, protocol));
+	OK(connect(s, &a.sa, sizeof(a.in)));
+	expect_works(s, answer(there));
+	wait_quiet(here, POLLIN);
+	/* and nobody is at any third */
+	a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 2);
+	ERR(connect(OK(socket(AF_INET, SOCK_STREAM, protocol)), &a.sa, sizeof(a.in)), ECONNREFUSED);
 }

@@ -1037,3 +1037,51 @@ UDP_TEST(udp_error_queue)
 	EQ(ee->ee_errno, ECONNREFUSED);
 	ERR(recvmsg(s, &msg, MSG_ERRQUEUE), EAGAIN);
 }
+
+/* How often the far end was notified; never, where there is no circuit. */
+static uint64_t doorbells(int fd)
+{
+	struct circuit_info info = {};
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len))
+		CHECK(errno == (family == AF_INET ? EOPNOTSUPP : ENOPROTOOPT));
+	return info.tx_doorbells;
+}
+
+static void first_of(struct task *t)
+{
+	char c;
+
+	t->ret = recv(t->fd, &c, 1, 0);
+}
+
+/* A batch is one notification, to a reader who sleeps. */
+UDP_TEST(udp_batch_notifies_once)
+{
+	enum { N = 64, TIMES = 4 };
+	struct iovec iov = { "x", 1 };
+	struct mmsghdr out[N] = {};
+	unsigned int port;
+	int r = bound(&port), s = sock(), i, j;
+	struct task t;
+	uint64_t before;
+	char c;
+
+	EQ(sock_connect(s, port), 0);
+	send_text(s, "first");
+	expect_text(r, "first");
+	for (i = 0; i < N; i++)
+		out[i].msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
+	for (j = 0; j < TIMES; j++) {
+		task_start(&t, first_of, r, NULL);
+		task_asleep(&t, SYS_recvfrom);
+		before = doorbells(s);
+		EQ(sendmmsg(s, out, N, 0), N);
+		task_join(&t);
+		EQ(t.ret, 1);
+		CHECK(doorbells(s) - before <= 2);
+		for (i = 1; i < N; i++)
+			EQ(recv(r, &c, 1, 0), 1);
+	}
+}
