@@ -54,6 +54,7 @@
 #define MAX4		(U16_MAX - sizeof(struct iphdr) - sizeof(struct udphdr))
 #define MAX6		(U16_MAX - sizeof(struct udphdr))
 #define PATIENCE	max(HZ / 100, 1)
+#define NATIVE_FIRST	1024			/* datagrams of UDP's that a new flow lets go first, at most */
 #define NOT_OURS	INT_MIN			/* UDP's own method has to deal with it */
 /*
  * What SO_TIMESTAMPING may ask for: when something was sent and received, as software sees it. There is no
@@ -82,6 +83,8 @@
  * @lost: datagrams that there was no room for; ep.tx_mutex
  * @missed: those of the far end that were counted; ep.rx_mutex
  * @until: where the ring's data ended when the socket was connected last, to whomever; ep.rx_mutex
+ * @received: u->received when it began
+ * @settled: what UDP may have received before it began has been read; both u->lock
  */
 struct udp_flow {
 	struct circuit_ep	ep;
@@ -98,6 +101,8 @@ struct udp_flow {
 	u64			lost;
 	u64			missed;
 	u32			until;
+	u32			received;
+	bool			settled;
 };
 
 /**
@@ -138,6 +143,7 @@ enum udp_source {
  * @peeked: &enum udp_source of what was looked at, and has to be the next to be read; read and written without
  *	a lock, as the next is
  * @turn: circuits come first
+ * @received: datagrams of UDP's that were read; without a lock, about so many
  * @flows: by whom they are with
  * @nr: how many
  * @map_mutex: one mmap() at a time; mmap_lock is outside of it, and nothing inside but @lock
@@ -161,6 +167,7 @@ struct circuit_udp {
 	struct udp_native	*natives;
 	u8			peeked;
 	bool			turn;
+	u32			received;
 	struct hlist_head	flows[BUCKETS];
 	unsigned int		nr;
 	struct mutex		map_mutex;
@@ -646,6 +653,7 @@ static void flow_enter(struct udp_flow *flow)
 	if (u->nr >= FLOWS)
 		flow_evict(u);
 	u->nr++;
+	flow->received = READ_ONCE(u->received);
 	hlist_add_tail_rcu(&flow->node, flow_bucket(u, &flow->remote, flow->port));
 }
 
@@ -1576,19 +1584,42 @@ static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 	return 0;
 }
 
+/* Is there anything that UDP has to say? */
+static bool native_pending(struct sock *sk)
+{
+	return READ_ONCE(sk->sk_err) || !skb_queue_empty_lockless(&sk->sk_receive_queue) ||
+	       !skb_queue_empty_lockless(&udp_sk(sk)->reader_queue);
+}
+
+/*
+ * Whoever is heard by a circuit may have been heard by UDP before: that comes first. It is over when UDP has
+ * nothing left, or has had its share. u->lock is held.
+ */
+static bool flow_comes_later(struct udp_flow *flow)
+{
+	if (likely(flow->settled))
+		return false;
+	flow->settled = !native_pending(flow->ep.sk) ||
+			READ_ONCE(flow->u->received) - flow->received >= NATIVE_FIRST;
+	return !flow->settled;
+}
+
 /* Returns the next flow to look into, referenced, or NULL. */
 static struct udp_flow *udp_ready(struct circuit_udp *u)
 {
-	struct udp_flow *flow;
+	struct udp_flow *flow, *found = NULL;
 
 	if (list_empty_careful(&u->ready))
 		return NULL;
 	spin_lock_bh(&u->lock);
-	flow = list_first_entry_or_null(&u->ready, struct udp_flow, ready);
-	if (flow)
-		refcount_inc(&flow->ep.ref);
+	list_for_each_entry(flow, &u->ready, ready)
+		if (!flow_comes_later(flow)) {
+			refcount_inc(&flow->ep.ref);
+			found = flow;
+			break;
+		}
 	spin_unlock_bh(&u->lock);
-	return flow;
+	return found;
 }
 
 static bool wants_control(const struct sock *sk)
@@ -1702,13 +1733,6 @@ static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int f
 	return -EAGAIN;
 }
 
-/* Is there anything that UDP has to say? */
-static bool native_pending(struct sock *sk)
-{
-	return READ_ONCE(sk->sk_err) || !skb_queue_empty_lockless(&sk->sk_receive_queue) ||
-	       !skb_queue_empty_lockless(&udp_sk(sk)->reader_queue);
-}
-
 /* Receive what UDP has. An answer goes the way the question came. */
 static int native_take(struct circuit_udp *u, struct socket *sock, struct msghdr *msg, size_t len,
 		       int flags)
@@ -1720,6 +1744,8 @@ static int native_take(struct circuit_udp *u, struct socket *sock, struct msghdr
 	if (!native_pending(sock->sk))
 		return -EAGAIN;
 	ret = family_of(sock)->udp_ops->recvmsg(sock, msg, len, flags | MSG_DONTWAIT);
+	if (ret >= 0 && !(flags & MSG_PEEK))
+		WRITE_ONCE(u->received, READ_ONCE(u->received) + 1);
 	if (ret >= 0 && msg->msg_name &&
 	    circuit_inet_parse(sock->sk, msg->msg_name, msg->msg_namelen, &addr, &port))
 		set_native(u, &addr, port, false);
@@ -1734,7 +1760,8 @@ static int either_take(struct circuit_udp *u, struct socket *sock, struct msghdr
 	bool mapped = udp_is_mapped(u);
 	int i, ret = -EAGAIN;
 
-	for (i = 0; i < 2 && ret == -EAGAIN; i++, circuits = !circuits)
+	/* Once more, if a flow has waited for what UDP had, and another reader has taken that. */
+	for (i = 0; i < 3 && ret == -EAGAIN; i++, circuits = !circuits)
 		ret = circuits ? udp_take(u, msg, len, flags) :
 				 native_take(u, sock, msg, len, flags);
 	if (ret == -EAGAIN)

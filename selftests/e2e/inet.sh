@@ -257,6 +257,24 @@ udp_why() {
 	guest_bg_kill g1 circuit
 }
 
+# A flow whose way changes is read as it was sent: what UDP has received first. (g1's first datagrams are UDP's, by policy.)
+udp_in_order() {
+	local before
+	before=$(line_get g1 calls-out)
+	guest_exec g2 "rm -f /tmp/go; mkfifo /tmp/go"
+	guest_bg g2 ordered "peer dgram-ordered udp:9103 150 /tmp/go"
+	wait_for 10 grep -q bound "$(guest_bg_log g2 ordered)"
+	"$CIRCUIT" policy load - <<<$'default connect\nnative type dgram port 9103'
+	guest_bg g1 count "peer dgram-count udp:$(guest_ip g2) 9103 150"
+	wait_for 10 connected_to g1 "$(guest_ip g2):9103"
+	expect "estab native reason policy" "$(socks_to g1 "$(guest_ip g2):9103")"
+	"$CIRCUIT" policy load - <<<'default connect'
+	guest_wait g1 count
+	guest_exec g2 "echo >/tmp/go"
+	guest_wait g2 ordered
+	expect $((before + 1)) "$(line_get g1 calls-out)" "calls"
+}
+
 # What is said of UDP by type is not said of TCP, and what a flow may send is limited as a circuit's.
 udp_policy() {
 	local ip
@@ -476,6 +494,7 @@ t_run "native: a cgroup with a firewall" filtered
 t_run "redirected: a program" one_program
 t_run -t 200 "TCP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1
 t_run "UDP: either way" udp_either_way
+t_run "UDP: in order, whichever the way" udp_in_order
 t_run "UDP: policy" udp_policy
 t_run "UDP: limits of calls" udp_limits
 t_run "UDP: datagrams per second" udp_messages

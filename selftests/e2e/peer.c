@@ -40,6 +40,12 @@
  *	peer dgram-flood LINE PORT	send datagrams until an error, print which
  *	peer dgram-spread LINE PORT N [FIFO]	one socket that asks N ports, from PORT on, an answer of each within
  *					20 s, and once more when somebody opens FIFO for writing
+ *	peer dgram-count ADDRESS PORT N	send N datagrams with their numbers, 10 ms apart
+ *	peer dgram-ordered PORT N FIFO	when somebody opens FIFO for writing, read N of these, and expect their order
+ *	peer dgram-attempts ADDRESS PORT N	N sockets, a datagram each and half a second for the answer, either may
+ *					fail; prints how many were answered
+ *	peer dgram-peers ADDRESS PORT N	N sockets, which ask in turn, twice, each until it is answered; prints how
+ *					long each round took, in ms
  *	peer hold-mapped LINE PORT [lost]	call an echo, map the circuit, have an echo by the mapping, say so, and
  *					hold it until the mapping has lost the circuit or, if that is not what is
  *					expected, the connection has ended; tell which of the two, and what comes of
@@ -594,13 +600,14 @@ static int nth_call(char **arg)
 
 static int nth_listen(char **arg)
 {
-	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = 6001 };
-	int s = socket(AF_CIRCUIT, SOCK_STREAM, 0), ret = 0;
+	union address addr;
+	socklen_t len = make_address(&addr, NULL, 6001);
+	int s = socket(use_tcp ?: AF_CIRCUIT, SOCK_STREAM, 0), ret = 0;
 
 	(void)arg;
 	if (s < 0)
 		return -errno;
-	if (bind(s, (void *)&addr, sizeof(addr)) || listen(s, 1))
+	if (bind(s, &addr.any, len) || listen(s, 1))
 		ret = -errno;
 	close(s);
 	return ret;
@@ -859,6 +866,89 @@ static int dgram_spread(int s, const char *line, int port, int n)
 	}
 	printf("all have answered\n");
 	return s;
+}
+
+static void dgram_count(const char *line, const char *port, int n)
+{
+	int s = dgram_to(line, port), i;
+
+	for (i = 0; i < n; i++) {
+		if (send(s, &i, sizeof(i), 0) != sizeof(i))
+			die("send");
+		usleep(10000);
+	}
+}
+
+static void dgram_ordered(const char *port, int n, const char *fifo)
+{
+	struct timeval patience = { .tv_sec = 5 };
+	struct sockaddr_storage ss;
+	socklen_t len = dgram_addr("udp:::", port + 4, &ss);
+	int s = socket(ss.ss_family, SOCK_DGRAM, 0), i, got;
+
+	if (s < 0 || bind(s, (void *)&ss, len) ||
+	    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)))
+		die("bind");
+	printf("bound\n");
+	wait_for_fifo(fifo);
+	for (i = 0; i < n; i++) {
+		if (recv(s, &got, sizeof(got), 0) != sizeof(got))
+			die("recv");
+		if (got != i) {
+			fprintf(stderr, "peer: %d came for %d\n", got, i);
+			exit(1);
+		}
+	}
+	printf("%d in order\n", n);
+}
+
+/* A socket that asks, and is answered within @ms; or not, and there is -1. */
+static int dgram_once(int s, int ms)
+{
+	struct timeval patience = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	char c = 'x';
+
+	return s < 0 || setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
+	       send(s, &c, 1, 0) != 1 || recv(s, &c, 1, 0) != 1 ? -1 : 0;
+}
+
+static void dgram_attempts(const char *line, const char *port, int n)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = dgram_addr(line, port, &ss);
+	int i, s, ok = 0;
+
+	for (i = 0; i < n; i++) {
+		s = socket(ss.ss_family, SOCK_DGRAM, 0);
+		if (s >= 0 && !connect(s, (void *)&ss, len) && !dgram_once(s, 500))
+			ok++;
+		close(s);
+	}
+	printf("%d\n", ok);
+}
+
+static void dgram_peers(const char *line, const char *port, int n)
+{
+	struct rlimit lim = { n + 100, n + 100 };
+	int *fd = calloc(n, sizeof(*fd)), i, round, again;
+	struct timespec from, to;
+
+	if (setrlimit(RLIMIT_NOFILE, &lim))
+		die("setrlimit");
+	for (i = 0; i < n; i++)
+		fd[i] = dgram_to(line, port);
+	for (round = 0; round < 2; round++) {
+		again = 0;
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		for (i = 0; i < n; i++)
+			while (dgram_once(fd[i], 500))
+				if (++again > n)
+					die("answer");
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		printf("%lld ms, %d asked again\n",
+		       (to.tv_sec - from.tv_sec) * 1000ll + (to.tv_nsec - from.tv_nsec) / 1000000,
+		       again);
+	}
 }
 
 static void filter(const char *dir)
@@ -1152,6 +1242,14 @@ int main(int argc, char **argv)
 			wait_for_fifo(argv[5]);
 			dgram_spread(s, argv[2], atoi(argv[3]), atoi(argv[4]));
 		}
+	} else if (!strcmp(what, "dgram-count") && argc > 4) {
+		dgram_count(argv[2], argv[3], atoi(argv[4]));
+	} else if (!strcmp(what, "dgram-ordered") && argc > 4) {
+		dgram_ordered(argv[2], atoi(argv[3]), argv[4]);
+	} else if (!strcmp(what, "dgram-attempts") && argc > 4) {
+		dgram_attempts(argv[2], argv[3], atoi(argv[4]));
+	} else if (!strcmp(what, "dgram-peers") && argc > 4) {
+		dgram_peers(argv[2], argv[3], atoi(argv[4]));
 	} else if (!strcmp(what, "filter")) {
 		filter(argv[2]);
 	} else if (!strcmp(what, "hold-mapped") && argc > 3) {
