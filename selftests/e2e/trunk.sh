@@ -144,6 +144,33 @@ trunk_calls() { # SEQUENTIAL PARALLEL
 	fails grep unclean "$LAB_RUN/world.echo"
 }
 
+# Two guests on one stack, with streams and datagrams.
+shared() {
+	local g before
+	"$CIRCUIT" line set g2 trunk wan
+	before="$(line_get g1 calls-out) $(line_get g2 calls-out)"
+	world echo "$PEER" tcp echo 7
+	world_listens 7
+	udp_echo box 7
+	for g in g1 g2; do
+		guest_bg "$g" calls "peer calls tcp:$V4 7 1 100"
+		guest_bg "$g" asks "peer dgram-ask udp:$V4 7 100 1000"
+	done
+	for g in g1 g2; do
+		guest_wait "$g" calls 110
+		guest_wait "$g" asks
+	done
+	expect "$((${before% *} + 101)) $((${before#* } + 101))" \
+		"$(line_get g1 calls-out) $(line_get g2 calls-out)" "calls of both"
+	world_kill echo
+	world_kill box
+	fails grep unclean "$LAB_RUN/world.echo"
+	for g in g1 g2; do
+		wait_for 10 line_idle "$g"
+	done
+	"$CIRCUIT" line set g2 trunk none
+}
+
 # The far side is killed: its kernel resets. The near one is: so does ours.
 far_killed() {
 	world drain "$PEER" tcp drain 9
@@ -173,15 +200,36 @@ charged() {
 	done
 }
 
-# Nobody reads at the far side: the guest stops, and nobody else does.
+# Nobody reads at the far side: the guest stops, with no more memory than it had, and nobody else does.
+flood_bytes() { # of the circuit to port 9
+	local json
+	json=$("$CIRCUIT" -j show)
+	grep '"remote-port":9[,}]' <<<"${json//\"id\":/$'\n'}" | grep -o '"bytes":[0-9]*'
+}
+stands_still() {
+	local before
+	ss -Htno dst $V4:9 | grep -q persist || return
+	before=$(flood_bytes)
+	read -rt 0.3 -u "$LAB_TICK" || true # what is looked for is that nothing happens
+	expect "$before" "$(flood_bytes)" 2>/dev/null
+}
 stuck() {
+	local before memory
 	world stop sh -c "exec '$PEER' tcp drain 9"
 	world_listens 9
 	guest_bg g1 flood "peer flood tcp:$V4 9"
 	wait_for 10 grep -q draining "$LAB_RUN/world.stop"
 	kill -STOP "$(<"$LAB_RUN/world.stop.pid")"
+	wait_for 20 stands_still
+	before=$(flood_bytes)
+	memory=$(line_get g1 memory)
+	echo "$before, memory $memory"
 	trunk_transfer $V4 5000000
 	trunk_calls 50 2
+	wait_for 10 one_circuit g1
+	expect "$before" "$(flood_bytes)" "what has been sent"
+	# Cables that calls before this have left may have been given up.
+	[ "$(line_get g1 memory)" -le "$memory" ]
 	kill -CONT "$(<"$LAB_RUN/world.stop.pid")"
 	world_kill stop
 	guest_wait g1 flood
@@ -295,6 +343,7 @@ udp_ports() {
 	"$CIRCUIT" trunk del quick
 }
 
+one_circuit() { [ "$(line_get "$1" circuits)" = 1 ]; }
 no_circuits() { [ "$(line_get "$1" circuits)" = 0 ]; }
 
 udp_errors() {
@@ -381,16 +430,83 @@ udp_messages() {
 	wait_for 10 line_idle g1
 }
 
+# What a trunk's sockets are told, they do.
+told() {
+	local c json rate before start nft=''
+	for c in cubic bbr dctcp; do
+		[ "$HOST_KIND" = stock ] || [ $c = cubic ] || continue # has no others
+		"$CIRCUIT" trunk add told congestion $c
+		"$CIRCUIT" line set g1 trunk told
+		trunk_transfer $V4 300000
+		drained
+		json=$("$CIRCUIT" -j show)
+		# Where the far end does without ECN, that is the name of the one that dctcp becomes.
+		json=$(json_get "$json" congestion)
+		expect $c "${json%-reno}" "congestion control"
+		drained_no_more
+		"$CIRCUIT" line set g1 trunk wan
+		"$CIRCUIT" trunk del told
+	done
+	! modprobe nf_tables 2>/dev/null || ! command -v nft >/dev/null || nft=1
+	"$CIRCUIT" trunk add told pacing 256k mss 600 dscp 46
+	"$CIRCUIT" line set g1 trunk told
+	[ -z "$nft" ] || nft -f - <<-'EOF'
+	table inet guests {
+		counter marked { }
+		counter others { }
+		chain output {
+			type filter hook output priority 0
+			tcp dport 9 ip dscp 46 counter name marked
+			tcp dport 9 ip dscp != 46 counter name others
+		}
+	}
+	EOF
+	drained
+	before=$(acked) start=$(lab_now)
+	sleep 2 # what is measured
+	rate=$((($(acked) - before) * 1000000 / ($(lab_now) - start)))
+	t_note "paced at 256 KiB/s: $((rate >> 10)) KiB/s"
+	[ "$rate" -gt 100000 ]
+	[ "$rate" -lt 350000 ]
+	c=$(ss -Htin dst $V4:9 | grep -oE ' mss:[0-9]+')
+	[ "${c#*:}" -le 600 ]
+	[ "${c#*:}" -gt 500 ]
+	drained_no_more
+	if [ -n "$nft" ]; then
+		nft list counter inet guests marked | grep 'packets [1-9]'
+		nft list counter inet guests others | grep 'packets 0 '
+		nft delete table inet guests
+	fi
+	"$CIRCUIT" line set g1 trunk wan
+	"$CIRCUIT" trunk del told
+}
+acked() { ss -Htin dst $V4:9 | grep -oE 'bytes_acked:[0-9]+' | cut -d: -f2; }
+drained() { # a flood that somebody reads
+	world drain "$PEER" tcp drain 9
+	world_listens 9
+	guest_bg g1 flood "peer flood tcp:$V4 9"
+	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
+	wait_for 10 flows
+}
+flows() { [ -n "$(acked)" ] && [ "$(acked)" -gt 1000 ]; }
+drained_no_more() {
+	world_kill drain
+	guest_wait g1 flood
+	wait_for 10 line_idle g1
+}
+
 # One guest, two stacks; what a stack's sockets are like is the administrator's choice.
 stacks() {
-	local json
+	local json pid drain before
 	namespace blue 3
 	# The guest's side of blue: the same network from inside the other namespace.
 	"$CIRCUIT" trunk add blue netns blue to 192.0.3.0/24 congestion reno dscp 10 mark 7 source 192.0.3.2
 	"$CIRCUIT" line set g1 trunk blue trunk wan
 	"$PEER" tcp echo 17 >/dev/null 2>&1 {LAB_OUT}>&- &
-	local pid=$!
-	wait_for 10 sh -c "ss -Hltn sport = :17 | grep -q ."
+	pid=$!
+	"$PEER" tcp drain 19 >"$LAB_RUN/drain" 2>&1 {LAB_OUT}>&- &
+	drain=$!
+	wait_for 10 sh -c "ss -Hltn sport = :17 | grep -q . && ss -Hltn sport = :19 | grep -q ."
 	# From blue, that is a neighbour's address; over wan, the host's own.
 	guest_exec g1 "peer calls tcp:192.0.3.1 17 5 1"
 	guest_bg g1 nc "tail -f /dev/null | nc 192.0.3.1 17"
@@ -399,10 +515,19 @@ stacks() {
 	expect 192.0.3.2 "$(json_get "${json#*\"socket\"}" local)"
 	expect reno "$(json_get "${json#*\"socket\"}" congestion)"
 	bad 'lines or exposed' trunk del blue
-	# The namespace is deleted: what is established lives as long as a program's would.
-	ip netns del blue
-	guest_exec g1 "peer calls tcp:192.0.3.1 17 1 1" || true
 	guest_bg_kill g1 nc
+	# The namespace is deleted under load: what is established lives, and keeps it, as long as a program's would.
+	guest_bg g1 flood "peer flood tcp:192.0.3.1 19"
+	guest_bg g1 calls "while peer calls tcp:192.0.3.1 17 1 1; do echo called; done"
+	wait_for 10 grep -q draining "$LAB_RUN/drain"
+	wait_for 10 more_than 2 times_called
+	ip netns del blue
+	before="$(times_called) $(line_get g1 bytes-out)"
+	wait_for 10 more_than $((${before% *} + 2)) times_called
+	wait_for 10 more_than $((${before#* } + 1000000)) line_get g1 bytes-out
+	# Then it goes between two calls, or in the middle of one.
+	guest_bg_kill g1 flood
+	guest_wait g1 calls | tail -1
 	wait_for 10 line_idle g1
 	wait_for 20 sh -c "'$CIRCUIT' trunk show | grep -q gone"
 	says g1 'Network is unreachable' send tcp:192.0.3.1 17 1
@@ -415,11 +540,14 @@ stacks() {
 	"$CIRCUIT" trunk del six
 	"$CIRCUIT" trunk del blue
 	kill "$pid"
+	tail --pid="$drain" -f /dev/null # it has come to an end
 	bad 'no such congestion' trunk add x congestion nonsense
 	bad 'no such trunk' line set g1 trunk x
 	bad 'trunk of that name' trunk add wan
 	bad 'network namespace' trunk add x netns /dev/null
 }
+
+times_called() { grep -c called "$(guest_bg_log g1 calls)" || true; }
 
 # The kernel at the other end no longer answers, nor says why.
 cut_off() { ip -n out route add blackhole 192.0.2.1/32; }
@@ -637,6 +765,8 @@ t_run -t 120 "UDP: ports of the host's lead to a guest" udp_exposed
 t_run -t 120 "UDP: datagrams per second" udp_messages
 t_run "what the operator has done is charged" charged
 t_run "bytes per second" byte_rates
+t_run "two guests on one stack" shared
+t_run "a stack's sockets are as they are told to be" told
 t_run "stacks, and one that goes" stacks
 t_run "a VM is killed with data on its way" vmm_killed
 t_run "nothing is left" nothing
