@@ -8,17 +8,34 @@
 . "$TOP/selftests/e2e/common.sh"
 
 setup() {
+	local g
 	guests_up g1 g2
 	[ "$GUEST_KIND" = stock ] || guest_exec g1 "$NTH"
 	[ "$HOST_KIND" = stock ] || sh -c "$NTH"
 	guest_bg g2 echo "peer echo 6000"
 	guest_exec g1 "peer calls g2 6000 5 1"
+	# TCP and UDP between the two, which only circuits lead to.
+	for g in g1 g2; do
+		"$CIRCUIT" line set "$g" addr "10.77.0.${g#g}"
+		guest_exec "$g" "ip route add unreachable 10.77.0.0/24 2>/dev/null; echo 1 >/proc/sys/net/circuit/redirect"
+	done
+	guest_bg g2 tcp "peer tcp echo 6010"
+	guest_bg g2 udp "peer dgram-echo udp:6010"
+	wait_for 20 grep -q bound "$(guest_bg_log g2 udp)"
+	guest_exec g1 "peer calls tcp:10.77.0.2 6010 5 1"
+	guest_exec g1 "peer dgram-ask udp:10.77.0.2 6010 5 100"
 }
 
 # In the guest: every allocation of socket, bind, listen, connect, accept, send, recv, mmap.
 guest_nth() {
 	guest_exec -t 100 g1 "peer nth g2 6000"
 	guest_exec g1 "peer calls g2 6000 5 1"
+	guest_exec -t 100 g1 "peer nth tcp:10.77.0.2 6010"
+	guest_exec g1 "peer calls tcp:10.77.0.2 6010 5 1"
+	# In a namespace where nothing has been remembered yet.
+	guest_exec -t 100 g1 'unshare -n sh -c "ip link set lo up; peer tcp echo 6011 >/dev/null 2>&1 &
+		peer calls tcp:127.0.0.1 6011 1 1 && echo 1 >/proc/sys/net/circuit/redirect &&
+		peer nth tcp:127.0.0.1 6011; ret=\$?; kill \$!; exit \$ret"'
 }
 
 # The same of a device that the driver is to take, and of the module being loaded.
@@ -68,6 +85,8 @@ sixty() {
 	guest_exec -t 60 g1 "peer attempts ${1:-g2} ${2:-6000} 60" ||
 		{ "$CIRCUIT" -s show; "$CIRCUIT" -s line show; return 1; } >&2
 }
+# asked ADDRESS PORT: how many of thirty that ask one datagram each are answered.
+asked() { guest_exec -t 60 g1 "peer dgram-attempts udp:$1 $2 30"; }
 
 host_random() {
 	local ok i json
@@ -95,43 +114,64 @@ host_random() {
 
 # The same of calls to the host's stack and from there.
 trunk_random() {
-	local peer out in pid
+	local peer out in udp_out udp_in pid
 	peer=$(dirname "$CIRCUIT")/../tests/peer
 	ip address add 192.0.2.99/32 dev lo
 	"$peer" tcp echo 6001 >/dev/null 2>&1 {LAB_OUT}>&- &
 	pid=$!
 	"$CIRCUIT" trunk add wan host
-	"$CIRCUIT" line set g1 addr 10.77.0.1 trunk wan
-	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
+	"$CIRCUIT" line set g1 trunk wan
 	guest_bg g1 echo "peer tcp echo 6002"
 	"$CIRCUIT" expose add g1:6002 on 192.0.2.99:6003
+	"$peer" dgram-echo udp:6001 >/dev/null 2>&1 {LAB_OUT}>&- &
+	pid="$pid $!"
+	guest_bg g1 udp "peer dgram-echo udp:6002"
+	"$CIRCUIT" expose add g1:6002 on 192.0.2.99:6003 type dgram
+	wait_for 20 grep -q bound "$(guest_bg_log g1 udp)"
+	wait_for 20 sh -c "ss -Hlun sport = :6001 | grep -q ."
 	guest_exec g1 "peer calls tcp:192.0.2.99 6001 5 1"
 	timeout 20 "$peer" calls tcp:192.0.2.99 6003 5 1
+	guest_exec g1 "peer dgram-ask udp:192.0.2.99 6001 5 100"
+	timeout 20 "$peer" dgram-ask udp:192.0.2.99 6003 5 100
 	trap 'sh -c "$RANDOM_OFF"' EXIT
 	bash -c "${RANDOM_ON/MODULE/circuit_host}"
 	out=$(sixty tcp:192.0.2.99 6001)
 	in=$(timeout 120 "$peer" attempts tcp:192.0.2.99 6003 60) ||
 		{ "$CIRCUIT" -s show; "$CIRCUIT" -s expose show; ss -atien; return 1; } >&2
+	udp_out=$(asked 192.0.2.99 6001)
+	udp_in=$(timeout 120 "$peer" dgram-attempts udp:192.0.2.99 6003 30)
 	sh -c "$RANDOM_OFF"
 	t_note "$out of 60 calls out and $in of 60 in worked while the operator's allocations failed"
+	t_note "of 30 datagrams each were answered: $udp_out out, $udp_in in"
 	guest_exec g1 "peer calls tcp:192.0.2.99 6001 20 2"
 	timeout 60 "$peer" calls tcp:192.0.2.99 6003 20 2
+	guest_exec g1 "peer dgram-ask udp:192.0.2.99 6001 20 100"
+	timeout 20 "$peer" dgram-ask udp:192.0.2.99 6003 20 100
 	[ "$in" -lt 60 ]
+	[ $((udp_out + udp_in)) -lt 60 ]
 	guest_bg_kill g1 echo
+	guest_bg_kill g1 udp
 	"$CIRCUIT" expose del 192.0.2.99:6003
+	"$CIRCUIT" expose del 192.0.2.99:6003 type dgram
 	"$CIRCUIT" line set g1 trunk none
 	wait_for 20 "$CIRCUIT" trunk del wan
-	kill "$pid"
+	# shellcheck disable=SC2086 # two
+	kill $pid
 	ip address del 192.0.2.99/32 dev lo
 }
 
 guest_random() { # GUEST
-	local ok
+	local ok tcp udp
 	guest_exec "$1" "${RANDOM_ON/MODULE/circuit_guest}"
 	ok=$(sixty)
+	tcp=$(sixty tcp:10.77.0.2 6010)
+	udp=$(asked 10.77.0.2 6010)
 	guest_exec "$1" "$RANDOM_OFF"
-	t_note "$ok of 60 calls worked while the allocations of $1 failed"
+	t_note "while the allocations of $1 failed worked $ok of 60 calls, $tcp of 60 of TCP's, and $udp of 30 of UDP's"
 	guest_exec g1 "peer calls g2 6000 20 2"
+	guest_exec g1 "peer calls tcp:10.77.0.2 6010 20 2"
+	guest_exec g1 "peer dgram-ask udp:10.77.0.2 6010 20 100"
+	[ $((ok + tcp + udp)) -lt 150 ]
 }
 
 # Attaching a VM, the same way.
@@ -161,6 +201,8 @@ P
 
 ended() {
 	guest_bg_kill g2 echo
+	guest_bg_kill g2 tcp
+	guest_bg_kill g2 udp
 	nothing_left
 }
 
