@@ -339,9 +339,9 @@ http3() {
 
 # --- WireGuard -----------------------------------------------------------------------------------
 
-# Two guests, a tunnel between them, whose packets are datagrams of a program's; and TCP through that.
-wireguard() {
-	local g n=0 other sent
+# Two guests, a tunnel between them, whose packets are datagrams of a program's.
+tunnel() { # on|off: g2's are circuits'
+	local g n=0 other
 	declare -A public
 	for g in g1 g2; do
 		if ! guest_exec "$g" "[ -e /dev/net/tun ]"; then
@@ -350,6 +350,7 @@ wireguard() {
 		fi
 		guest_exec "$g" "mkdir -p /real/var/run/wireguard"
 		redirect "$g" on
+		[ "$g" = g1 ] || redirect "$g" "$1"
 		guest_bg "$g" wg "$(real "exec wireguard-go -f wg0")"
 		wait_for 20 guest_exec "$g" "ip link show wg0"
 		public[$g]=$(in_real "$g" "umask 077; wg genkey >/tmp/key; wg pubkey </tmp/key")
@@ -358,22 +359,50 @@ wireguard() {
 		n=$((n + 1))
 		other=g$((3 - n))
 		in_real "$g" "wg set wg0 listen-port 51820 private-key /tmp/key peer ${public[$other]} \
-			allowed-ips 10.200.0.0/24 endpoint $(guest_ip $other):51820"
+			allowed-ips 10.200.0.0/24"
+		# Over a trunk g2 learns where g1 is from what comes.
+		[ "$g$1" = g2off ] || in_real "$g" "wg set wg0 peer ${public[$other]} endpoint $(guest_ip $other):51820"
 		guest_exec "$g" "ip address add 10.200.0.$n/24 dev wg0 && ip link set wg0 up"
 	done
-	sent=$(udp_sent)
 	wait_for 20 guest_exec g1 "ping -c 1 -W 2 10.200.0.2"
-	redirect g1 off # TCP through the tunnel is TCP
+}
+# TCP through the tunnel, which is TCP.
+through_tunnel() {
+	local sum
+	redirect g1 off
 	serve -n 80 nginx
-	expect "$(sum_real g2 /srv/www/1m)" "$(in_real g1 "curl -sSf http://10.200.0.2/1m" | sha256sum | cut -d' ' -f1)"
+	sum=$(in_real g1 "curl -sSf http://10.200.0.2/1m" | sha256sum | cut -d' ' -f1)
+	expect "$(sum_real g2 /srv/www/1m)" "$sum"
 	serve_no_more 80
-	"$CIRCUIT" -s show
-	"$CIRCUIT" show | grep -E 'g[12]/.*:51820 -> g[12]/.*:51820 connected dgram'
-	t_note "$(($(udp_sent) - sent)) datagrams were UDP's"
+	redirect g1 on
+}
+tunnel_no_more() {
+	local g
 	for g in g1 g2; do
 		guest_bg_kill "$g" wg
 		redirect "$g" on
 	done
+}
+wireguard() {
+	local sent
+	sent=$(udp_sent)
+	tunnel on
+	through_tunnel
+	"$CIRCUIT" -s show
+	"$CIRCUIT" show | grep -E 'g[12]/.*:51820 -> g[12]/.*:51820 connected dgram'
+	t_note "$(($(udp_sent) - sent)) datagrams were UDP's"
+	tunnel_no_more
+}
+# From a guest without a network card to one with nothing else.
+trunk_tunnel() {
+	local sent
+	sent=$(udp_sent)
+	tunnel off
+	through_tunnel
+	"$CIRCUIT" -s show
+	"$CIRCUIT" show | grep -E "g1/.*:51820 -> .*$ip:51820 .*dgram"
+	expect "$sent" "$(udp_sent)" "datagrams of UDP's"
+	tunnel_no_more
 }
 
 # --- netcat --------------------------------------------------------------------------------------
@@ -572,5 +601,6 @@ t_run -t 120 "Python, asyncio" asyncio
 t_run -t 120 "Go, net/http" go
 t_run -t 180 "out over a trunk, without a network card: DNS, curl, wrk, ssh, rsync, git, iperf3, Go, HTTP/3" trunk_out
 t_run -t 90 "time over a trunk, without a network card: chrony" trunk_time
+t_run -t 90 "WireGuard over a trunk, without a network card" trunk_tunnel
 t_run -t 90 "in over a trunk: nginx" trunk_in
 t_run "circuits, memory and listeners are back to nothing" nothing_left
