@@ -59,6 +59,18 @@ both_redirected() {
 	expect "$sum 1" "$(fetch g1 "http://[fd00:77::2]:8001/file")" "IPv6"
 }
 
+# Who listens at one address is found there, and nowhere else.
+one_address() {
+	local sum ip
+	sum=$(sum_of g2)
+	ip=$(guest_ip g2)
+	guest_bg g2 one "httpd -f -p $ip:8003 -h /tmp/www"
+	wait_for 10 guest_exec g2 "netstat -ltn | grep -q ' $ip:8003 '"
+	expect "$sum 1" "$(fetch g1 "http://$ip:8003/file")" "the card's address"
+	fails guest_exec g1 "wget -q -O /dev/null http://10.77.0.2:8003/file"
+	guest_bg_kill g2 one
+}
+
 # The server was there before, or is not redirected: TCP, over the network.
 server_native() {
 	local sum
@@ -79,6 +91,17 @@ local_native() {
 	sum=$(sum_of g2)
 	expect "$sum 0" "$(fetch g2 "http://127.0.0.1:8001/file")" loopback
 	expect "$sum 0" "$(fetch g2 "http://$(guest_ip g2):8001/file")" "own address"
+}
+
+# Whoever has the kernel connect is no program: 9p over TCP, which a circuit would lead to a server.
+kernels_sockets() {
+	local before
+	guest_exec g1 "modprobe 9p 2>/dev/null; modprobe 9pnet_fd 2>/dev/null; mkdir -p /tmp/9p
+		grep -q 9p /proc/filesystems" || t_skip "a kernel without 9p"
+	before=$(line_get g1 calls-out)
+	refuses "No route to host" g1 "mount -t 9p -o trans=tcp,port=8001 10.77.0.2 /tmp/9p"
+	expect "$before" "$(line_get g1 calls-out)" calls
+	expect "$(sum_of g2) 1" "$(fetch g1 http://10.77.0.2:8001/file)" "a program's"
 }
 
 # What circuit(8) says in a guest of sockets: state, path and reason.
@@ -471,20 +494,48 @@ coming_and_going() {
 # Calls since the guest's module was loaded.
 has_called() { [[ $(guest_exec "$1" "circuit -o -s socks") =~ total:\ out\ [1-9] ]]; }
 
-# Sockets that may become circuits hold the module, others do not, and neither does TIME_WAIT.
+# Sockets that may become circuits hold the module, others do not, whatever state of TCP's they are in: one has ended
+# and waits (TIME_WAIT), and one has data for somebody who does not read, and no program any more.
 module_goes() {
+	local ip
+	ip=$(guest_ip g1)
 	fails guest_exec g2 "rmmod circuit_guest"
 	guest_bg_kill g2 httpd8001
+	redirect g1 off
+	redirect g2 on
+	guest_bg g1 recv "peer tcp recv 7021"
+	guest_bg g1 drain "peer tcp drain 7022"
+	wait_for 10 guest_exec g1 "[ \$(netstat -ltn | grep -c ':702[12] ') = 2 ]"
+	guest_exec g2 "peer send tcp:$ip 7021 1000"
+	guest_bg g2 flood "peer flood tcp:$ip 7022"
+	wait_for 10 grep -q draining "$(guest_bg_log g1 drain)"
+	guest_exec g1 "killall -STOP peer"
+	wait_for 10 tcp_has g2 ESTABLISHED 7022
+	guest_bg_kill g2 flood
+	wait_for 10 tcp_has g2 FIN_WAIT1 7022
+	wait_for 10 tcp_has g2 TIME_WAIT 7021
 	redirect g2 off
 	wait_for 10 guest_exec g2 "rmmod circuit_guest"
+	tcp_has g2 FIN_WAIT1 7022
 	expect "$(sum_of g2) 0" "$(fetch g1 "http://$(guest_ip g2):8000/file")"
+	guest_exec g1 "killall -CONT peer"
+	expect end "$(guest_wait g1 drain | tail -1)" "what was left behind"
+	wait_for 10 fails tcp_has g2 FIN_WAIT1 7022
 	guest_exec g2 "modprobe circuit_guest"
 	wait_for 10 line_is g2 up
+}
+# tcp_has GUEST STATE PORT: a connection to that port; of those that send, one that has something to send.
+tcp_has() {
+	local what='[1-9][0-9]*'
+	[ "$2" != TIME_WAIT ] || what=0
+	guest_exec "$1" "netstat -tn" | grep -q "^tcp *[0-9]* *$what [^ ].*:$3 *$2"
 }
 
 t_run -t 120 "two guests on a network" setup
 t_run "nothing is redirected at first" off_at_first
 t_run "both redirected: circuits" both_redirected
+t_run "a listener at one address" one_address
+t_run "sockets of the kernel's own: TCP" kernels_sockets
 t_run "server not redirected: TCP" server_native
 t_run "client not redirected: TCP" client_native
 t_run "loopback and own addresses: TCP" local_native
