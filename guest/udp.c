@@ -81,6 +81,7 @@
  * @used: when it was last, in jiffies
  * @answered: the socket has sent something to him
  * @lost: datagrams that there was no room for; ep.tx_mutex
+ * @untold: of some the far end has not been told, since there was no ring; likewise
  * @missed: those of the far end that were counted; ep.rx_mutex
  * @until: where the ring's data ended when the socket was connected last, to whomever; ep.rx_mutex
  * @received: u->received when it began
@@ -99,6 +100,7 @@ struct udp_flow {
 	unsigned long		used;
 	bool			answered;
 	u64			lost;
+	bool			untold;
 	u64			missed;
 	u32			until;
 	u32			received;
@@ -621,6 +623,42 @@ static bool flow_unread(struct udp_flow *flow)
 	return avail > 0;
 }
 
+/* Datagrams that the far end had no room for; rx_mutex is held. */
+static void flow_count(struct udp_flow *flow, const struct circuit *c)
+{
+	u64 lost = READ_ONCE(c->rx.prod->lost);
+
+	if (likely(lost == flow->missed))
+		return;
+	atomic64_add(lost - flow->missed, &flow->u->lost);
+	flow->missed = lost;
+}
+
+/* A flow has to go: what is in it is lost, and counted. Where somebody reads just now, he has it. */
+static void flow_lose(struct udp_flow *flow)
+{
+	struct circuit_message head;
+	struct circuit_rx rx;
+	struct circuit *c;
+	unsigned int n = 0;
+
+	if (!mutex_trylock(&flow->ep.rx_mutex))
+		return;
+	c = circuit_ep_rings(&flow->ep);
+	if (c && !c->rx_mapped && !flow->broken) {
+		flow_count(flow, c);
+		if (circuit_rx_avail(&c->rx) > 0) {
+			rx = c->rx;	/* nothing of it is seen but here */
+			while (rx.head != rx.tail && !circuit_rx_message(&rx, &head)) {
+				rx.head += circuit_message_bytes(head.len);
+				n++;
+			}
+		}
+		atomic64_add(n, &flow->u->lost);
+	}
+	mutex_unlock(&flow->ep.rx_mutex);
+}
+
 /*
  * Make room for another flow: the one that has been idle for longest goes, if it can be without loss, and first of
  * those to whom this socket has never sent anything: there may be very many, or be said to be.
@@ -641,8 +679,10 @@ static void flow_evict(struct circuit_udp *u)
 				*best = flow;
 		}
 	oldest = stranger ?: idle ?: oldest;
-	if (oldest)
-		flow_end(oldest);
+	if (!oldest)
+		return;
+	flow_lose(oldest);
+	flow_end(oldest);
 }
 
 /* Enter a flow; the socket is owned. */
@@ -1245,13 +1285,18 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 		if (unlikely(err))
 			return err;
 		if (unlikely(!c || READ_ONCE(ep->state) != TCP_ESTABLISHED)) {
-			err = READ_ONCE(ep->state) == TCP_SYN_SENT ? 0 : -ENETDOWN;
-			if (!err)
-				iov_iter_advance(&msg->msg_iter, len);
-			return err;
+			if (READ_ONCE(ep->state) != TCP_SYN_SENT)
+				return -ENETDOWN;
+			iov_iter_advance(&msg->msg_iter, len);
+			flow->lost++;
+			flow->untold = true;
+			return 0;
 		}
 		if (unlikely(len > c->tx.size - sizeof(struct circuit_message)))
 			return -EMSGSIZE;
+		if (unlikely(flow->untold))
+			WRITE_ONCE(c->tx.prod->lost, flow->lost);
+		flow->untold = false;
 		room = circuit_tx_may(c, need, need, need);
 		if (likely(room > 0)) {
 			err = circuit_message_put(c, msg, len);
@@ -1533,7 +1578,6 @@ static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 	struct circuit *c;
 	int avail, flags = 0;
 	bool held;
-	u64 lost;
 
 	spin_lock_bh(&u->lock);
 	list_del_init(&flow->ready);
@@ -1542,11 +1586,7 @@ static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 	*ret = c;
 	if (!c || flow->broken || circuit_rx_ours(ep, c))
 		return 0;
-	lost = READ_ONCE(c->rx.prod->lost);
-	if (unlikely(lost != flow->missed)) {
-		atomic64_add(lost - flow->missed, &u->lost);
-		flow->missed = lost;
-	}
+	flow_count(flow, c);
 	for (;;) {
 		avail = circuit_rx_avail(&c->rx);
 		if (unlikely(avail < 0)) {

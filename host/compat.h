@@ -79,6 +79,13 @@ static inline void compat_net_refcnt_upgrade(struct sock *sk)
 #define compat_sockaddr			sockaddr
 #endif
 
+/* 6.18: who counts drops need not be one counter. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#define compat_sk_drops(sk)		sk_drops_read(sk)
+#else
+#define compat_sk_drops(sk)		atomic_read(&(sk)->sk_drops)
+#endif
+
 /* 6.2: timers were renamed, 6.16: so was their accessor. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
 #define compat_timer_delete_sync(t)	timer_delete_sync(t)

@@ -823,7 +823,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	struct circuit_local *local = c->local && c->local->ops->info && c->local->nr == nr ?
 				      c->local : NULL;
 	struct nlattr *nest = nla_nest_start(skb, attr);
-	u64 bytes = 0;
+	u64 bytes = 0, lost = 0;
 	u32 queued = 0;
 
 	if (!nest)
@@ -832,6 +832,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 		const struct circuit_dir *dir = &c->ctrl->dir[nr];
 
 		bytes = READ_ONCE(dir->prod.bytes);
+		lost = READ_ONCE(dir->prod.lost);
 		queued = min(READ_ONCE(dir->prod.tail) - READ_ONCE(dir->cons.head), c->size[nr]);
 	}
 	if ((line && nla_put_string(skb, CIRCUIT_A_END_LINE, line)) ||
@@ -842,6 +843,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	    circuit_nl_put_u64(skb, CIRCUIT_A_END_BYTES, bytes) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_QUEUED, queued) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_END_MARKS, circuit_marks(c, nr)) ||
+	    (lost && circuit_nl_put_u64(skb, CIRCUIT_A_END_LOST, lost)) ||
 	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP)) ||
 	    (local && circuit_nl_put_socket(skb, local))) {
 		nla_nest_cancel(skb, nest);

@@ -78,6 +78,7 @@ enum flow_state {
  * @lock: of @blocked; bottom halves off
  * @blocked: flows that wait until there is room again, referenced
  * @errors: how many were reported, of whichever flow
+ * @drops: what the socket had no room for, as far as it was counted; by its work
  * @told: the flow that the turn has put something into last, whose guest wants to know, referenced, or NULL
  * @native: the callbacks of the socket as they were
  */
@@ -100,6 +101,7 @@ struct circuit_udp {
 	spinlock_t		lock;
 	struct list_head	blocked;
 	atomic_t		errors;
+	u32			drops;
 	struct udp_flow		*told;
 	struct {
 		void	(*data_ready)(struct sock *sk);
@@ -718,6 +720,8 @@ static bool flow_put_early(struct udp_flow *flow)
 	struct sk_buff *skb;
 
 	while (flow->open && unlikely(skb = __skb_dequeue(&flow->early))) {
+		/* And those that there was no room for even before. */
+		WRITE_ONCE(flow->local.tx.prod->lost, flow->lost);
 		notify |= flow_put(flow, skb);
 		consume_skb(skb);
 	}
@@ -737,6 +741,8 @@ static bool flow_deliver(struct udp_flow *flow, struct sk_buff *skb)
 			flow->early_bytes += skb->truesize;
 			__skb_queue_tail(&flow->early, skb);
 			skb = NULL;
+		} else {
+			flow->lost++;
 		}
 		circuit_local_kick(&flow->local);	/* it may talk by now */
 	} else if (flow->open) {
@@ -746,6 +752,25 @@ static bool flow_deliver(struct udp_flow *flow, struct sk_buff *skb)
 	mutex_unlock(&flow->lock);
 	consume_skb(skb);
 	return notify;
+}
+
+/*
+ * What the socket has had no room for is of nobody knows which flow, but the guest's: it is counted in the one
+ * that goes on.
+ */
+static void flow_count_drops(struct udp_flow *flow, struct circuit_udp *udp)
+{
+	u32 drops = compat_sk_drops(udp->sock->sk);
+
+	if (likely(drops == udp->drops))
+		return;
+	mutex_lock(&flow->lock);
+	if (smp_load_acquire(&flow->state) == FLOW_TALKS && flow->open) {
+		flow->lost += drops - udp->drops;
+		udp->drops = drops;
+		WRITE_ONCE(flow->local.tx.prod->lost, flow->lost);
+	}
+	mutex_unlock(&flow->lock);
 }
 
 /* The turn goes on with somebody else, or has ended: tell the guest that something was put there for. */
@@ -872,6 +897,7 @@ static void udp_take(struct circuit_udp *udp, struct sk_buff *skb)
 	}
 	if (udp->told && udp->told != flow)
 		udp_tell(udp);
+	flow_count_drops(flow, udp);
 	if (flow_deliver(flow, skb) && !udp->told)
 		udp->told = flow;
 	else

@@ -38,6 +38,10 @@
  *	peer dgram-echo PORT		answer datagrams until killed; "udp:PORT" for those of UDP
  *	peer dgram-ask LINE PORT N SIZE	(or "udp:ADDRESS" for the line) N datagrams of that size, an answer to each within 5 s
  *	peer dgram-flood LINE PORT	send datagrams until an error, print which
+ *	peer dgram-burst LINE PORT N SIZE SOCKETS	send N datagrams of each of so many sockets
+ *	peer dgram-count PORT FIFO	when somebody opens FIFO for writing, read until one is of one byte; say when
+ *					nothing has come for a second, and in the end how many have come and how many
+ *					are said to be lost
  *	peer dgram-spread LINE PORT N [FIFO]	one socket that asks N ports, from PORT on, an answer of each within
  *					20 s, and once more when somebody opens FIFO for writing
  *	peer dgram-count ADDRESS PORT N	send N datagrams with their numbers, 10 ms apart
@@ -804,17 +808,58 @@ static int dgram_to(const char *line, const char *port)
 	return s;
 }
 
+static int dgram_bound(const char *port, struct sockaddr_storage *ss)
+{
+	bool udp = !strncmp(port, "udp:", 4);
+	socklen_t len = dgram_addr(udp ? "udp:::" : "", udp ? port + 4 : port, ss);
+	int s = socket(ss->ss_family, SOCK_DGRAM, 0);
+
+	if (s < 0 || bind(s, (void *)ss, len))
+		die("bind");
+	printf("bound\n");
+	return s;
+}
+
+static void dgram_count(const char *port, const char *fifo)
+{
+	struct timeval silence = { .tv_sec = 1 };
+	char control[CMSG_SPACE(sizeof(uint32_t))];
+	struct sockaddr_storage ss;
+	struct iovec iov = { buf, sizeof(buf) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control };
+	int s = dgram_bound(port, &ss), one = 1;
+	uint32_t lost = 0;
+	long got = 0;
+	ssize_t n = 0;
+
+	if (setsockopt(s, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof(one)) ||
+	    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof(silence)))
+		die("setsockopt");
+	wait_for_fifo(fifo);
+	while (n != 1) {
+		msg.msg_controllen = sizeof(control);
+		n = recvmsg(s, &msg, 0);
+		if (n < 0 && errno == EAGAIN) {
+			printf("silence after %ld, lost %u\n", got, lost);
+			continue;
+		}
+		if (n < 0)
+			die("recvmsg");
+		got++;
+		if (CMSG_FIRSTHDR(&msg))
+			memcpy(&lost, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(lost));
+	}
+	printf("got %ld lost %u\n", got, lost);
+}
+
 static void dgram_echo(const char *port)
 {
 	bool udp = !strncmp(port, "udp:", 4);
 	struct sockaddr_storage ss;
-	socklen_t len = dgram_addr(udp ? "udp:::" : "", udp ? port + 4 : port, &ss);
-	int s = socket(ss.ss_family, SOCK_DGRAM, 0);
+	int s = dgram_bound(port, &ss);
+	socklen_t len;
 	ssize_t n;
 
-	if (s < 0 || bind(s, (void *)&ss, len))
-		die("bind");
-	printf("bound\n");
 	for (;;) {
 		len = sizeof(ss);
 		n = recvfrom(s, buf, sizeof(buf), 0, (void *)&ss, &len);
@@ -1235,6 +1280,15 @@ int main(int argc, char **argv)
 		while ((n = send(s, buf, 1400, 0)) > 0)
 			;
 		printf("%s\n", strerror(errno));
+	} else if (!strcmp(what, "dgram-burst") && argc > 6) {
+		int sockets, s, i;
+
+		for (sockets = atoi(argv[6]); sockets; sockets--)
+			for (s = dgram_to(argv[2], argv[3]), i = atoi(argv[4]); i; i--)
+				if (send(s, buf, atoi(argv[5]), 0) < 0)
+					die("send");
+	} else if (!strcmp(what, "dgram-count") && argc > 3) {
+		dgram_count(argv[2], argv[3]);
 	} else if (!strcmp(what, "dgram-spread") && argc > 4) {
 		int s = dgram_spread(-1, argv[2], atoi(argv[3]), atoi(argv[4]));
 

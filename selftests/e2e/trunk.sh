@@ -406,6 +406,31 @@ udp_exposed() {
 	wait_for 10 line_idle g1
 }
 
+# What is lost on its way to a guest that does not read is counted, wherever it is lost: in the ring, while the call
+# waits for the guest to take it, or in the host's socket.
+udp_lost() { # N SIZE SOCKETS
+	local counted line
+	guest_bg g1 count "rm -f /tmp/count; mkfifo /tmp/count; peer dgram-count udp:5300 /tmp/count"
+	wait_for 10 grep -q bound "$(guest_bg_log g1 count)"
+	"$CIRCUIT" expose add g1:5300 on 192.0.2.1:53 type dgram
+	out "$PEER" dgram-burst udp:192.0.2.1 53 "$1" "$2" "$3"
+	# Nobody says when the host is through with it.
+	wait_for 20 udp_is_quiet
+	guest_exec g1 "echo >/tmp/count"
+	wait_for 30 grep -q silence "$(guest_bg_log g1 count)"
+	[ "$3" -gt 1 ] || "$CIRCUIT" -s show | grep 'lost [1-9]'
+	out "$PEER" dgram-burst udp:192.0.2.1 53 1 1 1
+	guest_wait g1 count
+	line=$(grep ^got "$(guest_bg_log g1 count)")
+	t_note "$line"
+	read -r _ counted _ line <<<"$line"
+	[ "$line" -gt 0 ]
+	expect $(($1 * $3 + 1)) $((counted + line)) "datagrams"
+	"$CIRCUIT" expose del 192.0.2.1:53 type dgram
+	wait_for 10 line_idle g1
+}
+udp_is_quiet() { ss -Hlun src 192.0.2.1:53 | grep -q '^[^ ]* *0 '; }
+
 # Datagrams per second, to the world and from it, which the operator counts.
 udp_messages() {
 	local rate=500 got
@@ -762,6 +787,8 @@ t_run -t 120 "UDP: datagrams to the world" udp_out
 t_run "UDP: errors are the stack's" udp_errors
 t_run -t 120 "UDP: ports, and idle flows" udp_ports
 t_run -t 120 "UDP: ports of the host's lead to a guest" udp_exposed
+t_run "UDP: what a guest has no room for is counted" udp_lost 3000 1400 1
+t_run "UDP: so is what comes before it takes the call" udp_lost 20 1400 132
 t_run -t 120 "UDP: datagrams per second" udp_messages
 t_run "what the operator has done is charged" charged
 t_run "bytes per second" byte_rates

@@ -823,6 +823,35 @@ UDP_TEST(udp_many_peers, .timeout = 60)
 	}
 }
 
+/* A socket has only so many circuits: what it has not read of one that goes is counted as lost. */
+UDP_TEST(udp_too_many_peers, .timeout = 60)
+{
+	enum { N = 270 };
+	unsigned int port, lost = 0, got = 0;
+	int r = bound(&port), s, i;
+	char control[CMSG_SPACE(sizeof(lost))], c;
+	struct iovec iov = { &c, 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control };
+
+	option(r, SO_RXQ_OVFL, 1);
+	option(r, SO_RCVBUF, 200000);	/* UDP's, which is to lose none */
+	for (i = 0; i < N; i++) {
+		s = sock();
+		EQ(to(s, port, "x", 1), 1);
+		wait_for(r, POLLIN);
+	}
+	while (got + lost < N) {
+		wait_for(r, POLLIN);
+		msg.msg_controllen = sizeof(control);
+		EQ(recvmsg(r, &msg, 0), 1);
+		got++;
+		if (CMSG_FIRSTHDR(&msg))
+			memcpy(&lost, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(lost));
+	}
+	EQ(got + lost, N);
+	wait_quiet(r, POLLIN);
+}
+
 static void echo(struct task *t)
 {
 	char buf[100];

@@ -107,6 +107,7 @@ static void print_end(const char *key, const struct nlattr *nest)
 	out_u64("bytes", "", nl_u64(tb[CIRCUIT_A_END_BYTES]));
 	out_u64("queued", "", nl_u32(tb[CIRCUIT_A_END_QUEUED]));
 	out_u64("marks", "", nl_u64(tb[CIRCUIT_A_END_MARKS]));
+	out_u64("lost", "", nl_u64(tb[CIRCUIT_A_END_LOST]));
 	out_bool("hungup", "", tb[CIRCUIT_A_END_HUNGUP] != NULL);
 	if (tb[CIRCUIT_A_END_TRUNK])
 		out_str("trunk", "", nl_str(tb[CIRCUIT_A_END_TRUNK]));
@@ -125,6 +126,8 @@ static void print_traffic(const char *arrow, const struct nlattr *nest)
 			 nl_u32(tb[CIRCUIT_A_END_QUEUED]), nl_u32(tb[CIRCUIT_A_END_RING]),
 			 nl_u32(tb[CIRCUIT_A_END_INDEX]),
 			 (unsigned long long)nl_u64(tb[CIRCUIT_A_END_MARKS]));
+	if (opt.stats && tb[CIRCUIT_A_END_LOST])
+		out_text("lost %llu", (unsigned long long)nl_u64(tb[CIRCUIT_A_END_LOST]));
 }
 
 static int print_circuit(const struct nlmsghdr *nlh, void *data)
