@@ -662,11 +662,35 @@ static int circuit_inet_listen(struct socket *sock, int backlog)
 	return 0;
 }
 
-/* What a socket that is accepted has from the listener, as sk_clone_lock() has it. */
+/*
+ * What a socket that is accepted has from the listener, as sk_clone_lock() and tcp_ca_openreq_child()
+ * have it: first of all what there are functions for, which lock the socket.
+ */
+static void inherit_unlocked(const struct sock *sk, struct socket *sock)
+{
+	char name[TCP_CA_NAME_MAX];
+	struct sock *newsk = sock->sk;
+
+	if (compat_recverr(sk)) {
+		if (sk->sk_family == AF_INET6)
+			ip6_sock_set_recverr(newsk);
+		else
+			ip_sock_set_recverr(newsk);
+	}
+	if (!inet_csk(sk)->icsk_ca_setsockopt)
+		return;
+	rcu_read_lock();
+	strscpy(name, READ_ONCE(inet_csk(sk)->icsk_ca_ops)->name, sizeof(name));
+	rcu_read_unlock();
+	/* Only a name here; one that its user may not choose any more need not be. */
+	sock->ops->setsockopt(sock, SOL_TCP, TCP_CONGESTION, KERNEL_SOCKPTR(name), strlen(name));
+}
+
 static void inherit(const struct sock *sk, struct sock *newsk)
 {
 	const unsigned long flags = BIT(SOCK_KEEPOPEN) | BIT(SOCK_LINGER) | BIT(SOCK_URGINLINE) |
-				    BIT(SOCK_DBG) | BIT(SOCK_LOCALROUTE) | BIT(SOCK_BROADCAST);
+				    BIT(SOCK_DBG) | BIT(SOCK_BROADCAST) | BIT(SOCK_ZEROCOPY) |
+				    BIT(SOCK_SELECT_ERR_QUEUE);
 	const struct tcp_sock *tp = tcp_sk(sk);
 	struct tcp_sock *newtp = tcp_sk(newsk);
 
@@ -675,7 +699,7 @@ static void inherit(const struct sock *sk, struct sock *newsk)
 	newsk->sk_rcvtimeo = sk->sk_rcvtimeo;
 	newsk->sk_sndtimeo = sk->sk_sndtimeo;
 	newsk->sk_rcvlowat = sk->sk_rcvlowat;
-	newsk->sk_priority = sk->sk_priority;
+	newsk->sk_incoming_cpu = raw_smp_processor_id();
 	newsk->sk_reuse = sk->sk_reuse;
 	newsk->sk_reuseport = sk->sk_reuseport;
 	newsk->sk_userlocks = sk->sk_userlocks & (SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK);
@@ -688,6 +712,8 @@ static void inherit(const struct sock *sk, struct sock *newsk)
 	newtp->keepalive_probes = tp->keepalive_probes;
 	newtp->linger2 = tp->linger2;
 	newtp->notsent_lowat = tp->notsent_lowat;
+	newtp->recvmsg_inq = tp->recvmsg_inq;
+	newtp->rx_opt.user_mss = tp->rx_opt.user_mss;
 	inet_csk(newsk)->icsk_user_timeout = inet_csk(sk)->icsk_user_timeout;
 	inet_csk(newsk)->icsk_syn_retries = inet_csk(sk)->icsk_syn_retries;
 	inet_sk(newsk)->tos = inet_sk(sk)->tos;
@@ -709,6 +735,7 @@ static int make_child(const struct sock *sk, struct socket *newsock, struct circ
 	if (err)
 		return err;
 	newsk = tmp->sk;
+	inherit_unlocked(sk, tmp);
 	lock_sock(newsk);
 	in = inet_attach(newsk);
 	if (!in) {
@@ -1082,14 +1109,28 @@ static int circuit_inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t 
 	return err;
 }
 
+/* What recv() would find next, as tcp_inq_hint() has it: that the stream has ended counts as a byte. */
+static void tell_inq(struct circuit_ep *ep, struct msghdr *msg)
+{
+	msg->msg_inq = circuit_stream_unread(ep) ?:
+		       !!(READ_ONCE(ep->sk->sk_shutdown) & RCV_SHUTDOWN);
+	if (tcp_sk(ep->sk)->recvmsg_inq)
+		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(msg->msg_inq), &msg->msg_inq);
+}
+
 static int circuit_inet_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct circuit_ep *ep = on_circuit(sock->sk, true);
 
+	int ret;
+
 	/* The queue of errors is the socket's, whatever it is. */
-	if (likely(ep && !(flags & MSG_ERRQUEUE)))
-		return circuit_stream_recvmsg(ep, msg, len, flags);
-	return TCPS(sock, recvmsg, sock, msg, len, flags);
+	if (unlikely(!ep || flags & MSG_ERRQUEUE))
+		return TCPS(sock, recvmsg, sock, msg, len, flags);
+	ret = circuit_stream_recvmsg(ep, msg, len, flags);
+	if (ret >= 0 && unlikely(msg->msg_get_inq || tcp_sk(ep->sk)->recvmsg_inq))
+		tell_inq(ep, msg);
+	return ret;
 }
 
 static ssize_t circuit_inet_splice_read(struct socket *sock, loff_t *ppos,

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the tables of options in Documentation/inet.rst say of TCP and UDP sockets: honoured, accepted, the
+ * socket is native with it, or refused; and what the program sees is what it sees of TCP and UDP.
+ */
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <arpa/inet.h>
+#include <linux/errqueue.h>
+#include <linux/filter.h>
+#include <linux/net_tstamp.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include "stream_test.h"
+
+#ifndef SOL_TCP
+#define SOL_TCP 6
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+#ifndef SO_PEEK_OFF
+#define SO_PEEK_OFF 42
+#endif
+
+/* States in struct tcp_info. */
+#define ESTABLISHED	1
+#define CLOSE_WAIT	8
+
+#define INET_TEST(id, ...) TEST(id, .inet_only = true, __VA_ARGS__)
+#define DGRAM_TEST(id, ...) TEST(id, .type = SOCK_DGRAM, .inet_only = true, __VA_ARGS__)
+
+static bool is_circuit(int fd)
+{
+	struct circuit_info info;
+	socklen_t len = sizeof(info);
+
+	return !getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len);
+}
+
+/* Are sockets with no option circuits here? */
+static bool circuits(void)
+{
+	int fd[2];
+
+	if (type == SOCK_DGRAM) {
+		fd[1] = sock();
+		OK(sock_bind(fd[1], 0));
+		fd[0] = call(port_of(fd[1]));
+	} else {
+		pair(fd);
+		EQ(is_circuit(fd[0]), is_circuit(fd[1]));
+	}
+	return is_circuit(fd[0]);
+}
+
+static void set(int fd, int level, int opt, int val)
+{
+	OK(setsockopt(fd, level, opt, &val, sizeof(val)));
+}
+
+static int get(int fd, int level, int opt)
+{
+	int val = -1;
+	socklen_t len = sizeof(val);
+
+	OK(getsockopt(fd, level, opt, &val, &len));
+	return val;
+}
+
+/* An option that not everybody may set, or that not every kernel has. */
+static void try_set(int fd, int level, int opt, const void *val, socklen_t len)
+{
+	if (!setsockopt(fd, level, opt, val, len))
+		return;
+	if (errno == EPERM || errno == ENOPROTOOPT || errno == EOPNOTSUPP)
+		skip("setsockopt: %s", errname(errno));
+	fail("setsockopt(%d, %d): %s", level, opt, errname(errno));
+}
+
+/* --- accepted or honoured ----------------------------------------------------------------- */
+
+INET_TEST(inet_protocol)
+{
+	int fd[2], i;
+
+	pair(fd);
+	for (i = 0; i < 2; i++) {
+		EQ(get_option(fd[i], SO_PROTOCOL), IPPROTO_TCP);
+		EQ(get_option(fd[i], SO_DOMAIN), family);
+		EQ(get_option(fd[i], SO_TYPE), SOCK_STREAM);
+	}
+}
+
+/* There are no segments, so nothing waits for any: what is sent arrives. */
+INET_TEST(inet_segments)
+{
+	static const int opts[] = { TCP_NODELAY, TCP_CORK, TCP_QUICKACK };
+	bool want = circuits();
+	size_t i;
+	int fd[2];
+
+	for (i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
+		pair(fd);
+		set(fd[0], SOL_TCP, opts[i], 1);
+		EQ(get(fd[0], SOL_TCP, opts[i]), 1);
+		EQ(is_circuit(fd[0]), want);
+		expect_works(fd[0], fd[1]);
+	}
+}
+
+INET_TEST(inet_keepalive)
+{
+	static const int opts[] = { TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT };
+	int l = sock(), fd = sock(), s;
+	size_t i;
+
+	OK(sock_bind(l, 0));
+	option(l, SO_KEEPALIVE, 1);
+	for (i = 0; i < 4; i++)
+		set(l, SOL_TCP, opts[i], 11 + i);
+	OK(listen(l, 1));
+	OK(sock_connect(fd, port_of(l)));
+	s = answer(l);
+	EQ(get_option(s, SO_KEEPALIVE), 1);
+	EQ(get_option(fd, SO_KEEPALIVE), 0);
+	for (i = 0; i < 4; i++)
+		EQ(get(s, SOL_TCP, opts[i]), 11 + i);
+	option(fd, SO_KEEPALIVE, 1);
+	for (i = 0; i < 4; i++) {
+		set(fd, SOL_TCP, opts[i], 21 + i);
+		EQ(get(fd, SOL_TCP, opts[i]), 21 + i);
+	}
+	ERR(setsockopt(fd, SOL_TCP, TCP_KEEPCNT, &(int){ 200 }, sizeof(int)), EINVAL);
+	expect_works(fd, s);
+}
+
+/* Who calls has said something by when he is to be accepted, or soon after. */
+INET_TEST(inet_defer_accept)
+{
+	int l = sock(), fd = sock(), s;
+	bool want = circuits();
+
+	OK(sock_bind(l, 0));
+	set(l, SOL_TCP, TCP_DEFER_ACCEPT, 1);
+	CHECK(get(l, SOL_TCP, TCP_DEFER_ACCEPT) >= 1);
+	OK(listen(l, 1));
+	OK(sock_connect(fd, port_of(l)));
+	send_text(fd, "hello");
+	s = answer(l);
+	EQ(is_circuit(s), want);
+	expect_text(s, "hello");
+}
+
+INET_TEST(inet_fastopen_listener)
+{
+	int l = sock(), fd = sock(), s;
+	bool want = circuits();
+
+	OK(sock_bind(l, 0));
+	set(l, SOL_TCP, TCP_FASTOPEN, 5);
+	EQ(get(l, SOL_TCP, TCP_FASTOPEN), 5);
+	OK(listen(l, 1));
+	OK(sock_connect(fd, port_of(l)));
+	s = answer(l);
+	EQ(is_circuit(s), want);
+	expect_works(s, fd);
+}
+
+/* Accepted, and without effect where there are no packets. */
+INET_TEST(inet_accepted)
+{
+	static const struct {
+		int	level, opt, val;
+	} opts[] = {
+		{ SOL_TCP, TCP_NOTSENT_LOWAT, 16384 },
+		{ SOL_TCP, TCP_SYNCNT, 3 },
+		{ SOL_TCP, TCP_WINDOW_CLAMP, 65536 },
+		{ SOL_TCP, TCP_MAXSEG, 1000 },
+		{ SOL_TCP, TCP_LINGER2, 5 },
+		{ SOL_SOCKET, SO_PRIORITY, 4 },
+		{ SOL_IP, IP_TOS, 0x10 },
+		{ SOL_IP, IP_TTL, 60 },
+		{ SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO },
+		{ SOL_IP, IP_MINTTL, 1 },
+	};
+	bool want = circuits();
+	size_t i;
+	int fd = sock(), l = sock(), s;
+
+	for (i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
+		set(fd, opts[i].level, opts[i].opt, opts[i].val);
+		EQ(get(fd, opts[i].level, opts[i].opt), opts[i].val);
+	}
+	OK(sock_bind(l, 0));
+	set(l, SOL_TCP, TCP_SAVE_SYN, 1);
+	OK(listen(l, 1));
+	OK(sock_connect(fd, port_of(l)));
+	s = answer(l);
+	EQ(is_circuit(fd), want);
+	EQ(is_circuit(s), want);
+	expect_works(fd, s);
+}
+
+INET_TEST(inet_congestion)
+{
+	bool want = circuits();
+	char name[32] = "";
+	socklen_t len = sizeof(name);
+	int fd[2];
+
+	pair(fd);
+	OK(setsockopt(fd[0], SOL_TCP, TCP_CONGESTION, "reno", 4));
+	OK(getsockopt(fd[0], SOL_TCP, TCP_CONGESTION, name, &len));
+	EQ(strcmp(name, "reno"), 0);
+	EQ(is_circuit(fd[0]), want);
+	expect_works(fd[0], fd[1]);
+}
+
+INET_TEST(inet_info)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+	int fd[2];
+
+	pair(fd);
+	OK(getsockopt(fd[0], SOL_TCP, TCP_INFO, &info, &len));
+	EQ(info.tcpi_state, ESTABLISHED);
+	send_pattern(fd[1], 1000, 0);
+	recv_pattern(fd[0], 1000, 0);
+	len = sizeof(info);
+	OK(getsockopt(fd[0], SOL_TCP, TCP_INFO, &info, &len));
+	EQ(info.tcpi_bytes_received, 1000);
+	OK(shutdown(fd[1], SHUT_WR));
+	wait_for(fd[0], POLLRDHUP);
+	len = 1;
+	OK(getsockopt(fd[0], SOL_TCP, TCP_INFO, &info, &len));
+	EQ(len, 1);
+	EQ(info.tcpi_state, CLOSE_WAIT);
+	len = -1;
+	ERR(getsockopt(fd[0], SOL_TCP, TCP_INFO, &info, &len), EINVAL);
+}
+
+/* Nobody can say whose the other end of TCP's is. */
+INET_TEST(inet_peercred)
+{
+	struct ucred cred = { .pid = 1 };
+	socklen_t len = sizeof(cred);
+	int fd[2];
+
+	pair(fd);
+	OK(getsockopt(fd[0], SOL_SOCKET, SO_PEERCRED, &cred, &len));
+	EQ(cred.pid, 0);
+	EQ(cred.uid, (uid_t)-1);
+}
+
+INET_TEST(inet_busy_poll)
+{
+	int l = sock(), fd = sock(), s, val = 50;
+
+	OK(sock_bind(l, 0));
+	try_set(l, SOL_SOCKET, SO_BUSY_POLL, &val, sizeof(val));
+	OK(listen(l, 1));
+	OK(sock_connect(fd, port_of(l)));
+	s = answer(l);
+	EQ(get_option(s, SO_BUSY_POLL), 50);
+	try_set(fd, SOL_SOCKET, SO_BUSY_POLL, &val, sizeof(val));
+	EQ(get_option(fd, SO_BUSY_POLL), 50);
+	expect_works(fd, s);
+}
+
+static int inq_of_recv(int fd, size_t want)
+{
+	char buf[64], control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { buf, want };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c;
+
+	EQ(recvmsg(fd, &msg, MSG_WAITALL), want);
+	c = CMSG_FIRSTHDR(&msg);
+	if (!c)
+		return -1;
+	EQ(c->cmsg_level, SOL_TCP);
+	EQ(c->cmsg_type, TCP_CM_INQ);
+	return *(int *)CMSG_DATA(c);
+}
+
+/* How much there is after what was read; and that the stream has ended is worth another read. */
+INET_TEST(inet_inq)
+{
+	int fd[2];
+
+	pair(fd);
+	send_text(fd[1], "hello, hello");
+	EQ(inq_of_recv(fd[0], 1), -1);
+	set(fd[0], SOL_TCP, TCP_INQ, 1);
+	EQ(get(fd[0], SOL_TCP, TCP_INQ), 1);
+	EQ(inq_of_recv(fd[0], 4), 7);
+	EQ(inq_of_recv(fd[0], 7), 0);
+	send_text(fd[1], "x");
+	close(fd[1]);
+	wait_for(fd[0], POLLRDHUP);
+	EQ(inq_of_recv(fd[0], 1), 1);
+	expect_eof(fd[0]);
+	ERR(setsockopt(fd[0], SOL_TCP, TCP_INQ, &(int){ 2 }, sizeof(int)), EINVAL);
+}
+
+/* --- accepted sockets ----------------------------------------------------------------------- */
+
+INET_TEST(accept_inherits_zerocopy)
+{
+	int l = sock(), fd = sock(), s;
+	char control[200];
+	struct msghdr msg = { .msg_control = control, .msg_controllen = sizeof(control) };
+	struct sock_extended_err *err;
+
+	OK(sock_bind(l, 0));
+	option(l, SO_ZEROCOPY, 1);
+	OK(listen(l, 1));
+	OK(sock_connect(fd, port_of(l)));
+	s = answer(l);
+	EQ(get_option(s, SO_ZEROCOPY), 1);
+	EQ(send(s, "hello", 5, MSG_ZEROCOPY), 5);
+	expect_text(fd, "hello");
+	wait_for(s, POLLERR);
+	OK(recvmsg(s, &msg, MSG_ERRQUEUE));
+	CHECK(CMSG_FIRSTHDR(&msg));
+	err = (struct sock_extended_err *)CMSG_DATA(CMSG_FIRSTHDR(&msg));
+	EQ(err->ee_origin, SO_EE_ORIGIN_ZEROCOPY);
+	EQ(err->ee_data, 0);
+}
+
+INET_TEST(accept_inherits_options)
+{
+	int level = family == AF_INET6 ? SOL_IPV6 : SOL_IP;
+	int recverr = family == AF_INET6 ? IPV6_RECVERR : IP_RECVERR;
+	int l = sock(), fd = sock(), s;
+	char name[32] = "";
+	socklen_t len = sizeof(name);
+
+	OK(sock_bind(l, 0));
+	set(l, level, recverr, 1);
+	set(l, SOL_TCP, TCP_INQ, 1);
+	set(l, SOL_TCP, TCP_NODELAY, 1);
+	set(l, SOL_TCP, TCP_MAXSEG, 600);
+	OK(setsockopt(l, SOL_TCP, TCP_CONGESTION, "reno", 4));
+	option(l, SO_SELECT_ERR_QUEUE, 1);
+	option(l, SO_PRIORITY, 5);
+	OK(listen(l, 1));
+	OK(sock_connect(fd, port_of(l)));
+	s = answer(l);
+	EQ(get(s, level, recverr), 1);
+	EQ(get(s, SOL_TCP, TCP_INQ), 1);
+	EQ(get(s, SOL_TCP, TCP_NODELAY), 1);
+	CHECK(get(s, SOL_TCP, TCP_MAXSEG) <= 600);
+	OK(getsockopt(s, SOL_TCP, TCP_CONGESTION, name, &len));
+	EQ(strcmp(name, "reno"), 0);
+	EQ(get_option(s, SO_SELECT_ERR_QUEUE), 1);
+	EQ(get_option(s, SO_PRIORITY), 0);	/* alone of all */
+	CHECK(get_option(s, SO_INCOMING_CPU) >= 0);
+	expect_works(fd, s);
+}
