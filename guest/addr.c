@@ -246,7 +246,8 @@ static bool is_steered(const struct sock *sk)
  */
 bool circuit_inet_has_option(const struct sock *sk)
 {
-	return sock_flag(sk, SOCK_TXTIME) || READ_ONCE(sk->sk_bound_dev_if) ||
+	return sock_flag(sk, SOCK_TXTIME) || sock_flag(sk, SOCK_LOCALROUTE) ||
+	       READ_ONCE(sk->sk_bound_dev_if) ||
 	       READ_ONCE(sk->sk_mark) || rcu_access_pointer(sk->sk_filter) ||
 	       READ_ONCE(sk->sk_max_pacing_rate) != ~0UL || has_programs(sk) ||
 	       (sk->sk_reuseport && is_steered(sk));

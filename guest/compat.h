@@ -14,6 +14,7 @@
 #include <linux/ptrace.h>
 #include <linux/splice.h>
 #include <linux/sysctl.h>
+#include <linux/tcp.h>
 #include <linux/timer.h>
 #include <linux/version.h>
 #include <net/inet_sock.h>
@@ -95,7 +96,7 @@ static inline void compat_net_refcnt_upgrade(struct sock *sk)
 #define compat_sockaddr			sockaddr
 #endif
 
-/* 6.3: a family can ask to see the options of the socket layer as well. */
+/* 6.3: who makes a socket can ask to see the options of the socket layer as well. */
 static inline void compat_custom_sockopt(struct socket *sock)
 {
 #ifdef SOCK_CUSTOM_SOCKOPT
@@ -157,6 +158,30 @@ static inline bool compat_recverr(const struct sock *sk)
 	return inet_test_bit(RECVERR, sk);
 #else
 	return inet_sk(sk)->recverr;
+#endif
+}
+
+/* 6.7: connections may be authenticated, as they could be signed before. */
+static inline bool compat_is_tcp_ao(int optname)
+{
+#ifdef TCP_AO_ADD_KEY
+	return optname == TCP_AO_ADD_KEY || optname == TCP_AO_DEL_KEY || optname == TCP_AO_INFO ||
+	       optname == TCP_AO_REPAIR;
+#else
+	return false;
+#endif
+}
+
+static inline bool compat_tcp_is_signed(const struct sock *sk)
+{
+#ifdef CONFIG_TCP_AO
+	if (rcu_access_pointer(tcp_sk(sk)->ao_info))
+		return true;
+#endif
+#ifdef CONFIG_TCP_MD5SIG
+	return rcu_access_pointer(tcp_sk(sk)->md5sig_info);
+#else
+	return false;
 #endif
 }
 

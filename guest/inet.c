@@ -237,8 +237,10 @@ static void set_mode(struct circuit_inet *in, enum inet_mode mode)
 		cmpxchg(&sk->sk_prot, f->tcp_prot, &f->circuit_prot);
 	else
 		cmpxchg(&sk->sk_prot, &f->circuit_prot, f->tcp_prot);
-	if (mode == INET_CIRCUIT || mode == INET_LISTENER)
+	if (mode == INET_CIRCUIT || mode == INET_LISTENER) {
 		in->used = true;
+		compat_custom_sockopt(sk->sk_socket);	/* which keeps our ops */
+	}
 	smp_store_release(&in->mode, mode);
 }
 
@@ -311,7 +313,8 @@ static bool is_asking(struct sock *sk)
 static bool has_option(const struct sock *sk)
 {
 	return circuit_inet_has_option(sk) || sock_flag(sk, SOCK_RCVTSTAMP) ||
-	       READ_ONCE(sk->sk_tsflags) || tcp_sk(sk)->repair || tcp_sk(sk)->fastopen_connect;
+	       READ_ONCE(sk->sk_tsflags) || READ_ONCE(sk->sk_peek_off) >= 0 ||
+	       tcp_sk(sk)->repair || tcp_sk(sk)->fastopen_connect || compat_tcp_is_signed(sk);
 }
 
 /* Why the socket may not be a circuit, or listen for some, at an address. */
@@ -505,6 +508,23 @@ unlock:
 
 /* --- listen and accept -------------------------------------------------------------- */
 
+/* Withdraw a listener that has an option which circuits cannot honour; the socket is owned. */
+static bool withdraw(struct sock *sk, struct circuit_inet *in)
+{
+	struct circuit_ep *ep = &in->ep;
+	struct in6_addr addr = circuit_inet_bound(sk);
+	enum circuit_reason reason = why_native(sk, circuit_inet_is_inside(&addr));
+
+	if (!reason)
+		return false;
+	circuit_ep_unlisten(ep);
+	circuit_ep_lock(ep);
+	WRITE_ONCE(ep->state, TCP_CLOSE);
+	ep->reason = reason;
+	circuit_ep_unlock(ep);
+	return true;
+}
+
 /* Publish a listener; the socket is owned. Whatever fails, TCP's listener remains. */
 static void publish(struct sock *sk, struct circuit_inet *in)
 {
@@ -519,13 +539,12 @@ static void publish(struct sock *sk, struct circuit_inet *in)
 	struct circuit_listener *lst;
 	struct circuit_line *line;
 
+	if (withdraw(sk, in))
+		return;
 	if (ep->lst && ep->state == TCP_LISTEN) {
 		circuit_listener_publish(ep->lst, backlog);
 		return;
 	}
-	ep->reason = why_native(sk, circuit_inet_is_inside(&addr));
-	if (ep->reason)
-		return;
 	ep->reason = CIRCUIT_REASON_NO_OPERATOR;
 	line = circuit_line_get();
 	if (!line)
@@ -750,6 +769,7 @@ static int make_child(const struct sock *sk, struct socket *newsock, struct circ
 	inherit(sk, newsk);
 	sock_graft(newsk, newsock);
 	newsock->state = SS_CONNECTED;
+	compat_custom_sockopt(newsock);
 	release_sock(newsk);
 	sock_release(tmp);
 	circuit_path_count(newsk, false);
@@ -986,38 +1006,82 @@ static bool option_is_tcps(int level, int optname)
 	if (level == SOL_TCP)
 		return optname == TCP_ULP || optname == TCP_REPAIR ||
 		       optname == TCP_FASTOPEN_CONNECT || optname == TCP_MD5SIG ||
-		       optname == TCP_MD5SIG_EXT;
+		       optname == TCP_MD5SIG_EXT || compat_is_tcp_ao(optname);
 	return level == SOL_IPV6 && optname == IPV6_ADDRFORM;
 }
 
+/* Options of the socket layer that has_option() looks for. */
+static bool option_is_networks(int level, int optname)
+{
+	if (level != SOL_SOCKET)
+		return false;
+	switch (optname) {
+	case SO_DONTROUTE:
+	case SO_MARK:
+	case SO_BINDTODEVICE:
+	case SO_BINDTOIFINDEX:
+	case SO_ATTACH_FILTER:
+	case SO_ATTACH_BPF:
+	case SO_ATTACH_REUSEPORT_CBPF:
+	case SO_ATTACH_REUSEPORT_EBPF:
+	case SO_TIMESTAMP_OLD:
+	case SO_TIMESTAMP_NEW:
+	case SO_TIMESTAMPNS_OLD:
+	case SO_TIMESTAMPNS_NEW:
+	case SO_TIMESTAMPING_OLD:
+	case SO_TIMESTAMPING_NEW:
+	case SO_TXTIME:
+	case SO_MAX_PACING_RATE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* An option was set. */
+static void option_set(struct sock *sk, int level, int optname)
+{
+	struct circuit_inet *in;
+
+	if (!option_is_told(level, optname) && READ_ONCE(sk->sk_state) != TCP_LISTEN)
+		return;
+	lock_sock(sk);
+	in = inet_get(sk);
+	if (in && in->mode == INET_LISTENER && in->ep.lst)
+		withdraw(sk, in);	/* TCP's listener goes on */
+	else if (option_is_told(level, optname))
+		options_changed(sk);
+	release_sock(sk);
+}
+
+/* Those of SOL_SOCKET come here since Linux 6.3, and if the socket has been a circuit or a listener. */
 static int circuit_inet_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,
 				   unsigned int optlen)
 {
 	struct inet_family *f = family_of(sock);
 	struct sock *sk = sock->sk;
 	struct circuit_inet *in;
-	int err;
+	int err = 0;
 
 	__module_get(THIS_MODULE);
-	if (!option_is_tcps(level, optname)) {
-		err = f->tcp_ops->setsockopt(sock, level, optname, optval, optlen);
-		if (!err && option_is_told(level, optname)) {
-			lock_sock(sk);
-			options_changed(sk);
-			release_sock(sk);
-		}
-		module_put(THIS_MODULE);
-		return err;
+	if (option_is_tcps(level, optname)) {
+		lock_sock(sk);
+		in = inet_get(sk);
+		/* Who keeps our methods can be of another family no more. */
+		if (in && (in->mode == INET_CIRCUIT || (in->used && level == SOL_IPV6)))
+			err = -EOPNOTSUPP;
+		else if (sk->sk_state != TCP_LISTEN)
+			go_native(sock, f, CIRCUIT_REASON_OPTION);
+		release_sock(sk);
+	} else if (option_is_networks(level, optname) && on_circuit(sk, true)) {
+		err = -EOPNOTSUPP;
 	}
-	lock_sock(sk);
-	in = inet_get(sk);
-	err = in && in->mode == INET_CIRCUIT ? -EOPNOTSUPP : 0;
-	/* A listener goes on; what it accepts over TCP has the option. */
-	if (!err && sk->sk_state != TCP_LISTEN)
-		go_native(sock, f, CIRCUIT_REASON_OPTION);
-	release_sock(sk);
 	if (!err)
-		err = f->tcp_ops->setsockopt(sock, level, optname, optval, optlen);
+		err = level == SOL_SOCKET ?
+			sock_setsockopt(sock, level, optname, optval, optlen) :
+			f->tcp_ops->setsockopt(sock, level, optname, optval, optlen);
+	if (!err)
+		option_set(sk, level, optname);
 	module_put(THIS_MODULE);
 	return err;
 }
@@ -1161,6 +1225,12 @@ static int circuit_inet_set_rcvlowat(struct sock *sk, int val)
 	return 0;
 }
 
+/* SO_PEEK_OFF, which TCP has since Linux 6.9. */
+static int circuit_inet_set_peek_off(struct sock *sk, int val)
+{
+	return on_circuit(sk, true) ? -EOPNOTSUPP : sk_set_peek_off(sk, val);
+}
+
 #ifdef COMPAT_SENDPAGE
 static ssize_t circuit_inet_sendpage(struct socket *sock, struct page *page, int offset,
 				     size_t size, int flags)
@@ -1230,6 +1300,8 @@ static int family_learn(struct inet_family *f, int family, int (*init)(struct so
 	f->ops.recvmsg = circuit_inet_recvmsg;
 	f->ops.splice_read = circuit_inet_splice_read;
 	f->ops.set_rcvlowat = circuit_inet_set_rcvlowat;
+	if (f->ops.set_peek_off)
+		f->ops.set_peek_off = circuit_inet_set_peek_off;
 	if (f->ops.mmap)
 		f->ops.mmap = circuit_inet_mmap;
 #ifdef COMPAT_SENDPAGE

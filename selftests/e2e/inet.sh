@@ -182,14 +182,24 @@ filtered() {
 		echo "${sum%% *} $(($(line_get g1 calls-out) - before))"
 	}
 	expect "$sum 1" "$(fetch_in $cg/worker)" "without programs"
+	guest_bg g1 late "echo 0 >$cg/worker/cgroup.procs; rm -f /tmp/late; mkfifo /tmp/late
+		exec peer tcp late 7020 /tmp/late 5"
+	wait_for 10 grep -q listening "$(guest_bg_log g1 late)"
 	if ! guest_exec g1 "peer filter $cg"; then
 		redirect g1 off
+		guest_bg_kill g1 late
 		t_skip "programs cannot be attached to cgroups"
 	fi
 	expect "$sum 0" "$(fetch_in $cg/worker)" "with one"
 	expect "$sum 1" "$(fetch g1 "$url")" "elsewhere"
+	expect "listen both" "$(socks_listening g1 7020)" "a listener that has heard of none"
+	guest_exec g1 "echo >/tmp/late" # and now of this one
+	wait_for 10 listens_natively
+	guest_bg_kill g1 late
 	redirect g1 off
 }
+
+listens_natively() { [ "$(socks_listening g1 7020)" = "listen native reason option" ]; }
 
 # One program only: by a cgroup, or by a library where that may not be.
 one_program() {

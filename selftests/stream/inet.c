@@ -38,6 +38,15 @@ static bool is_circuit(int fd)
 	return !getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len);
 }
 
+/* Neither a circuit nor about to be one: TCP knows no such level. */
+static bool is_tcps(int fd)
+{
+	struct circuit_info info;
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len) && errno != ENOTCONN;
+}
+
 /* Are sockets with no option circuits here? */
 static bool circuits(void)
 {
@@ -76,6 +85,73 @@ static void try_set(int fd, int level, int opt, const void *val, socklen_t len)
 	if (errno == EPERM || errno == ENOPROTOOPT || errno == EOPNOTSUPP)
 		skip("setsockopt: %s", errname(errno));
 	fail("setsockopt(%d, %d): %s", level, opt, errname(errno));
+}
+
+/* Call a listener that would be a circuit's if the socket could be one's. */
+static void calls_natively(int fd, bool want)
+{
+	unsigned int port;
+	int l = listener(1, &port), s;
+
+	nonblock(fd);
+	if (sock_connect(fd, port)) {
+		/* Where only the exchange leads, TCP may know that at once. */
+		if (want && (errno == EHOSTUNREACH || errno == ENETUNREACH)) {
+			CHECK(is_tcps(fd));
+			return;
+		}
+		EQ(errno, EINPROGRESS);
+	}
+	if (want) {
+		CHECK(is_tcps(fd));
+		return;
+	}
+	s = answer(l);
+	wait_for(fd, POLLOUT);
+	EQ(so_error(fd), 0);
+	CHECK(is_tcps(fd));
+	expect_works(s, fd);
+}
+
+/* What a listener that has been given an option natively takes is TCP's. */
+static void listens_natively(int l, bool want)
+{
+	int fd = sock();
+
+	nonblock(fd);
+	if (want) {
+		/* Nobody is on the exchange at that port; TCP may lead there or not. */
+		sock_connect(fd, port_of(l));
+		CHECK(!is_circuit(fd));
+		return;
+	}
+	if (sock_connect(fd, port_of(l)))
+		EQ(errno, EINPROGRESS);
+	expect_works(answer(l), fd);
+}
+
+/* With the option neither end of a call is a circuit, and a circuit does not take it. */
+static void makes_native(int level, int opt, const void *val, socklen_t len)
+{
+	bool want = circuits();
+	int fd = sock(), l = sock(), on[2];
+
+	try_set(fd, level, opt, val, len);
+	calls_natively(fd, want);
+
+	OK(sock_bind(l, 0));
+	try_set(l, level, opt, val, len);
+	OK(listen(l, 1));
+	listens_natively(l, want);
+
+	/* Before Linux 6.3 those of SOL_SOCKET are set, to no effect. */
+	pair(on);
+	if (setsockopt(on[0], level, opt, val, len)) {
+		CHECK(want);
+		EQ(errno, EOPNOTSUPP);
+	}
+	EQ(is_circuit(on[0]), want);
+	expect_works(on[0], on[1]);
 }
 
 /* --- accepted or honoured ----------------------------------------------------------------- */
@@ -362,4 +438,234 @@ INET_TEST(accept_inherits_options)
 	EQ(get_option(s, SO_PRIORITY), 0);	/* alone of all */
 	CHECK(get_option(s, SO_INCOMING_CPU) >= 0);
 	expect_works(fd, s);
+}
+
+/* --- native --------------------------------------------------------------------------------- */
+
+static struct sock_filter pass_all[] = { { .code = BPF_RET | BPF_K, .k = 0xffffffff } };
+static struct sock_fprog pass = { 1, pass_all };
+static struct sock_filter choose_first[] = { { .code = BPF_RET | BPF_K, .k = 0 } };
+static struct sock_fprog choose = { 1, choose_first };
+
+INET_TEST(inet_mark)
+{
+	makes_native(SOL_SOCKET, SO_MARK, &(int){ 7 }, sizeof(int));
+}
+
+INET_TEST(inet_device)
+{
+	makes_native(SOL_SOCKET, SO_BINDTODEVICE, "lo", 2);
+}
+
+INET_TEST(inet_filter)
+{
+	makes_native(SOL_SOCKET, SO_ATTACH_FILTER, &pass, sizeof(pass));
+}
+
+INET_TEST(inet_timestamp)
+{
+	static const int opts[] = { SO_TIMESTAMP, SO_TIMESTAMPNS };
+	int val = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE, i;
+
+	for (i = 0; i < 2; i++)
+		makes_native(SOL_SOCKET, opts[i], &(int){ 1 }, sizeof(int));
+	makes_native(SOL_SOCKET, SO_TIMESTAMPING, &val, sizeof(val));
+}
+
+INET_TEST(inet_txtime)
+{
+	struct sock_txtime val = { .clockid = CLOCK_MONOTONIC };
+
+	makes_native(SOL_SOCKET, SO_TXTIME, &val, sizeof(val));
+}
+
+INET_TEST(inet_pacing)
+{
+	makes_native(SOL_SOCKET, SO_MAX_PACING_RATE, &(int){ 1 << 30 }, sizeof(int));
+}
+
+INET_TEST(inet_dontroute)
+{
+	makes_native(SOL_SOCKET, SO_DONTROUTE, &(int){ 1 }, sizeof(int));
+}
+
+/* Before Linux 6.9 TCP has none. */
+INET_TEST(inet_peek_off)
+{
+	int fd = sock(), val = 0, on[2];
+	bool want = circuits();
+
+	pair(on);
+	if (!setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &val, sizeof(val))) {
+		calls_natively(fd, want);
+		if (want)
+			ERR(setsockopt(on[0], SOL_SOCKET, SO_PEEK_OFF, &val, sizeof(val)), EOPNOTSUPP);
+		return;
+	}
+	EQ(errno, EOPNOTSUPP);
+}
+
+INET_TEST(inet_reuseport_program)
+{
+	bool want = circuits();
+	int l = sock();
+
+	option(l, SO_REUSEPORT, 1);
+	OK(sock_bind(l, 0));
+	OK(listen(l, 1));
+	OK(setsockopt(l, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &choose, sizeof(choose)));
+	OK(listen(l, 1));
+	listens_natively(l, want);
+}
+
+/* A listener is given one later, and says so by listen(). */
+INET_TEST(inet_listener_filtered)
+{
+	bool want = circuits();
+	unsigned int port;
+	int l = listener(1, &port);
+
+	expect_calls(l);
+	OK(setsockopt(l, SOL_SOCKET, SO_ATTACH_FILTER, &pass, sizeof(pass)));
+	OK(listen(l, 1));
+	listens_natively(l, want);
+	OK(setsockopt(l, SOL_SOCKET, SO_DETACH_FILTER, &(int){ 0 }, sizeof(int)));
+	OK(listen(l, 1));
+	expect_calls(l);
+}
+
+static void md5_key(struct tcp_md5sig *key)
+{
+	union addr a;
+	socklen_t len = addr_set(&a, 0);
+
+	addr_set_foreign(&a);	/* nobody who is to be called */
+	memset(key, 0, sizeof(*key));
+	memcpy(&key->tcpm_addr, &a, len);
+	key->tcpm_keylen = 6;
+	memcpy(key->tcpm_key, "secret", 6);
+}
+
+INET_TEST(inet_md5)
+{
+	bool want = circuits();
+	struct tcp_md5sig key;
+	int fd = sock(), on[2];
+
+	md5_key(&key);
+	try_set(fd, SOL_TCP, TCP_MD5SIG, &key, sizeof(key));
+	calls_natively(fd, want);
+	pair(on);
+	if (want)
+		ERR(setsockopt(on[0], SOL_TCP, TCP_MD5SIG, &key, sizeof(key)), EOPNOTSUPP);
+	expect_works(on[0], on[1]);
+}
+
+/* Calls of those who have no key are TCP's to refuse. */
+INET_TEST(inet_md5_listener)
+{
+	bool want = circuits();
+	struct tcp_md5sig key;
+	unsigned int port;
+	int l = listener(1, &port), fd = call(port), s = answer(l);
+
+	md5_key(&key);
+	try_set(l, SOL_TCP, TCP_MD5SIG, &key, sizeof(key));
+	listens_natively(l, want);
+	OK(listen(l, 1));
+	listens_natively(l, want);
+	expect_works(fd, s);
+}
+
+/* What there is for TCP only: nothing of it is for circuits. */
+INET_TEST(inet_ulp)
+{
+	bool want = circuits();
+	int fd = sock(), on[2];
+
+	ERR(setsockopt(fd, SOL_TCP, TCP_ULP, "no-such", 7), ENOENT);
+	calls_natively(fd, want);
+	pair(on);
+	ERR(setsockopt(on[0], SOL_TCP, TCP_ULP, "no-such", 7), want ? EOPNOTSUPP : ENOENT);
+	expect_works(on[0], on[1]);
+}
+
+INET_TEST(inet_repair)
+{
+	bool want = circuits();
+	int fd = sock(), on[2], val = 1;
+
+	try_set(fd, SOL_TCP, TCP_REPAIR, &val, sizeof(val));
+	set(fd, SOL_TCP, TCP_REPAIR, 0);
+	calls_natively(fd, want);
+	pair(on);
+	if (want)
+		ERR(setsockopt(on[0], SOL_TCP, TCP_REPAIR, &val, sizeof(val)), EOPNOTSUPP);
+	expect_works(on[0], on[1]);
+}
+
+INET_TEST(inet_fastopen_connect)
+{
+	bool want = circuits();
+	int fd = sock(), val = 1;
+
+	try_set(fd, SOL_TCP, TCP_FASTOPEN_CONNECT, &val, sizeof(val));
+	calls_natively(fd, want);
+}
+
+INET_TEST(inet_fastopen_send)
+{
+	bool want = circuits();
+	unsigned int port;
+	int l = listener(1, &port), fd = sock();
+	union addr a;
+	socklen_t len = addr_set(&a, port);
+	long ret;
+
+	if (want)
+		nonblock(fd);	/* it may lead to nowhere */
+	ret = sendto(fd, "hello", 5, MSG_FASTOPEN | MSG_NOSIGNAL, &a.sa, len);
+	CHECK(is_tcps(fd));
+	if (want)
+		return;
+	if (ret < 0 && errno == EOPNOTSUPP)
+		skip("switched off");
+	EQ(ret, 5);
+	expect_text(answer(l), "hello");
+}
+
+INET_TEST(inet_addrform)
+{
+	bool want = circuits();
+	int fd[2], val = AF_INET;
+	union addr a;
+
+	if (family != AF_INET6)
+		skip("of IPv6's sockets only");
+	pair(fd);
+	addr_set(&a, 0);
+	if (want)
+		ERR(setsockopt(fd[0], SOL_IPV6, IPV6_ADDRFORM, &val, sizeof(val)), EOPNOTSUPP);
+	else if (IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr))
+		set(fd[0], SOL_IPV6, IPV6_ADDRFORM, val);
+	else
+		ERR(setsockopt(fd[0], SOL_IPV6, IPV6_ADDRFORM, &val, sizeof(val)), EADDRNOTAVAIL);
+	expect_works(fd[0], fd[1]);
+}
+
+/* TCP has nothing to map either, and says so. */
+INET_TEST(inet_zerocopy_receive)
+{
+	struct tcp_zerocopy_receive zc = {};
+	socklen_t len = sizeof(zc);
+	int fd[2];
+
+	pair(fd);
+	if (is_circuit(fd[0])) {
+		ERR(getsockopt(fd[0], SOL_TCP, TCP_ZEROCOPY_RECEIVE, &zc, &len), EOPNOTSUPP);
+	} else {
+		OK(getsockopt(fd[0], SOL_TCP, TCP_ZEROCOPY_RECEIVE, &zc, &len));
+		EQ(zc.length, 0);
+	}
+	expect_works(fd[0], fd[1]);
 }
