@@ -57,9 +57,16 @@ bool circuit_inet_is_ours(struct net *net, const struct in6_addr *addr)
 {
 	if (ipv6_addr_v4mapped(addr)) {
 		__be32 v4 = addr->s6_addr32[3];
+		unsigned int type;
 
-		return ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
-		       ipv4_is_lbcast(v4) || inet_addr_type(net, v4) == RTN_LOCAL;
+		if (ipv4_is_zeronet(v4) || ipv4_is_loopback(v4) || ipv4_is_multicast(v4) ||
+		    ipv4_is_lbcast(v4))
+			return true;
+		type = inet_addr_type(net, v4);
+		/* A namespace that has no addresses at all takes any for a broadcast. */
+		return type == RTN_LOCAL ||
+		       (type == RTN_BROADCAST &&
+			inet_addr_type(net, htonl(INADDR_LOOPBACK)) != RTN_BROADCAST);
 	}
 	return !(ipv6_addr_type(addr) & IPV6_ADDR_UNICAST) ||
 	       ipv6_addr_type(addr) & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL) ||

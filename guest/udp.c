@@ -229,11 +229,21 @@ static struct circuit_udp *udp_of(const struct sock *sk)
 	return rhashtable_lookup_fast(&udps, &sk, udps_params);
 }
 
+/* Is there an interface that the socket's datagrams are to go out by (IP_UNICAST_IF)? */
+static bool has_device(const struct sock *sk)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6 && READ_ONCE(inet6_sk(sk)->ucast_oif))
+		return true;
+#endif
+	return READ_ONCE(inet_sk(sk)->uc_index);
+}
+
 /* Has the socket an option that means something on a network, and nothing here, or an owner? */
 static bool has_option(const struct sock *sk)
 {
 	return unlikely(circuit_inet_has_option(sk) || READ_ONCE(sk->sk_peek_off) >= 0 ||
-			READ_ONCE(sk->sk_tsflags) & ~TIMESTAMPS ||
+			READ_ONCE(sk->sk_tsflags) & ~TIMESTAMPS || has_device(sk) ||
 			READ_ONCE(udp_sk(sk)->encap_type) || READ_ONCE(sk->sk_user_data));
 }
 

@@ -201,6 +201,25 @@ filtered() {
 
 listens_natively() { [ "$(socks_listening g1 7020)" = "listen native reason option" ]; }
 
+# Options that a circuit cannot honour are a reason.
+options() {
+	local case before
+	redirect g1 on
+	for case in inet_filter inet_fastopen_send inet_ulp inet_mark udp_filter udp_txtime; do
+		before=$(natives g1 option)
+		guest_exec g1 "stream_test --inet 10.77.0.1 $([[ $case = udp_* ]] && echo --dgram) -t $case"
+		[ "$(natives g1 option)" -gt "$before" ] || { echo "$case: no reason"; return 1; }
+	done
+}
+
+# Nor does a broadcast to the guest's own network go anywhere else.
+broadcasts() {
+	local before
+	before=$(natives g1 this-machine)
+	refuses "Permission denied" g1 "peer dgram-ask udp:10.99.0.255 9 1 1"
+	expect $((before + 1)) "$(natives g1 this-machine)"
+}
+
 # One program only: by a cgroup, or by a library where that may not be.
 one_program() {
 	local sum url=http://10.77.0.2:8001/file
@@ -553,6 +572,8 @@ t_run "each socket says which path it took, and why" why
 t_run "redirected: a cgroup" one_cgroup
 t_run "native: a cgroup with a firewall" filtered
 t_run "redirected: a program" one_program
+t_run "native: options that circuits cannot honour" options
+t_run "native: broadcasts" broadcasts
 t_run -t 200 "TCP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1
 t_run "UDP: either way" udp_either_way
 t_run "UDP: in order, whichever the way" udp_in_order

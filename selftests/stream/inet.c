@@ -669,3 +669,205 @@ INET_TEST(inet_zerocopy_receive)
 	}
 	expect_works(fd[0], fd[1]);
 }
+
+/* --- datagrams ------------------------------------------------------------------------------ */
+
+static int bound(unsigned int *port)
+{
+	int fd = sock();
+
+	OK(sock_bind(fd, 0));
+	*port = port_of(fd);
+	return fd;
+}
+
+static long send_to(int fd, unsigned int port, const void *buf, size_t len, int flags)
+{
+	union addr a;
+	socklen_t n = addr_set(&a, port);
+
+	return sendto(fd, buf, len, flags, &a.sa, n);
+}
+
+/* A socket with the option sends by UDP, which where only the exchange leads may say that it cannot. */
+static void sends_natively(int level, int opt, const void *val, socklen_t len)
+{
+	bool want = circuits();
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	long ret;
+
+	try_set(s, level, opt, val, len);
+	ret = send_to(s, port, "x", 1, 0);
+	if (want) {
+		sock_connect(s, port);
+		CHECK(!is_circuit(s));
+		return;
+	}
+	EQ(ret, 1);
+	expect_text(r, "x");
+}
+
+DGRAM_TEST(udp_mark)
+{
+	sends_natively(SOL_SOCKET, SO_MARK, &(int){ 7 }, sizeof(int));
+}
+
+DGRAM_TEST(udp_device)
+{
+	sends_natively(SOL_SOCKET, SO_BINDTODEVICE, "lo", 2);
+}
+
+DGRAM_TEST(udp_unicast_if)
+{
+	int val = htonl(if_nametoindex("lo"));
+
+	if (family == AF_INET6)
+		sends_natively(SOL_IPV6, IPV6_UNICAST_IF, &val, sizeof(val));
+	else
+		sends_natively(SOL_IP, IP_UNICAST_IF, &val, sizeof(val));
+}
+
+DGRAM_TEST(udp_filter)
+{
+	sends_natively(SOL_SOCKET, SO_ATTACH_FILTER, &pass, sizeof(pass));
+}
+
+DGRAM_TEST(udp_txtime)
+{
+	struct sock_txtime val = { .clockid = CLOCK_MONOTONIC };
+
+	sends_natively(SOL_SOCKET, SO_TXTIME, &val, sizeof(val));
+}
+
+DGRAM_TEST(udp_pacing)
+{
+	sends_natively(SOL_SOCKET, SO_MAX_PACING_RATE, &(int){ 1 << 30 }, sizeof(int));
+}
+
+DGRAM_TEST(udp_dontroute)
+{
+	bool want = circuits();
+	unsigned int port;
+	int r = bound(&port), s = sock();
+
+	if (want) {
+		CHECK(send_to(s, port, "x", 1, MSG_DONTROUTE) < 0);
+		CHECK(errno == EHOSTUNREACH || errno == ENETUNREACH);
+	} else {
+		EQ(send_to(s, port, "x", 1, MSG_DONTROUTE), 1);
+		expect_text(r, "x");
+	}
+	sends_natively(SOL_SOCKET, SO_DONTROUTE, &(int){ 1 }, sizeof(int));
+}
+
+DGRAM_TEST(udp_encap)
+{
+	sends_natively(SOL_UDP, UDP_ENCAP, &(int){ UDP_ENCAP_ESPINUDP }, sizeof(int));
+}
+
+DGRAM_TEST(udp_peek_off)
+{
+	bool want = circuits();
+	unsigned int port;
+	int r = bound(&port), s = sock(), val = 0;
+	char buf[3] = "";
+
+	OK(setsockopt(r, SOL_SOCKET, SO_PEEK_OFF, &val, sizeof(val)));
+	if (!want) {
+		EQ(send_to(s, port, "hello", 5, 0), 5);
+		EQ(recv(r, buf, 2, MSG_PEEK), 2);
+		EQ(strcmp(buf, "he"), 0);
+		EQ(recv(r, buf, 2, MSG_PEEK), 2);
+		EQ(strcmp(buf, "ll"), 0);
+	}
+	sends_natively(SOL_SOCKET, SO_PEEK_OFF, &val, sizeof(val));
+}
+
+/* Set while there is a circuit, that is given up, be it by who receives only. */
+DGRAM_TEST(udp_filter_later)
+{
+	bool want = circuits();
+	unsigned int port;
+	int r = bound(&port), s = sock();
+
+	OK(sock_connect(s, port));
+	send_text(s, "before");
+	expect_text(r, "before");
+	EQ(is_circuit(s), want);
+	OK(setsockopt(r, SOL_SOCKET, SO_ATTACH_FILTER, &pass, sizeof(pass)));
+	poll_now(r);
+	UNTIL(!is_circuit(s));
+	if (want)
+		return;
+	send_text(s, "after");
+	expect_text(r, "after");
+}
+
+DGRAM_TEST(udp_accepted)
+{
+	static const struct {
+		int	level, opt, val;
+	} opts[] = {
+		{ SOL_SOCKET, SO_PRIORITY, 4 },
+		{ SOL_IP, IP_TOS, 0x10 },
+		{ SOL_IP, IP_TTL, 60 },
+		{ SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO },
+		{ SOL_IP, IP_MINTTL, 1 },
+	};
+	bool want = circuits();
+	unsigned int port;
+	int r = bound(&port), s = sock();
+	size_t i;
+
+	for (i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
+		set(s, opts[i].level, opts[i].opt, opts[i].val);
+		EQ(get(s, opts[i].level, opts[i].opt), opts[i].val);
+	}
+	OK(sock_connect(s, port));
+	EQ(is_circuit(s), want);
+	send_text(s, "x");
+	expect_text(r, "x");
+}
+
+static long send_to_v4(int fd, in_addr_t addr, unsigned int port)
+{
+	struct sockaddr_in sin = {
+		.sin_family = AF_INET, .sin_addr.s_addr = addr, .sin_port = htons(port),
+	};
+
+	return sendto(fd, "x", 1, 0, (struct sockaddr *)&sin, sizeof(sin));
+}
+
+/* Whoever has not said that he means everybody is told that he does. */
+DGRAM_TEST(udp_broadcast)
+{
+	int s = OK(socket(AF_INET, SOCK_DGRAM, protocol));
+	struct ifaddrs *all, *i;
+
+	ERR(send_to_v4(s, INADDR_BROADCAST, 9), EACCES);
+	OK(getifaddrs(&all));
+	for (i = all; i; i = i->ifa_next)
+		if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET && i->ifa_broadaddr &&
+		    i->ifa_flags & IFF_BROADCAST && i->ifa_flags & IFF_UP)
+			ERR(send_to_v4(s, ((struct sockaddr_in *)i->ifa_broadaddr)->sin_addr.s_addr, 9),
+			    EACCES);
+	freeifaddrs(all);
+}
+
+DGRAM_TEST(udp_multicast)
+{
+	int s = OK(socket(AF_INET, SOCK_DGRAM, protocol));
+	int r = OK(socket(AF_INET, SOCK_DGRAM, protocol));
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	struct ip_mreqn group = {
+		.imr_multiaddr.s_addr = inet_addr("239.255.77.77"),
+		.imr_ifindex = if_nametoindex("lo"),
+	};
+
+	OK(bind(r, (struct sockaddr *)&sin, sizeof(sin)));
+	OK(setsockopt(r, SOL_IP, IP_ADD_MEMBERSHIP, &group, sizeof(group)));
+	OK(setsockopt(s, SOL_IP, IP_MULTICAST_IF, &group, sizeof(group)));
+	EQ(send_to_v4(s, group.imr_multiaddr.s_addr, port_of(r)), 1);
+	expect_text(r, "x");
+}
