@@ -32,6 +32,7 @@
  *  policy	Who may call whom, see policy.h.
  *  quota	What a line may have, and the lines of a group together, see quota.h.
  *  account	What it has cost, see account.h, and its share of the processors, see share.h.
+ *  bell	How often it may ring, see bell.h.
  *  meter	How many bytes per second they may send and receive, see meter.h.
  *
  * Locks
@@ -52,7 +53,7 @@
  *		one that hangs up for it; takes exchange->lock, outside of socket locks.
  *
  * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
- * queue an irq_work (relay.c), which queues a work for signalling (signalling.c)
+ * queue an irq_work (relay.c), or not if they come too often (bell.c), which queues a work for signalling (signalling.c)
  * or for what exceeds its budget. Callbacks of sockets and of loans come in any context
  * and only kick the job of their leg or the work of their exposure. Everything else is process context: those
  * jobs and works, system calls, the release of a netlink socket (drafts, netlink_policy.c), and the
@@ -91,6 +92,7 @@
 #include "../ring/attn.h"
 #include "../ring/ring.h"
 #include "account.h"
+#include "bell.h"
 #include "compat.h"
 #include "meter.h"
 #include "policy.h"
@@ -215,6 +217,9 @@ enum circuit_line_counter {
 	CIRCUIT_COUNT_RESETS,
 	CIRCUIT_COUNT_VIOLATIONS,
 	CIRCUIT_COUNT_DOORBELLS,
+	CIRCUIT_COUNT_DOORBELLS_MASKED,
+	CIRCUIT_COUNT_DOORBELLS_LIMITED,
+	CIRCUIT_COUNT_DOORBELLS_STORMS,
 	CIRCUIT_COUNT_INTERRUPTS,
 	CIRCUIT_COUNT_MESSAGES,
 	CIRCUIT_COUNT_BYTES_OUT,
@@ -384,6 +389,7 @@ struct circuit_addr {
  * @call: the interrupt
  * @wait: hooked to @kick
  * @poll: used once, to hook it
+ * @bell: whether it is heard
  * @relay: takes marks from the guest
  * @relay_work: what was beyond the budget
  * @relaying: relays at work, in either context; see circuit_relayed()
@@ -402,6 +408,7 @@ struct circuit_window {
 	struct eventfd_ctx	*call;
 	wait_queue_entry_t	wait;
 	poll_table		poll;
+	struct circuit_bell	bell;
 	struct irq_work		relay;
 	struct work_struct	relay_work;
 	atomic_t		relaying;

@@ -44,6 +44,7 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_RECEIVE_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
 	[CIRCUIT_A_LINE_SEND_MESSAGES_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX] = { .type = NLA_U32 },
+	[CIRCUIT_A_LINE_DOORBELLS_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_LINE_WEIGHT] = NLA_POLICY_RANGE(NLA_U32, CIRCUIT_WEIGHT_MIN, CIRCUIT_WEIGHT_MAX),
 };
 
@@ -154,6 +155,21 @@ int circuit_nl_rate_ok(struct nlattr *attr, struct netlink_ext_ack *extack)
 	return -EINVAL;
 }
 
+/**
+ * circuit_nl_doorbells_ok - can a limit of doorbells be kept to?
+ * @attr: doorbells per second, 0 for any number; may be NULL
+ * @extack: told what is wrong with it
+ *
+ * Return: 0 or -EINVAL.
+ */
+int circuit_nl_doorbells_ok(struct nlattr *attr, struct netlink_ext_ack *extack)
+{
+	if (!attr || !nla_get_u32(attr) || nla_get_u32(attr) >= CIRCUIT_DOORBELLS_MIN)
+		return 0;
+	NL_SET_ERR_MSG_ATTR(extack, attr, "at least 100 doorbells a second");
+	return -EINVAL;
+}
+
 static int ring_ok(struct nlattr *attr, u32 size, struct netlink_ext_ack *extack)
 {
 	if (circuit_ring_size_ok(size))
@@ -181,6 +197,8 @@ static void parse_limits(struct genl_info *info, struct circuit_limits *limits)
 			limits->max[i] = nla_get_u32(attrs[attr[i]]);
 	if (attrs[CIRCUIT_A_LINE_CALLS_MAX])
 		limits->calls = nla_get_u32(attrs[CIRCUIT_A_LINE_CALLS_MAX]);
+	if (attrs[CIRCUIT_A_LINE_DOORBELLS_MAX])
+		WRITE_ONCE(limits->doorbells, nla_get_u32(attrs[CIRCUIT_A_LINE_DOORBELLS_MAX]));
 }
 
 /* Do what a request says about a line's rates. */
@@ -233,6 +251,8 @@ static int parse_config(struct genl_info *info, struct circuit_line_config *cfg)
 	err = circuit_nl_rate_ok(attrs[CIRCUIT_A_LINE_SEND_MAX], extack);
 	if (!err)
 		err = circuit_nl_rate_ok(attrs[CIRCUIT_A_LINE_RECEIVE_MAX], extack);
+	if (!err)
+		err = circuit_nl_doorbells_ok(attrs[CIRCUIT_A_LINE_DOORBELLS_MAX], extack);
 	if (err)
 		return err;
 	attr = attrs[CIRCUIT_A_LINE_WINDOW];
@@ -655,6 +675,19 @@ int circuit_nl_put_cpu(struct sk_buff *skb, int total, int first, const u64 ns[C
 	return circuit_nl_put_u64(skb, total, sum);
 }
 
+static int fill_doorbells(struct sk_buff *skb, const struct circuit_quota *quota,
+			  const u64 sum[CIRCUIT_NR_COUNTERS])
+{
+	return circuit_nl_put_u64(skb, CIRCUIT_A_LINE_DOORBELLS, sum[CIRCUIT_COUNT_DOORBELLS]) ||
+	       nla_put_u32(skb, CIRCUIT_A_LINE_DOORBELLS_MAX, quota->limits.doorbells) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_LINE_DOORBELLS_MASKED,
+				  sum[CIRCUIT_COUNT_DOORBELLS_MASKED]) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_LINE_DOORBELLS_LIMITED,
+				  sum[CIRCUIT_COUNT_DOORBELLS_LIMITED]) ||
+	       circuit_nl_put_u64(skb, CIRCUIT_A_LINE_DOORBELLS_STORMS,
+				  sum[CIRCUIT_COUNT_DOORBELLS_STORMS]);
+}
+
 static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 {
 	const struct circuit_line_config *cfg = &line->cfg;
@@ -691,7 +724,7 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CALLS_NATIVE, sum[CIRCUIT_COUNT_CALLS_NATIVE]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_RESETS, sum[CIRCUIT_COUNT_RESETS]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_VIOLATIONS, sum[CIRCUIT_COUNT_VIOLATIONS]) ||
-	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_DOORBELLS, sum[CIRCUIT_COUNT_DOORBELLS]) ||
+	    fill_doorbells(skb, quota, sum) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_INTERRUPTS, sum[CIRCUIT_COUNT_INTERRUPTS]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_MESSAGES, sum[CIRCUIT_COUNT_MESSAGES]) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_BYTES_OUT, sum[CIRCUIT_COUNT_BYTES_OUT]) ||

@@ -13,6 +13,7 @@ extern struct genl_family circuit_family;
 struct sk_buff *circuit_nl_reply(struct genl_info *info, u8 cmd);
 int circuit_nl_send(struct sk_buff *reply, struct genl_info *info, int err);
 extern struct netlink_range_validation circuit_rate_range;
+int circuit_nl_doorbells_ok(struct nlattr *attr, struct netlink_ext_ack *extack);
 int circuit_nl_rate_ok(struct nlattr *attr, struct netlink_ext_ack *extack);
 int circuit_nl_name(struct nlattr *attr, char *name, struct netlink_ext_ack *extack);
 bool circuit_nl_addr(const struct nlattr *attr, struct in6_addr *addr);

@@ -41,6 +41,7 @@ void circuit_limits_none(struct circuit_limits *limits)
 {
 	memset64(limits->max, U64_MAX, CIRCUIT_RESOURCES);
 	limits->calls = 0;
+	limits->doorbells = 0;
 }
 
 static u64 quota_left(const struct circuit_quota *quota, enum circuit_resource what)

@@ -12,6 +12,7 @@
 #define _CIRCUIT_QUOTA_H
 
 #include <linux/types.h>
+#include "bell.h"
 #include "meter.h"
 
 struct circuit_exchange;
@@ -38,10 +39,12 @@ struct circuit_bucket {
  * struct circuit_limits - what the administrator allows
  * @max: most of each resource, U64_MAX: any amount
  * @calls: most calls placed per second, 0: any number
+ * @doorbells: most doorbells served per second, 0: any number; also read in interrupts
  */
 struct circuit_limits {
 	u64	max[CIRCUIT_RESOURCES];
 	u32	calls;
+	u32	doorbells;
 };
 
 /**
@@ -50,6 +53,7 @@ struct circuit_limits {
  * @used: of each resource
  * @bucket: for @limits.calls
  * @limited: calls that were too many for it
+ * @bells: for @limits.doorbells
  * @meter: bytes per second, and messages
  */
 struct circuit_quota {
@@ -57,6 +61,7 @@ struct circuit_quota {
 	u64			used[CIRCUIT_RESOURCES];
 	struct circuit_bucket	bucket;
 	u64			limited;
+	struct circuit_toll	bells;
 	struct circuit_meter	meter[CIRCUIT_UNITS][CIRCUIT_WAYS];
 };
 

@@ -12,7 +12,8 @@
  * A guest may mark all it likes: the work is bounded by CIRCUIT_RELAY_BUDGET per
  * interrupt and continues in a work of its window's, at ordinary priority, a mark leads
  * at most to one more for a guest that this one has a circuit with, and a guest
- * is not interrupted again for a mark it has not taken yet.
+ * is not interrupted again for a mark it has not taken yet. Who rings, or marks, for
+ * nothing is not listened to for a while: see bell.h.
  */
 #include <linux/eventfd.h>
 #include "host.h"
@@ -60,9 +61,16 @@ static void count_mark(const struct circuit *c, unsigned int nr)
 	put_cpu_ptr(c->stats);
 }
 
+/* One relay: of whose marks, and how many told something; what messages there are is for signalling to see. */
+struct relayed {
+	struct circuit_window	*win;
+	unsigned int		told;
+};
+
 static void relay_mark(void *arg, u32 index)
 {
-	struct circuit_window *win = arg;
+	struct relayed *r = arg;
+	struct circuit_window *win = r->win;
 	struct circuit_end *end, *far;
 
 	if (!index) {
@@ -75,25 +83,28 @@ static void relay_mark(void *arg, u32 index)
 	far = circuit_far_end(end);
 	if (READ_ONCE(far->hungup) || !READ_ONCE(far->index))
 		return;
+	r->told++;
 	count_mark(circuit_of_end(end), end->nr);
 	circuit_end_notify(far);
 }
 
-static bool relay(struct circuit_window *win)
+static bool relay(struct circuit_window *win, u64 now)
 {
+	struct relayed r = { .win = win };
 	bool more = false;
 
 	atomic_inc(&win->relaying);
 	smp_mb__after_atomic();		/* pairs with circuit_relayed() */
 	rcu_read_lock();
 	if (circuit_window_epoch(win) == READ_ONCE(win->line->epoch))
-		more = circuit_attn_scan(win->area + CIRCUIT_OFF_ATTN_HOST, relay_mark, win,
+		more = circuit_attn_scan(win->area + CIRCUIT_OFF_ATTN_HOST, relay_mark, &r,
 					 CIRCUIT_RELAY_BUDGET) == CIRCUIT_RELAY_BUDGET;
 	else
 		queue_work(circuit_wq, &win->sig_work);
 	rcu_read_unlock();
 	smp_mb__before_atomic();	/* passed on before it is through */
 	atomic_dec(&win->relaying);
+	circuit_bell_told(win, (s64)r.told - 1, now);
 	return more;
 }
 
@@ -129,12 +140,12 @@ bool circuit_relayed(struct circuit_line *line, u32 index)
 void circuit_relay(struct irq_work *work)
 {
 	struct circuit_window *win = container_of(work, struct circuit_window, relay);
-
 	u64 start = local_clock();
 
 	circuit_line_count(win->line, CIRCUIT_COUNT_DOORBELLS);
 	trace_circuit_doorbell(win->line);
-	if (relay(win))
+	circuit_bell_rang(win, start);
+	if (relay(win, start))
 		queue_work(circuit_slow_wq, &win->relay_work);
 	circuit_account_interrupt(win->line->account, CIRCUIT_USE_RELAY, local_clock() - start);
 }
@@ -149,7 +160,8 @@ void circuit_relay_work(struct work_struct *work)
 	struct circuit_turn turn;
 
 	circuit_turn_begin(&turn, win->line->account);
-	if (relay(win))
+	/* If it has marked for nothing for long enough, the timer goes on with it. */
+	if (relay(win, local_clock()) && !circuit_bell_masked(&win->bell))
 		queue_work(circuit_slow_wq, &win->relay_work);
 	circuit_turn_charge(&turn, CIRCUIT_USE_RELAY);
 	circuit_turn_end(&turn);

@@ -563,8 +563,8 @@ void circuit_sig_work(struct work_struct *work)
 	struct circuit_exchange *ex = line->ex;
 	struct circuit_turn turn;
 	bool more = false;
+	u32 epoch, head;
 	u64 deciding;
-	u32 epoch;
 
 	circuit_turn_begin(&turn, line->account);
 	mutex_lock(&ex->lock);
@@ -573,8 +573,10 @@ void circuit_sig_work(struct work_struct *work)
 		epoch = circuit_window_epoch(win);
 		if (epoch != line->epoch)
 			sig_epoch(line, win, epoch);
+		head = line->rx.head;
 		if (line->epoch && !line->fault)
 			more = sig_receive(line);
+		circuit_bell_told(win, (line->rx.head - head) / CIRCUIT_SIG_SIZE, local_clock());
 	}
 	circuit_turn_charge_part(&turn, CIRCUIT_USE_POLICY, ex->deciding - deciding);
 	mutex_unlock(&ex->lock);

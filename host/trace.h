@@ -249,6 +249,27 @@ DEFINE_EVENT(circuit_bell, circuit_interrupt,
 	TP_ARGS(line)
 );
 
+/* A line has to wait, for so long: enum circuit_throttle says why. */
+TRACE_EVENT(circuit_throttle,
+	TP_PROTO(const char *line, u32 why, u64 ns),
+	TP_ARGS(line, why, ns),
+	TP_STRUCT__entry(
+		__string(line, line)
+		__field(u32, why)
+		__field(u64, ns)
+	),
+	TP_fast_assign(
+		compat_assign_str(line, line);
+		__entry->why = why;
+		__entry->ns = ns;
+	),
+	TP_printk("line=%s %s ns=%llu", __get_str(line),
+		  __print_symbolic(__entry->why,
+				   { CIRCUIT_THROTTLE_LIMIT, "doorbells" },
+				   { CIRCUIT_THROTTLE_STORM, "storm" }),
+		  __entry->ns)
+);
+
 /* A guest leaves its messages unread. */
 DEFINE_EVENT(circuit_bell, circuit_sig_stall,
 	TP_PROTO(const struct circuit_line *line),

@@ -123,8 +123,12 @@ static int kick_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void
 	 * another eventfd from here is forbidden: let the relay do that in a
 	 * moment, on this same CPU.
 	 */
-	if (key_to_poll(key) & EPOLLIN)
+	if (!(key_to_poll(key) & EPOLLIN))
+		return 0;
+	if (likely(!circuit_bell_masked(&win->bell)))
 		irq_work_queue(&win->relay);
+	else
+		circuit_line_count(win->line, CIRCUIT_COUNT_DOORBELLS_MASKED);
 	return 0;
 }
 
@@ -161,7 +165,7 @@ static int window_release(struct inode *inode, struct file *file)
 
 	/* No new doorbells ... */
 	eventfd_ctx_remove_wait_queue(win->kick, &win->wait, &count);
-	irq_work_sync(&win->relay);
+	circuit_bell_stop(win);
 
 	/* ... no new signalling, and nobody left on the circuits ... */
 	mutex_lock(&ex->lock);
@@ -273,6 +277,7 @@ static struct circuit_window *window_create(struct circuit_line *line, int kick_
 	win->line = circuit_line_get(line);
 	win->size = line->cfg.window;
 	xa_init_flags(&win->slots, XA_FLAGS_ALLOC1);
+	circuit_bell_init(&win->bell);
 	init_irq_work(&win->relay, circuit_relay);
 	INIT_WORK(&win->relay_work, circuit_relay_work);
 	INIT_WORK(&win->sig_work, circuit_sig_work);

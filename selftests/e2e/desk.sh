@@ -303,6 +303,31 @@ accounted() { # JSON USE...: those that there are to be
 	expect "$sum" "$(json_get "$1" cpu-ns)" "sum of all uses"
 }
 
+# Doorbells: those beyond the limit are late, not lost.
+doorbells() {
+	local before served from
+	"$CIRCUIT" line set g1 doorbells 100/s
+	expect 100 "$(line_get g1 doorbells-max)"
+	"$CIRCUIT" line show g1 | grep -q 'doorbells 100/s'
+	bad 'at least 100' line set g1 doorbells 99/s
+	before=$(line_get g1 doorbells)
+	from=$(lab_now)
+	guest_exec -t 50 g1 "peer calls g2 7 50 2"
+	served=$(($(line_get g1 doorbells) - before))
+	from=$((($(lab_now) - from) / 1000))
+	t_note "doorbells: $served served in $from ms, $(line_get g1 doorbells-masked) masked"
+	[ "$(line_get g1 doorbells-limited)" -gt 0 ]
+	[ "$(line_get g1 doorbells-masked)" -gt 0 ]
+	expect 0 "$(line_get g1 doorbells-storms)" "storms"
+	[ "$served" -le $((from * 102 / 1000 + 10)) ]
+	transfer g1 g2 1000000
+	"$CIRCUIT" -s line show g1 | grep -q 'masked [1-9][0-9]* for the limit [1-9]'
+	"$CIRCUIT" line set g1 doorbells none
+	before=$(line_get g1 doorbells-limited)
+	guest_exec -t 50 g1 "peer calls g2 7 50 2"
+	expect "$before" "$(line_get g1 doorbells-limited)" "masks without a limit"
+}
+
 # Whose turn it is: weights, and how long work waits. Datagrams that the operator switches are such work.
 turns() {
 	local before after key
@@ -521,6 +546,7 @@ t_run -t 120 "limits of groups" groups
 t_run "calls that wait, and calls per second" rates
 t_run -t 150 "bytes per second" byte_rates
 t_run -t 240 "messages per second" message_rates
+t_run "doorbells per second" doorbells
 t_run "weights, and waiting for threads" turns
 t_run "a circuit reset by hand" ended_by_hand
 t_run "what lines do" watched

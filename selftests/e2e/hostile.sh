@@ -75,6 +75,27 @@ attack_end() {
 	others_ok
 }
 
+# Who rings and has nothing to tell is not heard, and nobody else notices.
+doorbells() {
+	local masked served storms
+	masked=$(line_get g3 doorbells-masked)
+	served=$(line_get g3 doorbells)
+	storms=$(line_get g3 doorbells-storms)
+	attack_begin doorbells
+	wait_for 20 more_than "$storms" line_get g3 doorbells-storms
+	attack_end doorbells
+	masked=$(($(line_get g3 doorbells-masked) - masked))
+	served=$(($(line_get g3 doorbells) - served))
+	t_note "doorbells: $served served, $masked masked, in $(($(line_get g3 doorbells-storms) - storms)) masks"
+	[ "$masked" -gt "$served" ]
+	expect 0 "$(line_get g1 doorbells-storms)" "storms of g1's"
+	expect 0 "$(line_get g2 doorbells-storms)" "storms of g2's"
+	# It is heard again, for all that it marks; what it marks for nothing it is not heard for.
+	storms=$(line_get g3 doorbells-storms)
+	attack marks
+	[ "$(line_get g3 doorbells-storms)" -gt "$storms" ]
+}
+
 # Whatever a guest says of itself, the policy knows whose line it is.
 gains_nothing() {
 	local before refused
@@ -148,9 +169,10 @@ honest_again() {
 }
 
 t_run -t 120 "two guests and an evil one" setup
-for a in garbage lies index scribble window epochs marks doorbells calls rings records flows datagrams trunk; do
+for a in garbage lies index scribble window epochs calls rings records flows datagrams trunk; do
 	t_run "attack: $a" attack "$a"
 done
+t_run "attacks: doorbells, marks" doorbells
 t_run "lies to a policy that allows nothing" gains_nothing
 t_run "sends more than it may" sends_too_much
 t_run "the evil guest is gone, and so is all it had" gone

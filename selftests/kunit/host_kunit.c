@@ -1150,6 +1150,84 @@ static struct kunit_suite cable_suite = {
 	.test_cases = cable_cases,
 };
 
+/* --- bells ------------------------------------------------------------------------ */
+
+/* So many a second are served, whatever the rate, and however much faster they come. */
+static void bell_limit(struct kunit *test)
+{
+	static const u32 rates[] = { CIRCUIT_DOORBELLS_MIN, 999, 20000, 1000000 };
+	u32 every[] = { 300, 7000, 1100000 };
+	unsigned int r, e;
+
+	for (r = 0; r < ARRAY_SIZE(rates); r++)
+		for (e = 0; e < ARRAY_SIZE(every); e++) {
+			u64 start = 12345678901ull, now, until = 0, longest = 0, over, masks = 0;
+			struct circuit_toll toll = {};
+			u32 served = 0, rung = 0;
+
+			for (now = start; now < start + NSEC_PER_SEC; now += every[e]) {
+				rung++;
+				if (now < until)
+					continue;
+				served++;
+				over = circuit_toll_take(&toll, 1, NSEC_PER_SEC / rates[r],
+							 CIRCUIT_BELL_AT_ONCE, now);
+				if (!over)
+					continue;
+				masks++;
+				longest = max(longest, over);
+				until = now + clamp_t(u64, over, CIRCUIT_BELL_MASK_MIN,
+						      CIRCUIT_BELL_MASK_MAX);
+			}
+			KUNIT_EXPECT_LE(test, longest, (u64)CIRCUIT_BELL_MASK_MAX);
+			/* What may come at once, and one that is too many. */
+			KUNIT_EXPECT_LE(test, served, rates[r] + rates[r] / 100 + 1);
+			if (rung <= rates[r]) {
+				KUNIT_EXPECT_EQ(test, masks, 0ull);
+				KUNIT_EXPECT_EQ(test, served, rung);
+			} else {
+				KUNIT_EXPECT_GE(test, served, rates[r] * 98ull / 100);
+			}
+		}
+}
+
+/* Whoever has something to tell is heard, however often, and whoever has nothing to tell is not. */
+static void bell_storm(struct kunit *test)
+{
+	const u64 one = NSEC_PER_SEC / CIRCUIT_BELL_FREE;
+	u64 now = 1, until = 0, over;
+	struct circuit_toll toll = {};
+	u32 i, served = 0;
+
+	/* A vCPU's doorbell may come when another's has told for both. */
+	for (i = 0; i < 1000000; i++, now += 200)
+		KUNIT_ASSERT_EQ(test, 0ull, circuit_toll_take(&toll, i % 64 ? 1 : -63, one,
+							      CIRCUIT_BELL_FREE_AT_ONCE, now));
+	/* What was told is no credit for later. */
+	circuit_toll_take(&toll, -1000000, one, CIRCUIT_BELL_FREE_AT_ONCE, now);
+	for (i = 0; i < 1000000; i++, now += 1000) {
+		if (now < until)
+			continue;
+		served++;
+		over = circuit_toll_take(&toll, 1, one, CIRCUIT_BELL_FREE_AT_ONCE, now);
+		if (over)
+			until = now + clamp_t(u64, over, CIRCUIT_BELL_MASK_MIN, CIRCUIT_BELL_MASK_MAX);
+	}
+	KUNIT_EXPECT_GE(test, served, CIRCUIT_BELL_FREE);
+	KUNIT_EXPECT_LE(test, served, CIRCUIT_BELL_FREE + 256 + 2);
+}
+
+static struct kunit_case bell_cases[] = {
+	KUNIT_CASE(bell_limit),
+	KUNIT_CASE(bell_storm),
+	{}
+};
+
+static struct kunit_suite bell_suite = {
+	.name = "circuit_bell",
+	.test_cases = bell_cases,
+};
+
 /* --- shares ------------------------------------------------------------------------ */
 
 /* A job that takes its time, and has something to do as long as there is not @stop. */
@@ -1268,4 +1346,4 @@ static struct kunit_suite share_suite = {
 };
 
 kunit_test_suites(&ring_suite, &attn_suite, &sig_suite, &directory_suite, &cable_suite,
-		  &share_suite);
+		  &bell_suite, &share_suite);

@@ -20,6 +20,7 @@ static const struct setting settings[] = {
 	{ "receive", CIRCUIT_A_LINE_RECEIVE_MAX, SETTING_BYTE_RATE },
 	{ "send-messages", CIRCUIT_A_LINE_SEND_MESSAGES_MAX, SETTING_RATE },
 	{ "receive-messages", CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX, SETTING_RATE },
+	{ "doorbells", CIRCUIT_A_LINE_DOORBELLS_MAX, SETTING_RATE },
 	{ "weight", CIRCUIT_A_LINE_WEIGHT, SETTING_NUMBER },
 	{}
 };
@@ -209,6 +210,9 @@ void print_line_counters(const struct nlattr **tb)
 	out_newline();
 	out_text("events:");
 	out_u64("doorbells", "doorbells", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS]));
+	out_u64("doorbells-masked", "masked", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS_MASKED]));
+	out_u64("doorbells-limited", "for the limit", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS_LIMITED]));
+	out_u64("doorbells-storms", "for storms", nl_u64(tb[CIRCUIT_A_LINE_DOORBELLS_STORMS]));
 	out_u64("interrupts", "interrupts", nl_u64(tb[CIRCUIT_A_LINE_INTERRUPTS]));
 	out_u64("messages", "messages", nl_u64(tb[CIRCUIT_A_LINE_MESSAGES]));
 	print_cpu(tb[CIRCUIT_A_LINE_CPU_TIME], tb + CIRCUIT_A_LINE_CPU_RELAY);
@@ -263,6 +267,7 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 	print_rate("send-messages-max", "send-messages", tb[CIRCUIT_A_LINE_SEND_MESSAGES_MAX]);
 	print_rate("receive-messages-max", "receive-messages",
 		   tb[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX]);
+	print_rate("doorbells-max", "doorbells", tb[CIRCUIT_A_LINE_DOORBELLS_MAX]);
 	if (opt.json || nl_u32(tb[CIRCUIT_A_LINE_WEIGHT]) != 100)
 		out_u64("weight", "weight", nl_u32(tb[CIRCUIT_A_LINE_WEIGHT]));
 	if (opt.stats)
