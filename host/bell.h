@@ -34,6 +34,7 @@ struct circuit_window;
 enum circuit_throttle {
 	CIRCUIT_THROTTLE_LIMIT,		/* it has rung more often than it may */
 	CIRCUIT_THROTTLE_STORM,		/* it rings and tells nothing */
+	CIRCUIT_THROTTLE_CPU,		/* it has used as much of the processors as it may, see share.h */
 };
 
 /**

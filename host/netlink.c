@@ -45,6 +45,7 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_SEND_MESSAGES_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_LINE_DOORBELLS_MAX] = { .type = NLA_U32 },
+	[CIRCUIT_A_LINE_CPU_MAX] = NLA_POLICY_MAX(NLA_U32, CIRCUIT_CAP_MAX),
 	[CIRCUIT_A_LINE_WEIGHT] = NLA_POLICY_RANGE(NLA_U32, CIRCUIT_WEIGHT_MIN, CIRCUIT_WEIGHT_MAX),
 };
 
@@ -221,12 +222,16 @@ static void set_rates(struct circuit_line *line, struct genl_info *info)
 				  nla_get_u32(attrs[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX]));
 }
 
-static void set_weight(struct circuit_line *line, struct genl_info *info)
+/* And about its share of the processors. */
+static void set_share(struct circuit_line *line, struct genl_info *info)
 {
-	struct nlattr *attr = info->attrs[CIRCUIT_A_LINE_WEIGHT];
+	struct circuit_share *share = &line->account->share;
+	struct nlattr **attrs = info->attrs;
 
-	if (attr)
-		WRITE_ONCE(line->account->share.weight, nla_get_u32(attr));
+	if (attrs[CIRCUIT_A_LINE_WEIGHT])
+		WRITE_ONCE(share->weight, nla_get_u32(attrs[CIRCUIT_A_LINE_WEIGHT]));
+	if (attrs[CIRCUIT_A_LINE_CPU_MAX])
+		circuit_cap_set(&share->cap, nla_get_u32(attrs[CIRCUIT_A_LINE_CPU_MAX]));
 }
 
 /* Does a request change by what the bytes or messages of a line's circuits are counted? */
@@ -492,7 +497,7 @@ static int line_new(struct sk_buff *skb, struct genl_info *info)
 			circuit_nl_set_trunks(line, &trunks);
 		if (!err) {
 			set_rates(line, info);
-			set_weight(line, info);
+			set_share(line, info);
 		} else {
 			circuit_line_delete(line);
 		}
@@ -539,7 +544,7 @@ static int line_set(struct sk_buff *skb, struct genl_info *info)
 		WRITE_ONCE(line->ex->switches, line->ex->switches + 1);
 		parse_limits(info, &line->quota.limits);
 		set_rates(line, info);
-		set_weight(line, info);
+		set_share(line, info);
 		if (changes_meters(info))
 			circuit_meter_apply(line->ex);
 		circuit_event_line(line, CIRCUIT_EVENT_LINE_SET, CIRCUIT_REASON_NONE);
@@ -732,6 +737,8 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    circuit_nl_put_cpu(skb, CIRCUIT_A_LINE_CPU_TIME, CIRCUIT_A_LINE_CPU_RELAY, cpu) ||
 	    nla_put(skb, CIRCUIT_A_LINE_SETUPS, sizeof(line->setups), line->setups) ||
 	    nla_put_u32(skb, CIRCUIT_A_LINE_WEIGHT, share->weight) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_CPU_MAX, share->cap.percent) ||
+	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CPU_WAITED, READ_ONCE(share->waited)) ||
 	    nla_put(skb, CIRCUIT_A_LINE_QUEUED, sizeof(share->queued), share->queued) ||
 	    nla_put(skb, CIRCUIT_A_LINE_SERVED, sizeof(share->served), share->served))
 		return -EMSGSIZE;

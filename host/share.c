@@ -18,6 +18,67 @@ enum job_kicked {
 	JOB_KICKED,
 };
 
+/* --- caps ------------------------------------------------------------------------------------ */
+
+/**
+ * circuit_cap_set - set a cap
+ * @cap: the cap
+ * @percent: of a processor's time, at most CIRCUIT_CAP_MAX; 0 for no cap
+ */
+void circuit_cap_set(struct circuit_cap *cap, u32 percent)
+{
+	if (cap->percent == percent)
+		return;
+	/* What was used does not count at another rate. */
+	atomic64_set(&cap->due, 0);
+	WRITE_ONCE(cap->percent, percent);
+}
+
+/**
+ * circuit_cap_left - how much may be used now?
+ * @cap: the cap
+ * @now: local_clock()
+ *
+ * Return: nanoseconds of a processor's time.
+ */
+u64 circuit_cap_left(const struct circuit_cap *cap, u64 now)
+{
+	u32 percent = READ_ONCE(cap->percent);
+	s64 ahead;
+
+	if (likely(!percent))
+		return U64_MAX;
+	ahead = max_t(s64, atomic64_read(&cap->due) - now, -(s64)CIRCUIT_CAP_AT_ONCE);
+	return max_t(s64, CIRCUIT_CAP_AT_ONCE - ahead, 0) * percent / 100;
+}
+
+/**
+ * circuit_cap_use - something was used
+ * @cap: the cap
+ * @ns: so much of a processor's time
+ * @now: local_clock()
+ *
+ * Return: how many nanoseconds to wait until the next is used, 0 if there is something left.
+ */
+u64 circuit_cap_use(struct circuit_cap *cap, u64 ns, u64 now)
+{
+	u32 percent = READ_ONCE(cap->percent);
+	s64 due, after;
+
+	if (likely(!percent))
+		return 0;
+	due = atomic64_read(&cap->due);
+	do {
+		after = max_t(s64, due, now - CIRCUIT_CAP_AT_ONCE) + ns * 100 / percent;
+		after = min_t(s64, after, now + CIRCUIT_CAP_DEBT);
+	} while (!atomic64_try_cmpxchg(&cap->due, &due, after));
+	after -= now;
+	/* Not for a moment each time: until all is paid for. */
+	return after >= (s64)CIRCUIT_CAP_AT_ONCE ? after : 0;
+}
+
+/* --- jobs ------------------------------------------------------------------------------------ */
+
 /* Works of shares that are queued and have no worker yet. */
 static atomic_t waiting;
 
@@ -57,8 +118,8 @@ bool circuit_job_kick(struct circuit_job *job)
 	/* From here on the job may be done, and gone, and with it the account. */
 	circuit_account_get(account);
 	/* In any case: whoever was before may not have come to that yet. */
-	llist_add(&job->fresh, &share->fresh);
-	if (!share_queue(share))
+	llist_add(&job->fresh, &share->fresh);	/* fully ordered, pairs with share_resume() */
+	if ((unlikely(atomic_read(&share->throttled)) && !job->urgent) || !share_queue(share))
 		circuit_account_put(account);
 	return true;
 }
@@ -113,6 +174,34 @@ static u64 share_look(struct circuit_account *account, struct circuit_job *job,
 	return took;
 }
 
+/* The end of a wait. The account's reference is the work's now. */
+static enum hrtimer_restart share_resume(struct hrtimer *timer)
+{
+	struct circuit_share *share = container_of(timer, struct circuit_share, timer);
+
+	WRITE_ONCE(share->waited, share->waited +
+		   max_t(s64, local_clock() - READ_ONCE(share->since), 0));
+	/* Before what was kicked meanwhile is looked for: pairs with circuit_job_kick(). */
+	atomic_xchg(&share->throttled, 0);
+	if (!share_queue(share))
+		circuit_account_put(container_of(share, struct circuit_account, share));
+	return HRTIMER_NORESTART;
+}
+
+/* Leave the workers for so many ns; the account's reference goes with it. Returns false if it has already. */
+static bool share_wait(struct circuit_share *share, u64 ns)
+{
+	struct circuit_account *account = container_of(share, struct circuit_account, share);
+
+	if (atomic_read(&share->throttled))
+		return false;
+	WRITE_ONCE(share->since, local_clock());
+	atomic_set(&share->throttled, 1);
+	trace_circuit_throttle(account->name, CIRCUIT_THROTTLE_CPU, ns);
+	hrtimer_start(&share->timer, ns_to_ktime(ns), HRTIMER_MODE_REL);
+	return true;
+}
+
 static void share_turn(struct work_struct *work)
 {
 	struct circuit_share *share = container_of(work, struct circuit_share, work);
@@ -120,33 +209,45 @@ static void share_turn(struct work_struct *work)
 	s64 quantum = (s64)CIRCUIT_QUANTUM * READ_ONCE(share->weight) / CIRCUIT_WEIGHT, left;
 	struct circuit_turn turn;
 	struct circuit_job *job;
+	u64 used, wait, may;
 	unsigned int noio;
+	bool kept;
 
 	atomic_dec(&waiting);
 	/* There is nobody who could be owed anything. */
 	if (share_nobody_waits(share))
 		share->owed = 0;
 	left = quantum - share->owed;
+	may = atomic_read(&share->throttled) ? 0 : circuit_cap_left(&share->cap, local_clock());
 	/* What is written back may have to go through another job of this line. */
 	noio = memalloc_noio_save();
 	circuit_turn_begin(&turn, account);
 	while (left > 0) {
 		share_gather(share);
 		job = list_first_entry_or_null(&share->ready, struct circuit_job, ready);
-		if (!job)
+		if (!job || (!may && !job->urgent))
 			break;
 		list_del(&job->ready);
-		left -= share_look(account, job, &turn);
+		used = share_look(account, job, &turn);
+		left -= used;
+		may -= min(may, used);
 		if (left <= 0 && circuit_clock_read(&turn.clock) < STAY &&
 		    share_nobody_waits(share))
 			left = quantum;
 		cond_resched();
 	}
+	used = circuit_clock_read(&turn.clock);
 	circuit_turn_end(&turn);
 	memalloc_noio_restore(noio);
 	share->owed = clamp_t(s64, -left, 0, OWED_MAX);
-	/* To the end. If a kick has been faster, it has a reference of its own. */
-	if ((list_empty(&share->ready) && llist_empty(&share->fresh)) || !share_queue(share))
+	wait = circuit_cap_use(&share->cap, used, local_clock());
+	if (list_empty(&share->ready) && llist_empty(&share->fresh))
+		kept = false;
+	else if (wait || atomic_read(&share->throttled))
+		kept = share_wait(share, wait);
+	else	/* To the end. If a kick has been faster, it has a reference of its own. */
+		kept = share_queue(share);
+	if (!kept)
 		circuit_account_put(account);
 }
 
@@ -176,4 +277,5 @@ void circuit_share_init(struct circuit_account *account)
 	init_llist_head(&share->fresh);
 	INIT_WORK(&share->work, share_turn);
 	INIT_LIST_HEAD(&share->ready);
+	compat_hrtimer_setup(&share->timer, share_resume, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 }

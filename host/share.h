@@ -14,6 +14,10 @@
  * of its jobs, one look each. A quantum is by the line's weight. As long as no other line waits for a
  * worker there is nobody to be fair to but for the kernel's scheduler, and it just goes on.
  *
+ * A line may be allowed only so much of a processor's time altogether. What its turns use counts against
+ * that; a queue that has used what it may leaves the workers, and a timer brings it back when that would have come
+ * at the rate. What a look takes beyond it is made up for.
+ *
  * So a line uses one processor at a time, as a VM with a vhost thread does. How many workers there are at
  * most, on which processors, and their priority are to be set in /sys/devices/virtual/workqueue/circuit_trunk.
  * The order among those that wait is the workqueue's: of arrival, but from 6.9 on, where works wait per
@@ -22,6 +26,8 @@
 #ifndef _CIRCUIT_SHARE_H
 #define _CIRCUIT_SHARE_H
 
+#include <linux/atomic.h>
+#include <linux/hrtimer.h>
 #include <linux/llist.h>
 #include <linux/list.h>
 #include <linux/workqueue.h>
@@ -34,6 +40,20 @@ struct circuit_turn;
 #define CIRCUIT_WEIGHT_MIN	10
 #define CIRCUIT_WEIGHT_MAX	1000
 #define CIRCUIT_QUANTUM		50000		/* ns of a turn, at that weight */
+
+#define CIRCUIT_CAP_MAX		100			/* percent of a processor */
+#define CIRCUIT_CAP_AT_ONCE	NSEC_PER_MSEC		/* what comes in that may be used at once, and saved up */
+#define CIRCUIT_CAP_DEBT	NSEC_PER_SEC		/* a single look does not cost a line more than that */
+
+/**
+ * struct circuit_cap - so much of a processor's time
+ * @percent: how much, 0 for any amount
+ * @due: when, in ns of local_clock(), all that was used would have come at that rate
+ */
+struct circuit_cap {
+	u32		percent;
+	atomic64_t	due;
+};
 
 /**
  * enum circuit_job_end - what a job's look has come to
@@ -81,19 +101,29 @@ struct circuit_job {
 /**
  * struct circuit_share - what an account gets of the processors
  * @weight: against those of others, CIRCUIT_WEIGHT_MIN to CIRCUIT_WEIGHT_MAX
+ * @cap: and at most
  * @fresh: jobs that were kicked
  * @work: does them; it owns what follows, and while it is queued or runs it has a reference of the account
  * @ready: those that are next
  * @owed: ns that it has used more than its quanta were
+ * @throttled: it has used what it may, and waits for @timer, which has a reference of the account, too
+ * @timer: queues @work
+ * @since: when it began to wait
+ * @waited: ns that it has waited
  * @queued: how many looks have waited how long, see linux/circuit_netlink.h
  * @served: and how long they have taken
  */
 struct circuit_share {
 	u32			weight;
+	struct circuit_cap	cap;
 	struct llist_head	fresh;
 	struct work_struct	work;
 	struct list_head	ready;
 	s64			owed;
+	atomic_t		throttled;
+	struct hrtimer		timer;
+	u64			since;
+	u64			waited;
 	u64			queued[CIRCUIT_TIMES];
 	u64			served[CIRCUIT_TIMES];
 };
@@ -102,5 +132,9 @@ void circuit_share_init(struct circuit_account *account);
 void circuit_job_init(struct circuit_job *job, struct circuit_account *account,
 		      const struct circuit_job_ops *ops);
 bool circuit_job_kick(struct circuit_job *job);
+
+void circuit_cap_set(struct circuit_cap *cap, u32 percent);
+u64 circuit_cap_left(const struct circuit_cap *cap, u64 now);
+u64 circuit_cap_use(struct circuit_cap *cap, u64 ns, u64 now);
 
 #endif /* _CIRCUIT_SHARE_H */

@@ -266,7 +266,8 @@ TRACE_EVENT(circuit_throttle,
 	TP_printk("line=%s %s ns=%llu", __get_str(line),
 		  __print_symbolic(__entry->why,
 				   { CIRCUIT_THROTTLE_LIMIT, "doorbells" },
-				   { CIRCUIT_THROTTLE_STORM, "storm" }),
+				   { CIRCUIT_THROTTLE_STORM, "storm" },
+				   { CIRCUIT_THROTTLE_CPU, "cpu" }),
 		  __entry->ns)
 );
 

@@ -350,6 +350,26 @@ turns() {
 	done
 	"$CIRCUIT" stat g1 | grep -q 'work in threads: looks [1-9]'
 	"$CIRCUIT" top count 1 delay 1 | grep -q queue
+	# No more of a processor than so much, however many datagrams there are to be switched.
+	bad 'not a number' line set g1 cpu 0
+	bad 'not a number' line set g1 cpu 101
+	"$CIRCUIT" line set g1 cpu 2%
+	expect 2 "$(line_get g1 cpu-max)"
+	"$CIRCUIT" line show g1 | grep -q 'cpu 2%'
+	guest_bg g2 box "peer dgram-echo 3440"
+	wait_for 20 guest_exec g1 "peer dgram-ask g2 3440 1 8"
+	guest_bg g1 flood "peer dgram-flood g2 3440"
+	before=$(line_get g1 cpu-waited-ns)
+	wait_for 20 more_than "$before" line_get g1 cpu-waited-ns
+	after=$(line_rate g1 cpu-datagrams-ns)
+	t_note "a line with 2 % of a processor: $((after / 1000)) us/s"
+	[ "$after" -gt 5000000 ]
+	[ "$after" -lt 22000000 ]
+	"$CIRCUIT" -s line show g1 | grep -q 'waited [1-9]'
+	"$CIRCUIT" line set g1 cpu none
+	guest_exec -t 50 g2 "peer dgram-ask g2 3440 20 100"
+	guest_bg_kill g1 flood
+	guest_bg_kill g2 box
 	"$CIRCUIT" line set g1 weight 100
 	fails sh -c "'$CIRCUIT' line show g1 | grep weight"
 }

@@ -1335,7 +1335,112 @@ static void shares(struct kunit *test)
 	workqueue_set_max_active(circuit_trunk_wq, num_online_cpus() + 1);
 }
 
+/* By a clock that is not late, and one whose timers are: what was used in each second. */
+static void caps(struct kunit *test)
+{
+	static const u32 percents[] = { 1, 7, 50, 100 };
+	static const u32 looks[] = { 3000, 70000, 400000 };
+	unsigned int p, l, late;
+
+	for (p = 0; p < ARRAY_SIZE(percents); p++)
+		for (l = 0; l < ARRAY_SIZE(looks); l++)
+			for (late = 0; late <= 500000; late += 250000) {
+				u64 now = 1234567890123ull, end, may, n, used, wait, sum, fair;
+				struct circuit_cap cap = {};
+				unsigned int second;
+
+				circuit_cap_set(&cap, percents[p]);
+				fair = NSEC_PER_SEC / 100 * percents[p];
+				for (second = 0; second < 5; second++) {
+					end = now + NSEC_PER_SEC;
+					for (sum = 0; now < end; sum += used, now += wait) {
+						may = circuit_cap_left(&cap, now);
+						for (used = 0; may && used < NSEC_PER_MSEC; used += n) {
+							n = looks[l];
+							may -= min(may, n);
+						}
+						now += used;
+						wait = circuit_cap_use(&cap, used, now);
+						if (wait)
+							wait += late;
+						else
+							wait = 1;
+					}
+					/* What one look has been too much, or is still to be paid for. */
+					KUNIT_EXPECT_LE(test, sum, fair + fair / 50 + looks[l]);
+					KUNIT_EXPECT_GE(test, sum + looks[l], fair - fair / 50);
+				}
+			}
+}
+
+static void caps_idle(struct kunit *test)
+{
+	struct circuit_cap cap = {};
+
+	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap, 5), U64_MAX);
+	KUNIT_EXPECT_EQ(test, circuit_cap_use(&cap, NSEC_PER_SEC, 5), 0ull);
+	circuit_cap_set(&cap, 50);
+	/* Nothing is saved up beyond what comes in a moment, and no debt is for ever. */
+	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap, 100ull * NSEC_PER_SEC),
+			(u64)CIRCUIT_CAP_AT_ONCE);
+	KUNIT_EXPECT_EQ(test, circuit_cap_use(&cap, 60ull * NSEC_PER_SEC, 100ull * NSEC_PER_SEC),
+			(u64)CIRCUIT_CAP_DEBT);
+	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap, 100ull * NSEC_PER_SEC), 0ull);
+	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap, 101ull * NSEC_PER_SEC),
+			(u64)CIRCUIT_CAP_AT_ONCE / 2);
+	/* Another rate begins anew. */
+	circuit_cap_use(&cap, NSEC_PER_SEC, 102ull * NSEC_PER_SEC);
+	circuit_cap_set(&cap, 10);
+	KUNIT_EXPECT_GT(test, circuit_cap_left(&cap, 102ull * NSEC_PER_SEC), 0ull);
+}
+
+/* A line has no more than its cap of a worker that nobody else wants; then as much as there is. */
+static void shares_capped(struct kunit *test)
+{
+	struct circuit_account *account = circuit_account_alloc("line");
+	bool stop = false;
+	struct burner b[3] = {};
+	u64 start, sum = 0, ns;
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, account);
+	circuit_cap_set(&account->share.cap, 20);
+	start = ktime_get_ns();
+	for (i = 0; i < ARRAY_SIZE(b); i++) {
+		b[i].stop = &stop;
+		b[i].takes = 30 * NSEC_PER_USEC;
+		init_completion(&b[i].idle);
+		circuit_job_init(&b[i].job, account, &burner_ops);
+		KUNIT_EXPECT_TRUE(test, circuit_job_kick(&b[i].job));
+	}
+	msleep(400);
+	for (i = 0; i < ARRAY_SIZE(b); i++)
+		sum += READ_ONCE(b[i].burned);
+	ns = ktime_get_ns() - start;
+	kunit_info(test, "%llu of %llu us, waited %llu\n", sum / NSEC_PER_USEC, ns / NSEC_PER_USEC,
+		   account->share.waited / NSEC_PER_USEC);
+	KUNIT_EXPECT_LE(test, sum, ns * 20 / 100 * 102 / 100 + NSEC_PER_MSEC);
+	KUNIT_EXPECT_GT(test, sum, ns * 20 / 100 / 2);
+	KUNIT_EXPECT_GT(test, account->share.waited, ns / 2);
+	KUNIT_EXPECT_LE(test, account->share.waited, ns);
+	circuit_cap_set(&account->share.cap, 0);
+	start = sum;
+	msleep(200);
+	WRITE_ONCE(stop, true);
+	for (sum = 0, i = 0; i < ARRAY_SIZE(b); i++) {
+		wait_for_completion(&b[i].idle);
+		sum += b[i].burned;
+	}
+	KUNIT_EXPECT_GT(test, sum - start, 100ull * NSEC_PER_MSEC);
+	flush_workqueue(circuit_trunk_wq);
+	KUNIT_EXPECT_EQ(test, kref_read(&account->ref), 1U);
+	circuit_account_put(account);
+}
+
 static struct kunit_case share_cases[] = {
+	KUNIT_CASE(caps),
+	KUNIT_CASE(caps_idle),
+	KUNIT_CASE(shares_capped),
 	KUNIT_CASE(shares),
 	{}
 };

@@ -42,6 +42,7 @@ enum setting_kind {
 	SETTING_SIZE,		/* of 64 bits */
 	SETTING_LIMIT,		/* the same, or "none" */
 	SETTING_RATE,		/* 32 bits per second, or "none" */
+	SETTING_PERCENT,	/* 1 to 100, or "none" */
 	SETTING_BYTE_RATE,	/* 64 bits per second, or "none" */
 };
 
@@ -140,6 +141,7 @@ void times_sub(struct times *t, const struct times *before);
 const char *time_text(uint64_t ns, char *text);
 
 /* line.c, show.c: what others print, too */
+void print_waited(const struct nlattr *attr);
 void print_cpu(const struct nlattr *total, const struct nlattr **uses);
 void print_line_counters(const struct nlattr **tb);
 void print_byte_rate(const char *key, const char *text, const struct nlattr *attr);

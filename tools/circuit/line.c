@@ -21,6 +21,7 @@ static const struct setting settings[] = {
 	{ "send-messages", CIRCUIT_A_LINE_SEND_MESSAGES_MAX, SETTING_RATE },
 	{ "receive-messages", CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX, SETTING_RATE },
 	{ "doorbells", CIRCUIT_A_LINE_DOORBELLS_MAX, SETTING_RATE },
+	{ "cpu", CIRCUIT_A_LINE_CPU_MAX, SETTING_PERCENT },
 	{ "weight", CIRCUIT_A_LINE_WEIGHT, SETTING_NUMBER },
 	{}
 };
@@ -186,6 +187,17 @@ void print_cpu(const struct nlattr *total, const struct nlattr **uses)
 	}
 }
 
+/* How long the operator's work has waited for the limit of its time. */
+void print_waited(const struct nlattr *attr)
+{
+	char time[TIME_STRLEN];
+
+	if (opt.json)
+		out_u64("cpu-waited-ns", "", nl_u64(attr));
+	else if (nl_u64(attr))
+		out_text("waited %s", time_text(nl_u64(attr), time));
+}
+
 void print_line_counters(const struct nlattr **tb)
 {
 	out_newline();
@@ -216,6 +228,7 @@ void print_line_counters(const struct nlattr **tb)
 	out_u64("interrupts", "interrupts", nl_u64(tb[CIRCUIT_A_LINE_INTERRUPTS]));
 	out_u64("messages", "messages", nl_u64(tb[CIRCUIT_A_LINE_MESSAGES]));
 	print_cpu(tb[CIRCUIT_A_LINE_CPU_TIME], tb + CIRCUIT_A_LINE_CPU_RELAY);
+	print_waited(tb[CIRCUIT_A_LINE_CPU_WAITED]);
 }
 
 /* A limit of bytes per second, if there is one. */
@@ -234,6 +247,14 @@ static void print_rate(const char *key, const char *text, const struct nlattr *a
 		return;
 	out_u64(key, text, nl_u32(attr));
 	out_unit("/s");
+}
+
+static void print_percent(const char *key, const char *text, const struct nlattr *attr)
+{
+	if (!nl_u32(attr) && !opt.json)
+		return;
+	out_u64(key, text, nl_u32(attr));
+	out_unit("%");
 }
 
 static int print_line(const struct nlmsghdr *nlh, void *data)
@@ -268,6 +289,7 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 	print_rate("receive-messages-max", "receive-messages",
 		   tb[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX]);
 	print_rate("doorbells-max", "doorbells", tb[CIRCUIT_A_LINE_DOORBELLS_MAX]);
+	print_percent("cpu-max", "cpu", tb[CIRCUIT_A_LINE_CPU_MAX]);
 	if (opt.json || nl_u32(tb[CIRCUIT_A_LINE_WEIGHT]) != 100)
 		out_u64("weight", "weight", nl_u32(tb[CIRCUIT_A_LINE_WEIGHT]));
 	if (opt.stats)

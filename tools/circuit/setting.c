@@ -4,6 +4,22 @@
 #include <string.h>
 #include "circuit.h"
 
+static bool parse_percent(const char *text, uint64_t *value)
+{
+	char number[4];
+	size_t n = strlen(text);
+
+	*value = 0;
+	if (!strcmp(text, "none"))
+		return true;
+	if (n && text[n - 1] == '%')
+		n--;
+	if (n >= sizeof(number))
+		return false;
+	snprintf(number, sizeof(number), "%.*s", (int)n, text);
+	return !parse_size(number, value) && *value && *value <= 100;
+}
+
 static bool parse_value(const struct setting *s, const char *text, uint64_t *value)
 {
 	switch (s->kind) {
@@ -14,6 +30,8 @@ static bool parse_value(const struct setting *s, const char *text, uint64_t *val
 		return !parse_rate(text, UINT32_MAX, value);
 	case SETTING_BYTE_RATE:
 		return !parse_rate(text, UINT64_MAX, value);
+	case SETTING_PERCENT:
+		return parse_percent(text, value);
 	case SETTING_SIZE:
 		return !parse_size(text, value);
 	case SETTING_NUMBER:
@@ -46,7 +64,7 @@ const struct setting *setting_parse(const char *what, const struct setting *sett
 
 void setting_put(struct nlmsghdr *nlh, const struct setting *s, uint64_t value)
 {
-	if (s->kind == SETTING_NUMBER || s->kind == SETTING_RATE)
+	if (s->kind == SETTING_NUMBER || s->kind == SETTING_RATE || s->kind == SETTING_PERCENT)
 		mnl_attr_put_u32(nlh, s->attr, value);
 	else
 		mnl_attr_put_u64(nlh, s->attr, value);
