@@ -52,6 +52,7 @@ static void account_free(struct rcu_head *rcu)
 {
 	struct circuit_account *account = container_of(rcu, struct circuit_account, rcu);
 
+	circuit_share_exit(&account->share);
 	free_percpu(account->stats);
 	kfree(account);
 }

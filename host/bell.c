@@ -84,6 +84,13 @@ bool circuit_bell_masked(struct circuit_bell *bell)
 	return atomic_cmpxchg(&bell->mask, BELL_MASKED, BELL_RANG) != BELL_OPEN;
 }
 
+static u64 bell_limit(struct circuit_toll *toll, u32 rate, u64 now)
+{
+	if (likely(!rate))
+		return 0;
+	return circuit_toll_take(toll, 1, NSEC_PER_SEC / rate, CIRCUIT_BELL_AT_ONCE, now);
+}
+
 /**
  * circuit_bell_rang - a guest has rung, and that was served
  * @win: its window
@@ -93,13 +100,17 @@ bool circuit_bell_masked(struct circuit_bell *bell)
  */
 void circuit_bell_rang(struct circuit_window *win, u64 now)
 {
-	u32 rate = READ_ONCE(win->line->quota.limits.doorbells);
-	u64 over;
+	struct circuit_quota *quota = &win->line->quota;
+	u64 over = bell_limit(&quota->bells, READ_ONCE(quota->limits.doorbells), now);
+	struct circuit_pools *pools;
+	unsigned int i;
 
-	if (!rate)
-		return;
-	over = circuit_toll_take(&win->line->quota.bells, 1, NSEC_PER_SEC / rate,
-				 CIRCUIT_BELL_AT_ONCE, now);
+	rcu_read_lock();
+	pools = rcu_dereference(win->line->account->share.pools);
+	for (i = 0; pools && i < pools->n; i++)
+		over = max(over, bell_limit(&pools->pool[i]->bells,
+					    READ_ONCE(pools->pool[i]->doorbells), now));
+	rcu_read_unlock();
 	if (unlikely(over))
 		bell_mask(win, CIRCUIT_THROTTLE_LIMIT, over);
 }

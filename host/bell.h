@@ -6,7 +6,7 @@
  * honest guest rings only if it has something to tell: each doorbell stands for a mark of a circuit that is
  * there, or for a message, and there are hardly more doorbells than of these. What a guest rings beyond that is a
  * storm; CIRCUIT_BELL_FREE a second of them are nobody's business. Besides, an administrator may limit the
- * doorbells of a line, whatever they are good for.
+ * doorbells of a line, or of a group's lines together, whatever they are good for.
  *
  * A guest that has rung too often has its doorbell masked. While that lasts it costs nobody but its own
  * processor, which counts; then a timer has the marks looked at, once, for all of them. So they are late, by

@@ -871,7 +871,7 @@ void circuit_exchange_exit(void);
 int circuit_line_create(struct circuit_exchange *ex, const char *name,
 			const struct circuit_line_config *cfg, const struct circuit_limits *limits);
 void circuit_line_set_groups(struct circuit_line *line, struct circuit_subject **groups,
-			     unsigned int n);
+			     unsigned int n, struct circuit_pools *pools);
 int circuit_line_set_addrs(struct circuit_line *line, const struct in6_addr *addrs,
 			   unsigned int n, unsigned int *bad);
 void circuit_line_delete(struct circuit_line *line);

@@ -176,9 +176,10 @@ free:
  * @line: the line, its exchange locked
  * @groups: the groups, none of them twice, each with a reference that is the line's from now on
  * @n: how many, at most CIRCUIT_GROUPS_MAX; 0 to take it out of all
+ * @pools: what they share, likewise the line's from now on; NULL if there are none
  */
 void circuit_line_set_groups(struct circuit_line *line, struct circuit_subject **groups,
-			     unsigned int n)
+			     unsigned int n, struct circuit_pools *pools)
 {
 	unsigned int i;
 
@@ -186,6 +187,7 @@ void circuit_line_set_groups(struct circuit_line *line, struct circuit_subject *
 	circuit_group_leave(line);
 	for (i = 0; i < n; i++)
 		circuit_group_join(line, groups[i]);
+	circuit_share_set_pools(&line->account->share, pools);
 }
 
 /**

@@ -427,19 +427,33 @@ static int set_addrs_and_groups(struct circuit_line *line, const struct addrs *a
 				struct groups *groups, struct netlink_ext_ack *extack)
 {
 	struct circuit_exchange *ex = line->ex;
+	struct circuit_pools *pools = NULL;
 	unsigned int i;
 	int err = 0;
 
-	for (i = 0; i < groups->n && !err; i++) {
-		groups->group[i] = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, groups->name[i]);
-		if (!groups->group[i])
-			err = -ENOMEM;
+	if (groups->n) {
+		pools = circuit_pools_alloc(groups->n);
+		if (!pools)
+			return -ENOMEM;
 	}
-	if (!err)
-		err = set_addrs(line, addrs, extack);
-	if (!err && groups->given)
-		circuit_line_set_groups(line, groups->group, groups->n);
-	while (err && i--)
+	for (i = 0; i < groups->n; i++) {
+		groups->group[i] = circuit_subject_get(ex, CIRCUIT_SUBJECT_GROUP, groups->name[i]);
+		if (!groups->group[i]) {
+			err = -ENOMEM;
+			goto undo;
+		}
+		circuit_pools_add(pools, groups->group[i]->pool);
+	}
+	err = set_addrs(line, addrs, extack);
+	if (err)
+		goto undo;
+	if (groups->given)
+		circuit_line_set_groups(line, groups->group, groups->n, pools);
+	return 0;
+
+undo:
+	circuit_pools_put(pools);
+	while (i--)
 		circuit_subject_put(ex, groups->group[i]);
 	return err;
 }

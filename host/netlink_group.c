@@ -6,6 +6,10 @@
  */
 #include "netlink.h"
 
+static struct netlink_range_validation weight_range = {
+	.max = CIRCUIT_POOL_WEIGHT_MAX,
+};
+
 const struct nla_policy circuit_group_policy[CIRCUIT_A_GROUP_MAX + 1] = {
 	[CIRCUIT_A_GROUP_NAME] = { .type = NLA_NUL_STRING, .len = CIRCUIT_NAME_SIZE - 1 },
 	[CIRCUIT_A_GROUP_MEMORY_MAX] = { .type = NLA_U64 },
@@ -15,6 +19,9 @@ const struct nla_policy circuit_group_policy[CIRCUIT_A_GROUP_MAX + 1] = {
 	[CIRCUIT_A_GROUP_CALLS_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_GROUP_SEND_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
 	[CIRCUIT_A_GROUP_RECEIVE_MAX] = NLA_POLICY_FULL_RANGE(NLA_U64, &circuit_rate_range),
+	[CIRCUIT_A_GROUP_DOORBELLS_MAX] = { .type = NLA_U32 },
+	[CIRCUIT_A_GROUP_WEIGHT] = NLA_POLICY_FULL_RANGE(NLA_U32, &weight_range),
+	[CIRCUIT_A_GROUP_CPU_MAX] = NLA_POLICY_MAX(NLA_U32, CIRCUIT_CAP_MAX),
 	[CIRCUIT_A_GROUP_SEND_MESSAGES_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_GROUP_RECEIVE_MESSAGES_MAX] = { .type = NLA_U32 },
 };
@@ -69,6 +76,19 @@ static struct circuit_subject *lock_group(struct circuit_exchange *ex, struct ge
 	return ERR_PTR(-ENOENT);
 }
 
+/* Do what a request says about what the lines share. */
+static void set_pool(struct circuit_pool *pool, struct genl_info *info)
+{
+	struct nlattr **attrs = info->attrs;
+
+	if (attrs[CIRCUIT_A_GROUP_DOORBELLS_MAX])
+		WRITE_ONCE(pool->doorbells, nla_get_u32(attrs[CIRCUIT_A_GROUP_DOORBELLS_MAX]));
+	if (attrs[CIRCUIT_A_GROUP_WEIGHT])
+		WRITE_ONCE(pool->weight, nla_get_u32(attrs[CIRCUIT_A_GROUP_WEIGHT]));
+	if (attrs[CIRCUIT_A_GROUP_CPU_MAX])
+		circuit_cap_set(&pool->cap, nla_get_u32(attrs[CIRCUIT_A_GROUP_CPU_MAX]));
+}
+
 /**
  * circuit_nl_group_set - CIRCUIT_CMD_GROUP_SET
  * @skb: the request
@@ -87,6 +107,9 @@ int circuit_nl_group_set(struct sk_buff *skb, struct genl_info *info)
 	err = parse_name(info, name);
 	for (i = 0; i < CIRCUIT_WAYS && !err; i++)
 		err = circuit_nl_rate_ok(info->attrs[ways[i].max], info->extack);
+	if (!err)
+		err = circuit_nl_doorbells_ok(info->attrs[CIRCUIT_A_GROUP_DOORBELLS_MAX],
+					      info->extack);
 	if (err)
 		return err;
 	mutex_lock(&ex->lock);
@@ -114,6 +137,7 @@ int circuit_nl_group_set(struct sk_buff *skb, struct genl_info *info)
 			circuit_meter_set(&group->quota.meter[CIRCUIT_MESSAGES][i],
 					  nla_get_u32(info->attrs[message_ways[i].max]));
 	}
+	set_pool(group->pool, info);
 	circuit_meter_apply(ex);
 unlock:
 	mutex_unlock(&ex->lock);
@@ -183,6 +207,9 @@ static int fill_group(struct sk_buff *skb, struct list_head *node)
 	if (nla_put_string(skb, CIRCUIT_A_GROUP_NAME, group->key.name) ||
 	    nla_put_u32(skb, CIRCUIT_A_GROUP_LINES, group->lines) ||
 	    nla_put_u32(skb, CIRCUIT_A_GROUP_CALLS_MAX, quota->limits.calls) ||
+	    nla_put_u32(skb, CIRCUIT_A_GROUP_DOORBELLS_MAX, group->pool->doorbells) ||
+	    nla_put_u32(skb, CIRCUIT_A_GROUP_WEIGHT, group->pool->weight) ||
+	    nla_put_u32(skb, CIRCUIT_A_GROUP_CPU_MAX, group->pool->cap.percent) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_GROUP_CALLS_LIMITED, quota->limited))
 		return -EMSGSIZE;
 	for (i = 0; i < CIRCUIT_RESOURCES; i++)

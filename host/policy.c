@@ -72,6 +72,13 @@ struct circuit_subject *circuit_subject_get(struct circuit_exchange *ex,
 	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
 	if (!new)
 		return NULL;
+	if (kind == CIRCUIT_SUBJECT_GROUP) {
+		new->pool = circuit_pool_alloc();
+		if (!new->pool) {
+			kfree(new);
+			return NULL;
+		}
+	}
 	strscpy_pad(new->key.name, name, CIRCUIT_NAME_SIZE);
 	new->key.kind = kind;
 	new->ex = ex;
@@ -86,6 +93,7 @@ struct circuit_subject *circuit_subject_get(struct circuit_exchange *ex,
 		}
 		return new;
 	}
+	circuit_pool_put(new->pool);
 	kfree(new);
 	if (IS_ERR(old))
 		return NULL;
@@ -108,6 +116,7 @@ void circuit_subject_put(struct circuit_exchange *ex, struct circuit_subject *su
 		list_del(&subject->list);
 		ex->seq++;
 	}
+	circuit_pool_put(subject->pool);
 	kfree(subject);
 }
 

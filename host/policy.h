@@ -58,6 +58,7 @@ enum circuit_subject_kind {
  * @configured: by whom it has
  * @lines: of a group: how many there are in it
  * @quota: of a group: what they may have together
+ * @pool: of a group: what they share; referenced
  */
 struct circuit_subject {
 	struct rhash_head	node;
@@ -71,6 +72,7 @@ struct circuit_subject {
 	bool			configured;
 	u32			lines;
 	struct circuit_quota	quota;
+	struct circuit_pool	*pool;
 };
 
 /**

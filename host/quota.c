@@ -252,6 +252,9 @@ void circuit_group_unlimit(struct circuit_exchange *ex, struct circuit_subject *
 	unsigned int i;
 
 	circuit_limits_none(&group->quota.limits);
+	WRITE_ONCE(group->pool->weight, 0);
+	WRITE_ONCE(group->pool->doorbells, 0);
+	circuit_cap_set(&group->pool->cap, 0);
 	for (i = 0; i < CIRCUIT_WAYS; i++) {
 		circuit_meter_set(&group->quota.meter[CIRCUIT_BYTES][i], 0);
 		circuit_meter_set(&group->quota.meter[CIRCUIT_MESSAGES][i], 0);

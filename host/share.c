@@ -5,6 +5,7 @@
 #include <linux/log2.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
+#include <linux/slab.h>
 #include "host.h"
 #include "trace.h"
 
@@ -36,45 +37,253 @@ void circuit_cap_set(struct circuit_cap *cap, u32 percent)
 
 /**
  * circuit_cap_left - how much may be used now?
- * @cap: the cap
+ * @due: of a cap, or a line's part of one
+ * @rate: in millionths of a processor's time, 0 for any amount
  * @now: local_clock()
  *
  * Return: nanoseconds of a processor's time.
  */
-u64 circuit_cap_left(const struct circuit_cap *cap, u64 now)
+u64 circuit_cap_left(const atomic64_t *due, u32 rate, u64 now)
 {
-	u32 percent = READ_ONCE(cap->percent);
 	s64 ahead;
 
-	if (likely(!percent))
+	if (likely(!rate))
 		return U64_MAX;
-	ahead = max_t(s64, atomic64_read(&cap->due) - now, -(s64)CIRCUIT_CAP_AT_ONCE);
-	return max_t(s64, CIRCUIT_CAP_AT_ONCE - ahead, 0) * percent / 100;
+	ahead = max_t(s64, atomic64_read(due) - now, -(s64)CIRCUIT_CAP_AT_ONCE);
+	return max_t(s64, CIRCUIT_CAP_AT_ONCE - ahead, 0) * rate / USEC_PER_SEC;
 }
 
 /**
  * circuit_cap_use - something was used
- * @cap: the cap
- * @ns: so much of a processor's time
+ * @due: as above
+ * @rate: likewise
+ * @ns: so much of a processor's time, less than a second of it
  * @now: local_clock()
  *
  * Return: how many nanoseconds to wait until the next is used, 0 if there is something left.
  */
-u64 circuit_cap_use(struct circuit_cap *cap, u64 ns, u64 now)
+u64 circuit_cap_use(atomic64_t *due, u32 rate, u64 ns, u64 now)
 {
-	u32 percent = READ_ONCE(cap->percent);
-	s64 due, after;
+	s64 before, after, takes;
 
-	if (likely(!percent))
+	if (likely(!rate))
 		return 0;
-	due = atomic64_read(&cap->due);
+	takes = min_t(u64, ns, NSEC_PER_SEC) * USEC_PER_SEC / rate;
+	before = atomic64_read(due);
 	do {
-		after = max_t(s64, due, now - CIRCUIT_CAP_AT_ONCE) + ns * 100 / percent;
+		after = max_t(s64, before, now - CIRCUIT_CAP_AT_ONCE) + takes;
 		after = min_t(s64, after, now + CIRCUIT_CAP_DEBT);
-	} while (!atomic64_try_cmpxchg(&cap->due, &due, after));
+	} while (!atomic64_try_cmpxchg(due, &before, after));
 	after -= now;
 	/* Not for a moment each time: until all is paid for. */
 	return after >= (s64)CIRCUIT_CAP_AT_ONCE ? after : 0;
+}
+
+/* --- pools ----------------------------------------------------------------------------------- */
+
+/**
+ * circuit_pool_alloc - make what the lines of a new group share
+ *
+ * Return: the pool, with one reference, or NULL.
+ */
+struct circuit_pool *circuit_pool_alloc(void)
+{
+	struct circuit_pool *pool = kzalloc(sizeof(*pool), GFP_KERNEL_ACCOUNT);
+
+	if (pool)
+		kref_init(&pool->ref);
+	return pool;
+}
+
+static void pool_release(struct kref *ref)
+{
+	kfree(container_of(ref, struct circuit_pool, ref));
+}
+
+/**
+ * circuit_pool_put - drop a reference
+ * @pool: the pool, or NULL
+ *
+ * Context: any.
+ */
+void circuit_pool_put(struct circuit_pool *pool)
+{
+	if (pool)
+		kref_put(&pool->ref, pool_release);
+}
+
+/**
+ * circuit_pools_alloc - have room for pools
+ * @n: how many
+ *
+ * Return: a list to be filled, with one reference, or NULL.
+ */
+struct circuit_pools *circuit_pools_alloc(unsigned int n)
+{
+	struct circuit_pools *pools = kzalloc(struct_size(pools, pool, n), GFP_KERNEL_ACCOUNT);
+
+	if (pools)
+		kref_init(&pools->ref);
+	return pools;
+}
+
+/**
+ * circuit_pools_add - fill the list
+ * @pools: a new list, with room for it
+ * @pool: the pool; a reference is taken
+ */
+void circuit_pools_add(struct circuit_pools *pools, struct circuit_pool *pool)
+{
+	kref_get(&pool->ref);
+	pools->pool[pools->n++] = pool;
+}
+
+static void pools_free(struct rcu_head *rcu)
+{
+	struct circuit_pools *pools = container_of(rcu, struct circuit_pools, rcu);
+
+	while (pools->n)
+		circuit_pool_put(pools->pool[--pools->n]);
+	kfree(pools);
+}
+
+static void pools_release(struct kref *ref)
+{
+	call_rcu(&container_of(ref, struct circuit_pools, ref)->rcu, pools_free);
+}
+
+/**
+ * circuit_pools_put - drop a reference
+ * @pools: the list, or NULL
+ *
+ * Context: any.
+ */
+void circuit_pools_put(struct circuit_pools *pools)
+{
+	if (pools)
+		kref_put(&pools->ref, pools_release);
+}
+
+/**
+ * circuit_share_set_pools - put a line into other groups
+ * @share: its account's; the exchange is locked
+ * @pools: those of the groups, the caller's reference is the account's from now on; NULL for none
+ *
+ * It is counted in them from its next turn on.
+ */
+void circuit_share_set_pools(struct circuit_share *share, struct circuit_pools *pools)
+{
+	circuit_pools_put(rcu_replace_pointer(share->pools, pools, true));
+}
+
+/**
+ * circuit_share_uncount - a share has nothing to do any more
+ * @share: the share, as its turn
+ */
+void circuit_share_uncount(struct circuit_share *share)
+{
+	struct circuit_pools *pools = share->counted;
+	unsigned int i;
+
+	for (i = 0; pools && i < pools->n; i++)
+		atomic_sub(share->counts, &pools->pool[i]->active);
+	share->counts = 0;
+	share->counted = NULL;
+	circuit_pools_put(pools);
+}
+
+/**
+ * circuit_share_count - a share has something to do
+ * @share: the share, as its turn
+ *
+ * Unless it is, it is counted by its weight in the pools that it is in now.
+ */
+void circuit_share_count(struct circuit_share *share)
+{
+	u32 weight = READ_ONCE(share->weight);
+	struct circuit_pools *pools;
+	unsigned int i;
+
+	if (likely(share->counts == weight &&
+		   share->counted == rcu_access_pointer(share->pools)))
+		return;
+	circuit_share_uncount(share);
+	rcu_read_lock();
+	pools = rcu_dereference(share->pools);
+	if (pools && !kref_get_unless_zero(&pools->ref))
+		pools = NULL;	/* for this turn: others have just taken their place */
+	rcu_read_unlock();
+	for (i = 0; pools && i < pools->n; i++)
+		atomic_add(weight, &pools->pool[i]->active);
+	share->counts = weight;
+	share->counted = pools;
+}
+
+/* Of what a pool has, the part of somebody who counts in it. */
+static u32 pool_part(const struct circuit_pool *pool, u32 whole, u32 counts)
+{
+	u32 active = atomic_read(&pool->active);
+
+	return max_t(u32, (u64)whole * counts / max(active, counts), 1);
+}
+
+/**
+ * circuit_share_terms - what does a share get now?
+ * @share: the share, counted
+ * @weight: set to its weight, the least that its line and its groups leave it
+ * @rate: set to millionths of a processor's time, likewise; 0 for any amount
+ */
+void circuit_share_terms(const struct circuit_share *share, u32 *weight, u32 *rate)
+{
+	const struct circuit_pools *pools = share->counted;
+	u32 whole, least;
+	unsigned int i;
+
+	*weight = share->counts;
+	least = (READ_ONCE(share->cap.percent) ?: U32_MAX / CIRCUIT_CAP_PERCENT) * CIRCUIT_CAP_PERCENT;
+	for (i = 0; pools && i < pools->n; i++) {
+		const struct circuit_pool *pool = pools->pool[i];
+
+		whole = READ_ONCE(pool->weight);
+		if (whole)
+			*weight = min(*weight, pool_part(pool, whole, share->counts));
+		whole = READ_ONCE(pool->cap.percent) * CIRCUIT_CAP_PERCENT;
+		if (whole)
+			least = min(least, pool_part(pool, whole, share->counts));
+	}
+	*rate = least > CIRCUIT_CAP_MAX * CIRCUIT_CAP_PERCENT ? 0 : least;
+}
+
+/* How much of a processor's time the share may use now. */
+static u64 share_may(const struct circuit_share *share, u32 rate)
+{
+	u64 now = local_clock(), may = circuit_cap_left(&share->cap.due, rate, now);
+	const struct circuit_pools *pools = share->counted;
+	const struct circuit_cap *cap;
+	unsigned int i;
+
+	for (i = 0; pools && i < pools->n; i++) {
+		cap = &pools->pool[i]->cap;
+		may = min(may, circuit_cap_left(&cap->due, READ_ONCE(cap->percent) *
+						CIRCUIT_CAP_PERCENT, now));
+	}
+	return may;
+}
+
+/* It has used so much. Returns how long it has to wait. */
+static u64 share_use(struct circuit_share *share, u32 rate, u64 ns)
+{
+	u64 now = local_clock(), wait = circuit_cap_use(&share->cap.due, rate, ns, now);
+	const struct circuit_pools *pools = share->counted;
+	struct circuit_cap *cap;
+	unsigned int i;
+
+	for (i = 0; pools && i < pools->n; i++) {
+		cap = &pools->pool[i]->cap;
+		wait = max(wait, circuit_cap_use(&cap->due, READ_ONCE(cap->percent) *
+						 CIRCUIT_CAP_PERCENT, ns, now));
+	}
+	return wait;
 }
 
 /* --- jobs ------------------------------------------------------------------------------------ */
@@ -206,19 +415,23 @@ static void share_turn(struct work_struct *work)
 {
 	struct circuit_share *share = container_of(work, struct circuit_share, work);
 	struct circuit_account *account = container_of(share, struct circuit_account, share);
-	s64 quantum = (s64)CIRCUIT_QUANTUM * READ_ONCE(share->weight) / CIRCUIT_WEIGHT, left;
+	u32 weight, rate;
 	struct circuit_turn turn;
 	struct circuit_job *job;
 	u64 used, wait, may;
+	s64 quantum, left;
 	unsigned int noio;
 	bool kept;
 
 	atomic_dec(&waiting);
+	circuit_share_count(share);
+	circuit_share_terms(share, &weight, &rate);
+	quantum = (s64)CIRCUIT_QUANTUM * weight / CIRCUIT_WEIGHT;
 	/* There is nobody who could be owed anything. */
 	if (share_nobody_waits(share))
 		share->owed = 0;
 	left = quantum - share->owed;
-	may = atomic_read(&share->throttled) ? 0 : circuit_cap_left(&share->cap, local_clock());
+	may = atomic_read(&share->throttled) ? 0 : share_may(share, rate);
 	/* What is written back may have to go through another job of this line. */
 	noio = memalloc_noio_save();
 	circuit_turn_begin(&turn, account);
@@ -240,9 +453,10 @@ static void share_turn(struct work_struct *work)
 	circuit_turn_end(&turn);
 	memalloc_noio_restore(noio);
 	share->owed = clamp_t(s64, -left, 0, OWED_MAX);
-	wait = circuit_cap_use(&share->cap, used, local_clock());
-	if (list_empty(&share->ready) && llist_empty(&share->fresh))
-		kept = false;
+	wait = share_use(share, rate, used);
+	kept = !list_empty(&share->ready) || !llist_empty(&share->fresh);
+	if (!kept)
+		circuit_share_uncount(share);
 	else if (wait || atomic_read(&share->throttled))
 		kept = share_wait(share, wait);
 	else	/* To the end. If a kick has been faster, it has a reference of its own. */
@@ -274,8 +488,18 @@ void circuit_share_init(struct circuit_account *account)
 	struct circuit_share *share = &account->share;
 
 	share->weight = CIRCUIT_WEIGHT;
+	RCU_INIT_POINTER(share->pools, NULL);
 	init_llist_head(&share->fresh);
 	INIT_WORK(&share->work, share_turn);
 	INIT_LIST_HEAD(&share->ready);
 	compat_hrtimer_setup(&share->timer, share_resume, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+}
+
+/**
+ * circuit_share_exit - the reverse
+ * @share: the account's, which nobody has any more
+ */
+void circuit_share_exit(struct circuit_share *share)
+{
+	circuit_share_set_pools(share, NULL);
 }

@@ -323,6 +323,14 @@ doorbells() {
 	transfer g1 g2 1000000
 	"$CIRCUIT" -s line show g1 | grep -q 'masked [1-9][0-9]* for the limit [1-9]'
 	"$CIRCUIT" line set g1 doorbells none
+	# Those of a group's lines together.
+	bad 'at least 100' group set all doorbells 1
+	"$CIRCUIT" line set g1 group web group all
+	"$CIRCUIT" group set all doorbells 100/s
+	before=$(line_get g1 doorbells-limited)
+	guest_exec -t 50 g1 "peer calls g2 7 50 2"
+	[ "$(line_get g1 doorbells-limited)" -gt "$before" ]
+	"$CIRCUIT" group del all
 	before=$(line_get g1 doorbells-limited)
 	guest_exec -t 50 g1 "peer calls g2 7 50 2"
 	expect "$before" "$(line_get g1 doorbells-limited)" "masks without a limit"
@@ -367,11 +375,35 @@ turns() {
 	[ "$after" -lt 22000000 ]
 	"$CIRCUIT" -s line show g1 | grep -q 'waited [1-9]'
 	"$CIRCUIT" line set g1 cpu none
+	# The same of a group. What g2 costs by answering counts as well.
+	bad 'not a number' group set all weight 0
+	bad 'out of range' group set all weight 1000001
+	"$CIRCUIT" line set g1 group web group all
+	"$CIRCUIT" line set g2 group db group all
+	"$CIRCUIT" group set all cpu 4% weight 150
+	"$CIRCUIT" group show all | grep -q 'weight 150 cpu 4%'
+	expect "4 150" "$(group_get all cpu-max) $(group_get all weight)"
+	before=$(line_get g1 cpu-waited-ns)
+	wait_for 20 more_than "$before" line_get g1 cpu-waited-ns
+	after=$(group_rate all cpu-datagrams-ns)
+	t_note "a group with 4 % of a processor: $((after / 1000)) us/s"
+	[ "$after" -gt 10000000 ]
+	[ "$after" -lt 44000000 ]
+	"$CIRCUIT" group del all
+	fails sh -c "'$CIRCUIT' group show all | grep limits"
 	guest_exec -t 50 g2 "peer dgram-ask g2 3440 20 100"
 	guest_bg_kill g1 flood
 	guest_bg_kill g2 box
 	"$CIRCUIT" line set g1 weight 100
 	fails sh -c "'$CIRCUIT' line show g1 | grep weight"
+}
+
+group_rate() { # GROUP COUNTER: by how many a second it goes up
+	local before from
+	from=$(lab_now)
+	before=$(group_get "$1" "$2")
+	sleep 2 # what is measured
+	echo $((($(group_get "$1" "$2") - before) * 1000000 / ($(lab_now) - from)))
 }
 
 same_cost() { # LINE GROUP

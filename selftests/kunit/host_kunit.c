@@ -1346,6 +1346,7 @@ static void caps(struct kunit *test)
 		for (l = 0; l < ARRAY_SIZE(looks); l++)
 			for (late = 0; late <= 500000; late += 250000) {
 				u64 now = 1234567890123ull, end, may, n, used, wait, sum, fair;
+				u32 rate = percents[p] * CIRCUIT_CAP_PERCENT;
 				struct circuit_cap cap = {};
 				unsigned int second;
 
@@ -1354,13 +1355,13 @@ static void caps(struct kunit *test)
 				for (second = 0; second < 5; second++) {
 					end = now + NSEC_PER_SEC;
 					for (sum = 0; now < end; sum += used, now += wait) {
-						may = circuit_cap_left(&cap, now);
+						may = circuit_cap_left(&cap.due, rate, now);
 						for (used = 0; may && used < NSEC_PER_MSEC; used += n) {
 							n = looks[l];
 							may -= min(may, n);
 						}
 						now += used;
-						wait = circuit_cap_use(&cap, used, now);
+						wait = circuit_cap_use(&cap.due, rate, used, now);
 						if (wait)
 							wait += late;
 						else
@@ -1375,23 +1376,111 @@ static void caps(struct kunit *test)
 
 static void caps_idle(struct kunit *test)
 {
+	const u64 t = 100ull * NSEC_PER_SEC;
+	u32 half = 50 * CIRCUIT_CAP_PERCENT;
 	struct circuit_cap cap = {};
 
-	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap, 5), U64_MAX);
-	KUNIT_EXPECT_EQ(test, circuit_cap_use(&cap, NSEC_PER_SEC, 5), 0ull);
+	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap.due, 0, 5), U64_MAX);
+	KUNIT_EXPECT_EQ(test, circuit_cap_use(&cap.due, 0, NSEC_PER_SEC, 5), 0ull);
 	circuit_cap_set(&cap, 50);
 	/* Nothing is saved up beyond what comes in a moment, and no debt is for ever. */
-	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap, 100ull * NSEC_PER_SEC),
-			(u64)CIRCUIT_CAP_AT_ONCE);
-	KUNIT_EXPECT_EQ(test, circuit_cap_use(&cap, 60ull * NSEC_PER_SEC, 100ull * NSEC_PER_SEC),
+	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap.due, half, t), (u64)CIRCUIT_CAP_AT_ONCE);
+	KUNIT_EXPECT_EQ(test, circuit_cap_use(&cap.due, half, 60ull * NSEC_PER_SEC, t),
 			(u64)CIRCUIT_CAP_DEBT);
-	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap, 100ull * NSEC_PER_SEC), 0ull);
-	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap, 101ull * NSEC_PER_SEC),
+	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap.due, half, t), 0ull);
+	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap.due, half, t + NSEC_PER_SEC),
 			(u64)CIRCUIT_CAP_AT_ONCE / 2);
 	/* Another rate begins anew. */
-	circuit_cap_use(&cap, NSEC_PER_SEC, 102ull * NSEC_PER_SEC);
 	circuit_cap_set(&cap, 10);
-	KUNIT_EXPECT_GT(test, circuit_cap_left(&cap, 102ull * NSEC_PER_SEC), 0ull);
+	KUNIT_EXPECT_GT(test, circuit_cap_left(&cap.due, half, t), 0ull);
+}
+
+/* What lines get that share groups' weights and caps, to the last unit. */
+static void pools(struct kunit *test)
+{
+	struct circuit_pool *pool[2] = { circuit_pool_alloc(), circuit_pool_alloc() };
+	struct circuit_account *account[300];
+	struct circuit_pools *list;
+	u32 weight, rate, sum;
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, pool[0]);
+	KUNIT_ASSERT_NOT_NULL(test, pool[1]);
+	for (i = 0; i < ARRAY_SIZE(account); i++) {
+		account[i] = circuit_account_alloc("line");
+		KUNIT_ASSERT_NOT_NULL(test, account[i]);
+		/* The first three in both. */
+		list = circuit_pools_alloc(2);
+		KUNIT_ASSERT_NOT_NULL(test, list);
+		circuit_pools_add(list, pool[0]);
+		if (i < 3)
+			circuit_pools_add(list, pool[1]);
+		circuit_share_set_pools(&account[i]->share, list);
+	}
+#define TERMS(i, w, r) do {							\
+	circuit_share_count(&account[i]->share);				\
+	circuit_share_terms(&account[i]->share, &weight, &rate);		\
+	KUNIT_EXPECT_EQ(test, weight, (u32)(w));				\
+	KUNIT_EXPECT_EQ(test, rate, (u32)(r));					\
+} while (0)
+	/* Nothing is limited. */
+	TERMS(0, 100, 0);
+	/* One alone has no more than its own, and no more than the group's. */
+	pool[0]->weight = 120;
+	circuit_cap_set(&pool[0]->cap, 30);
+	TERMS(0, 100, 300000);
+	pool[0]->weight = 60;
+	TERMS(0, 60, 300000);
+	/* Two by weight: 1 to 3. */
+	WRITE_ONCE(account[1]->share.weight, 300);
+	circuit_share_count(&account[1]->share);
+	TERMS(0, 15, 75000);
+	TERMS(1, 45, 225000);
+	/* The line's own cap, and the strictest of two groups. */
+	circuit_cap_set(&account[1]->share.cap, 20);
+	TERMS(1, 45, 200000);
+	pool[1]->weight = 20;
+	circuit_cap_set(&pool[1]->cap, 4);
+	TERMS(0, 5, 10000);
+	TERMS(1, 15, 30000);
+	pool[1]->weight = 0;
+	circuit_cap_set(&pool[1]->cap, 0);
+	circuit_cap_set(&account[1]->share.cap, 0);
+	/* A weight that changes counts from then on; who has nothing to do does not count. */
+	WRITE_ONCE(account[1]->share.weight, 100);
+	TERMS(1, 30, 150000);
+	TERMS(0, 30, 150000);
+	circuit_share_uncount(&account[1]->share);
+	TERMS(0, 60, 300000);
+	/* Many, each of whom has something, and together no more than the group. */
+	pool[0]->weight = 600;
+	for (i = 0; i < ARRAY_SIZE(account); i++)
+		circuit_share_count(&account[i]->share);
+	for (sum = 0, i = 0; i < ARRAY_SIZE(account); i++) {
+		TERMS(i, 2, 1000);
+		sum += weight;
+	}
+	KUNIT_EXPECT_EQ(test, sum, 600U);
+	pool[0]->weight = 10;
+	TERMS(7, 1, 1000);
+	/* Who leaves its groups is counted there until its next turn. */
+	circuit_share_set_pools(&account[0]->share, NULL);
+	KUNIT_EXPECT_EQ(test, atomic_read(&pool[0]->active), 30000);
+	TERMS(0, 100, 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&pool[0]->active), 29900);
+#undef TERMS
+	for (i = 0; i < ARRAY_SIZE(account); i++) {
+		circuit_share_uncount(&account[i]->share);
+		circuit_account_put(account[i]);
+	}
+	KUNIT_EXPECT_EQ(test, atomic_read(&pool[0]->active), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&pool[1]->active), 0);
+	rcu_barrier();		/* accounts, which put their lists ... */
+	rcu_barrier();		/* ... which put the pools */
+	for (i = 0; i < ARRAY_SIZE(pool); i++) {
+		KUNIT_EXPECT_EQ(test, kref_read(&pool[i]->ref), 1U);
+		circuit_pool_put(pool[i]);
+	}
 }
 
 /* A line has no more than its cap of a worker that nobody else wants; then as much as there is. */
@@ -1437,10 +1526,79 @@ static void shares_capped(struct kunit *test)
 	circuit_account_put(account);
 }
 
+/* Four lines of a group get as much of a worker as the one that is in none, and its cap is kept to. */
+static void shares_grouped(struct kunit *test)
+{
+	struct circuit_pool *pool = circuit_pool_alloc();
+	struct circuit_account *account[5];
+	struct circuit_pools *list;
+	u64 sum = 0, least = U64_MAX, most = 0, start;
+	struct burner b[5] = {};
+	bool stop = false;
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	pool->weight = 100;
+	workqueue_set_max_active(circuit_trunk_wq, 1);
+	for (i = 0; i < ARRAY_SIZE(b); i++) {
+		account[i] = circuit_account_alloc("line");
+		list = circuit_pools_alloc(1);
+		KUNIT_ASSERT_NOT_NULL(test, account[i]);
+		KUNIT_ASSERT_NOT_NULL(test, list);
+		if (i)
+			circuit_pools_add(list, pool);
+		circuit_share_set_pools(&account[i]->share, list);
+		b[i].stop = &stop;
+		b[i].takes = 20 * NSEC_PER_USEC;
+		init_completion(&b[i].idle);
+		circuit_job_init(&b[i].job, account[i], &burner_ops);
+	}
+	for (i = 0; i < ARRAY_SIZE(b); i++)
+		KUNIT_EXPECT_TRUE(test, circuit_job_kick(&b[i].job));
+	msleep(400);
+	for (i = 1; i < ARRAY_SIZE(b); i++) {
+		u64 burned = READ_ONCE(b[i].burned);
+
+		sum += burned;
+		least = min(least, burned);
+		most = max(most, burned);
+	}
+	kunit_info(test, "%llu and %llu us, of which %llu to %llu each\n",
+		   READ_ONCE(b[0].burned) / NSEC_PER_USEC, sum / NSEC_PER_USEC,
+		   least / NSEC_PER_USEC, most / NSEC_PER_USEC);
+	KUNIT_EXPECT_GT(test, sum, READ_ONCE(b[0].burned) * 2 / 3);
+	KUNIT_EXPECT_LT(test, sum, READ_ONCE(b[0].burned) * 3 / 2);
+	KUNIT_EXPECT_LT(test, most, least * 3 / 2);
+	circuit_cap_set(&pool->cap, 10);
+	start = ktime_get_ns();
+	for (sum = 0, i = 1; i < ARRAY_SIZE(b); i++)
+		sum -= READ_ONCE(b[i].burned);
+	msleep(300);
+	for (i = 1; i < ARRAY_SIZE(b); i++)
+		sum += READ_ONCE(b[i].burned);
+	start = ktime_get_ns() - start;
+	kunit_info(test, "%llu us of %llu us\n", sum / NSEC_PER_USEC, start / NSEC_PER_USEC);
+	KUNIT_EXPECT_LE(test, sum, start / 10 + NSEC_PER_MSEC);
+	KUNIT_EXPECT_GT(test, sum, start / 20);
+	WRITE_ONCE(stop, true);
+	for (i = 0; i < ARRAY_SIZE(b); i++)
+		wait_for_completion(&b[i].idle);
+	flush_workqueue(circuit_trunk_wq);
+	KUNIT_EXPECT_EQ(test, atomic_read(&pool->active), 0);
+	for (i = 0; i < ARRAY_SIZE(b); i++) {
+		KUNIT_EXPECT_EQ(test, kref_read(&account[i]->ref), 1U);
+		circuit_account_put(account[i]);
+	}
+	circuit_pool_put(pool);
+	workqueue_set_max_active(circuit_trunk_wq, num_online_cpus() + 1);
+}
+
 static struct kunit_case share_cases[] = {
 	KUNIT_CASE(caps),
 	KUNIT_CASE(caps_idle),
+	KUNIT_CASE(pools),
 	KUNIT_CASE(shares_capped),
+	KUNIT_CASE(shares_grouped),
 	KUNIT_CASE(shares),
 	{}
 };

@@ -42,6 +42,7 @@ enum setting_kind {
 	SETTING_SIZE,		/* of 64 bits */
 	SETTING_LIMIT,		/* the same, or "none" */
 	SETTING_RATE,		/* 32 bits per second, or "none" */
+	SETTING_COUNT,		/* of 32 bits, or "none" */
 	SETTING_PERCENT,	/* 1 to 100, or "none" */
 	SETTING_BYTE_RATE,	/* 64 bits per second, or "none" */
 };
@@ -54,6 +55,7 @@ struct setting {
 
 const struct setting *setting_parse(const char *what, const struct setting *settings, int argc,
 				    char **argv, uint64_t *value);
+bool setting_is_u32(const struct setting *s);
 void setting_put(struct nlmsghdr *nlh, const struct setting *s, uint64_t value);
 size_t parse_ip(const char *text, void *addr);
 

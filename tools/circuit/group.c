@@ -13,6 +13,9 @@ static const struct setting settings[] = {
 	{ "receive", CIRCUIT_A_GROUP_RECEIVE_MAX, SETTING_BYTE_RATE },
 	{ "send-messages", CIRCUIT_A_GROUP_SEND_MESSAGES_MAX, SETTING_RATE },
 	{ "receive-messages", CIRCUIT_A_GROUP_RECEIVE_MESSAGES_MAX, SETTING_RATE },
+	{ "doorbells", CIRCUIT_A_GROUP_DOORBELLS_MAX, SETTING_RATE },
+	{ "weight", CIRCUIT_A_GROUP_WEIGHT, SETTING_COUNT },
+	{ "cpu", CIRCUIT_A_GROUP_CPU_MAX, SETTING_PERCENT },
 	{}
 };
 
@@ -51,23 +54,25 @@ static int group_del(int argc, char **argv)
 /* One of a group's limits, if there is one; returns whether there is. */
 static bool print_limit(const struct setting *s, const struct nlattr *attr, bool any)
 {
-	bool rate = s->kind != SETTING_LIMIT;
-	uint64_t max = s->kind == SETTING_RATE ? nl_u32(attr) : nl_u64(attr);
+	bool rate = s->kind == SETTING_RATE || s->kind == SETTING_BYTE_RATE;
+	uint64_t max = setting_is_u32(s) ? nl_u32(attr) : nl_u64(attr);
 	char key[32];
 
-	if (!attr || (rate && !max))
+	if (!attr || (s->kind != SETTING_LIMIT && !max))
 		return false;
 	if (!any) {
 		out_newline();
 		out_text("limits:");
 	}
-	snprintf(key, sizeof(key), "%s-max", s->name);
+	snprintf(key, sizeof(key), s->kind == SETTING_COUNT ? "%s" : "%s-max", s->name);
 	if (s->kind == SETTING_BYTE_RATE || s->attr == CIRCUIT_A_GROUP_MEMORY_MAX)
 		out_size(key, s->name, max);
 	else
 		out_u64(key, s->name, max);
 	if (rate)
 		out_unit("/s");
+	if (s->kind == SETTING_PERCENT)
+		out_unit("%");
 	return true;
 }
 

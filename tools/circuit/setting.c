@@ -30,6 +30,10 @@ static bool parse_value(const struct setting *s, const char *text, uint64_t *val
 		return !parse_rate(text, UINT32_MAX, value);
 	case SETTING_BYTE_RATE:
 		return !parse_rate(text, UINT64_MAX, value);
+	case SETTING_COUNT:
+		*value = 0;
+		return !strcmp(text, "none") ||
+		       (!parse_size(text, value) && *value && *value <= UINT32_MAX);
 	case SETTING_PERCENT:
 		return parse_percent(text, value);
 	case SETTING_SIZE:
@@ -62,9 +66,15 @@ const struct setting *setting_parse(const char *what, const struct setting *sett
 	return NULL;
 }
 
+bool setting_is_u32(const struct setting *s)
+{
+	return s->kind == SETTING_NUMBER || s->kind == SETTING_RATE || s->kind == SETTING_PERCENT ||
+	       s->kind == SETTING_COUNT;
+}
+
 void setting_put(struct nlmsghdr *nlh, const struct setting *s, uint64_t value)
 {
-	if (s->kind == SETTING_NUMBER || s->kind == SETTING_RATE || s->kind == SETTING_PERCENT)
+	if (setting_is_u32(s))
 		mnl_attr_put_u32(nlh, s->attr, value);
 	else
 		mnl_attr_put_u64(nlh, s->attr, value);
