@@ -9,6 +9,9 @@
  *
  * A port of UDP's is exposed likewise: each whom a datagram comes from calls, see udp.c.
  *
+ * An exposure is a job of its line's (share.h), a look being one connection, so that a flood of them
+ * is served in the line's turns, and costs what others do of the threads no more than its circuits do.
+ *
  * Calls that wait for the listener's backlog do so here, CIRCUIT_EXPOSE_BACKLOG at most;
  * those beyond that wait in the listening socket.
  */
@@ -18,8 +21,6 @@
 #include <net/tcp.h>
 #include "host.h"
 
-/* Connections taken before others get their turn. */
-#define EXPOSE_BUDGET	8
 #define EXPOSE_RETRY	(HZ / 10)
 
 /* Exposures that were taken away and whose sockets are not closed yet. */
@@ -41,7 +42,7 @@ static void exposure_put(struct circuit_exposure *exp)
 
 static void exposure_kick(struct circuit_exposure *exp)
 {
-	if (kref_get_unless_zero(&exp->ref) && mod_delayed_work(circuit_trunk_wq, &exp->work, 0))
+	if (kref_get_unless_zero(&exp->ref) && !circuit_job_kick(&exp->job))
 		exposure_put(exp);
 }
 
@@ -88,17 +89,28 @@ static void exposure_ready(struct sock *sk)
 static void exposure_retry(struct circuit_exposure *exp)
 {
 	kref_get(&exp->ref);
-	if (!queue_delayed_work(circuit_trunk_wq, &exp->work, EXPOSE_RETRY))
+	if (!queue_delayed_work(circuit_slow_wq, &exp->retry, EXPOSE_RETRY))
 		exposure_put(exp);
 }
 
-/* The end of an exposure, in its work. */
+static void exposure_retry_work(struct work_struct *work)
+{
+	struct circuit_exposure *exp = container_of(to_delayed_work(work),
+						    struct circuit_exposure, retry);
+
+	exposure_kick(exp);
+	exposure_put(exp);
+}
+
+/* The end of an exposure, in its job. */
 static void exposure_close(struct circuit_exposure *exp)
 {
 	struct socket *sock = exp->sock;
 
 	if (!exp->ex)
 		return;
+	if (cancel_delayed_work(&exp->retry))
+		exposure_put(exp);
 	if (sock) {
 		write_lock_bh(&sock->sk->sk_callback_lock);
 		rcu_assign_sk_user_data(sock->sk, NULL);
@@ -126,37 +138,41 @@ void circuit_exposure_closed(void)
 		wake_up_all(&closed);
 }
 
-static void exposure_work(struct work_struct *work)
+static enum circuit_job_end exposure_look(struct circuit_job *job, struct circuit_turn *turn)
 {
-	struct circuit_exposure *exp = container_of(to_delayed_work(work),
-						    struct circuit_exposure, work);
-	int budget = EXPOSE_BUDGET, err = 0;
-	struct circuit_turn turn;
+	struct circuit_exposure *exp = container_of(job, struct circuit_exposure, job);
 	struct socket *sock;
+	int err;
 
-	circuit_turn_begin(&turn, exp->account);
-	while (exp->sock && READ_ONCE(exp->line) && budget-- &&
-	       atomic_read(&exp->waiting) < CIRCUIT_EXPOSE_BACKLOG) {
-		err = kernel_accept(exp->sock, &sock, O_NONBLOCK);
-		if (err)
-			break;
-		/* Its callbacks are the listening socket's. */
-		write_lock_bh(&sock->sk->sk_callback_lock);
-		sock->sk->sk_data_ready = exp->native_ready;
-		write_unlock_bh(&sock->sk->sk_callback_lock);
-		atomic64_inc(&exp->accepted);
-		circuit_leg_accept(exp, sock, &turn);
-	}
-	if (!READ_ONCE(exp->line))
+	if (!READ_ONCE(exp->line)) {
 		exposure_close(exp);
-	else if (budget < 0)
-		exposure_kick(exp);
-	else if (err && err != -EAGAIN)
-		exposure_retry(exp);
-	circuit_turn_charge(&turn, CIRCUIT_USE_SIGNALLING);
-	circuit_turn_end(&turn);
-	exposure_put(exp);
+	} else if (exp->sock && atomic_read(&exp->waiting) < CIRCUIT_EXPOSE_BACKLOG) {
+		err = kernel_accept(exp->sock, &sock, O_NONBLOCK);
+		if (!err) {
+			/* Its callbacks are the listening socket's. */
+			write_lock_bh(&sock->sk->sk_callback_lock);
+			sock->sk->sk_data_ready = exp->native_ready;
+			write_unlock_bh(&sock->sk->sk_callback_lock);
+			atomic64_inc(&exp->accepted);
+			circuit_leg_accept(exp, sock, turn);
+			exposure_kick(exp);	/* there may be more */
+		} else if (err != -EAGAIN) {
+			exposure_retry(exp);
+		}
+	}
+	circuit_turn_charge(turn, CIRCUIT_USE_SIGNALLING);
+	return CIRCUIT_JOB_DONE;
 }
+
+static void exposure_idle(struct circuit_job *job)
+{
+	exposure_put(container_of(job, struct circuit_exposure, job));
+}
+
+static const struct circuit_job_ops exposure_job_ops = {
+	.look = exposure_look,
+	.idle = exposure_idle,
+};
 
 /**
  * circuit_exposure_find - look an exposure up
@@ -255,10 +271,11 @@ int circuit_expose(struct circuit_line *line, u32 type, u32 port, struct circuit
 	if (!exp)
 		goto net;
 	kref_init(&exp->ref);
-	INIT_DELAYED_WORK(&exp->work, exposure_work);
+	INIT_DELAYED_WORK(&exp->retry, exposure_retry_work);
 	exp->ex = circuit_exchange_get(ex);
 	exp->line = line;
 	exp->account = circuit_account_get(line->account);
+	circuit_job_init(&exp->job, exp->account, &exposure_job_ops);
 	exp->type = type;
 	exp->port = port;
 	exp->addr = *addr;
@@ -299,6 +316,7 @@ void circuit_unexpose(struct circuit_exposure *exp)
 		circuit_trunk_use(exp->trunk, -1);
 	atomic_inc(&closing);
 	WRITE_ONCE(exp->line, NULL);
+	exp->job.urgent = true;
 	exposure_kick(exp);
 	exposure_put(exp);
 }

@@ -55,7 +55,7 @@
  * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
  * queue an irq_work (relay.c), or not if they come too often (bell.c), which queues a work for signalling (signalling.c)
  * or for what exceeds its budget. Callbacks of sockets and of loans come in any context
- * and only kick the job of their leg or the work of their exposure. Everything else is process context: those
+ * and only kick the job of their leg or exposure. Everything else is process context: those
  * jobs and works, system calls, the release of a netlink socket (drafts, netlink_policy.c), and the
  * delayed works of an exchange, for calls that get no answer (decide.c) and for meters (meter.c).
  * These hold a reference to it while they are queued, and are stopped when the namespace goes.
@@ -706,7 +706,7 @@ struct circuit_udp;
 
 /**
  * struct circuit_exposure - a port of the host's where a listener can be called
- * @ref: of its exchange, of its work and of calls that wait
+ * @ref: of its exchange, of its job and its work, and of calls that wait
  * @rcu: for callbacks of its socket
  * @list: in exchange->exposures
  * @ex: the exchange, referenced
@@ -720,7 +720,8 @@ struct circuit_udp;
  * @udp: is there, if it is UDP's
  * @account: its line's, referenced
  * @native_ready: its callback as it was
- * @work: takes calls
+ * @job: takes calls
+ * @retry: kicks it, when there was no memory for one
  * @accepted: calls
  * @refused: those of them that came to nothing
  * @waiting: those that wait for the listener
@@ -740,7 +741,8 @@ struct circuit_exposure {
 	struct circuit_udp	*udp;
 	struct circuit_account	*account;
 	void			(*native_ready)(struct sock *sk);
-	struct delayed_work	work;
+	struct circuit_job	job;
+	struct delayed_work	retry;
 	atomic64_t		accepted;
 	atomic64_t		refused;
 	atomic_t		waiting;

@@ -3,7 +3,7 @@
  * Shares: which line the operator works for next.
  *
  * What the operator does for lines in threads, and as often as they like, are jobs: ends of circuits that
- * are its own, and sockets that receive for them. Without more, whoever has more of those, or has more
+ * are its own, sockets that receive for them, and those that take calls of the world's. Without more, whoever has more of those, or has more
  * to do in each, would get more of the processors.
  *
  * Jobs wait in the queue of their account, which is a line's. A queue with jobs is a work of the kernel's
