@@ -39,7 +39,7 @@ void circuit_cap_set(struct circuit_cap *cap, u32 percent)
  * circuit_cap_left - how much may be used now?
  * @due: of a cap, or a line's part of one
  * @rate: in millionths of a processor's time, 0 for any amount
- * @now: local_clock()
+ * @now: ktime_get_ns()
  *
  * Return: nanoseconds of a processor's time.
  */
@@ -57,8 +57,8 @@ u64 circuit_cap_left(const atomic64_t *due, u32 rate, u64 now)
  * circuit_cap_use - something was used
  * @due: as above
  * @rate: likewise
- * @ns: so much of a processor's time, less than a second of it
- * @now: local_clock()
+ * @ns: so much of a processor's time, until now; more than a second counts as one
+ * @now: ktime_get_ns()
  *
  * Return: how many nanoseconds to wait until the next is used, 0 if there is something left.
  */
@@ -68,10 +68,12 @@ u64 circuit_cap_use(atomic64_t *due, u32 rate, u64 ns, u64 now)
 
 	if (likely(!rate))
 		return 0;
-	takes = min_t(u64, ns, NSEC_PER_SEC) * USEC_PER_SEC / rate;
+	ns = min_t(u64, ns, NSEC_PER_SEC);
+	takes = ns * USEC_PER_SEC / rate;
 	before = atomic64_read(due);
 	do {
-		after = max_t(s64, before, now - CIRCUIT_CAP_AT_ONCE) + takes;
+		/* Saved up until it was begun to be used. */
+		after = max_t(s64, before, now - ns - CIRCUIT_CAP_AT_ONCE) + takes;
 		after = min_t(s64, after, now + CIRCUIT_CAP_DEBT);
 	} while (!atomic64_try_cmpxchg(due, &before, after));
 	after -= now;
@@ -257,7 +259,7 @@ void circuit_share_terms(const struct circuit_share *share, u32 *weight, u32 *ra
 /* How much of a processor's time the share may use now. */
 static u64 share_may(const struct circuit_share *share, u32 rate)
 {
-	u64 now = local_clock(), may = circuit_cap_left(&share->cap.due, rate, now);
+	u64 now = ktime_get_ns(), may = circuit_cap_left(&share->cap.due, rate, now);
 	const struct circuit_pools *pools = share->counted;
 	const struct circuit_cap *cap;
 	unsigned int i;
@@ -273,7 +275,7 @@ static u64 share_may(const struct circuit_share *share, u32 rate)
 /* It has used so much. Returns how long it has to wait. */
 static u64 share_use(struct circuit_share *share, u32 rate, u64 ns)
 {
-	u64 now = local_clock(), wait = circuit_cap_use(&share->cap.due, rate, ns, now);
+	u64 now = ktime_get_ns(), wait = circuit_cap_use(&share->cap.due, rate, ns, now);
 	const struct circuit_pools *pools = share->counted;
 	struct circuit_cap *cap;
 	unsigned int i;
@@ -388,8 +390,7 @@ static enum hrtimer_restart share_resume(struct hrtimer *timer)
 {
 	struct circuit_share *share = container_of(timer, struct circuit_share, timer);
 
-	WRITE_ONCE(share->waited, share->waited +
-		   max_t(s64, local_clock() - READ_ONCE(share->since), 0));
+	WRITE_ONCE(share->waited, share->waited + ktime_get_ns() - READ_ONCE(share->since));
 	/* Before what was kicked meanwhile is looked for: pairs with circuit_job_kick(). */
 	atomic_xchg(&share->throttled, 0);
 	if (!share_queue(share))
@@ -404,7 +405,7 @@ static bool share_wait(struct circuit_share *share, u64 ns)
 
 	if (atomic_read(&share->throttled))
 		return false;
-	WRITE_ONCE(share->since, local_clock());
+	WRITE_ONCE(share->since, ktime_get_ns());
 	atomic_set(&share->throttled, 1);
 	trace_circuit_throttle(account->name, CIRCUIT_THROTTLE_CPU, ns);
 	hrtimer_start(&share->timer, ns_to_ktime(ns), HRTIMER_MODE_REL);
