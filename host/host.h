@@ -53,7 +53,7 @@
  *		one that hangs up for it; takes exchange->lock, outside of socket locks.
  *
  * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
- * queue an irq_work (relay.c), or not if they come too often (bell.c), which queues a work for signalling (signalling.c)
+ * queue an irq_work (relay.c), or not if they come too often (bell.c), which queues a work or kicks a job for signalling (signalling.c)
  * or for what exceeds its budget. Callbacks of sockets and of loans come in any context
  * and only kick the job of their leg or exposure. Everything else is process context: those
  * jobs and works, system calls, the release of a netlink socket (drafts, netlink_policy.c), and the
@@ -286,6 +286,8 @@ struct circuit_line_config {
  * @next_port: where the search for a port to give starts
  * @tx: signalling, operator to guest
  * @rx: signalling, guest to operator
+ * @sig_job: hears what the guest has to say that it could not say at once; has a reference while it is kicked
+ * @sig_fast: what that has used of what it may at once, as @due of struct circuit_cap
  * @setups: how many of its calls took how long to be set up, see linux/circuit_netlink.h
  * @account: what it has cost, referenced
  * @stats: counters
@@ -325,6 +327,8 @@ struct circuit_line {
 
 	struct circuit_tx		tx;
 	struct circuit_rx		rx;
+	struct circuit_job		sig_job;
+	atomic64_t			sig_fast;
 
 	u64				setups[CIRCUIT_SETUPS];
 	struct circuit_account		*account;
@@ -393,7 +397,7 @@ struct circuit_addr {
  * @relay: takes marks from the guest
  * @relay_work: what was beyond the budget
  * @relaying: relays at work, in either context; see circuit_relayed()
- * @sig_work: signalling
+ * @sig_work: signalling, at once
  */
 struct circuit_window {
 	struct circuit_line	*line;
@@ -953,6 +957,8 @@ void circuit_sig_owe(struct circuit_end *end, u8 what, enum circuit_reason reaso
 void circuit_sig_forget(struct circuit_end *end);
 void circuit_sig_flush(struct circuit_line *line);
 void circuit_sig_start(struct circuit_line *line, struct circuit_window *win);
+void circuit_sig_init(struct circuit_line *line);
+void circuit_sig_kick(struct circuit_window *win);
 void circuit_sig_work(struct work_struct *work);
 int circuit_reason_errno(enum circuit_reason reason);
 

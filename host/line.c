@@ -88,6 +88,7 @@ static struct circuit_line *line_alloc(struct circuit_exchange *ex, const char *
 	for_each_possible_cpu(cpu)
 		u64_stats_init(&per_cpu_ptr(line->stats, cpu)->syncp);
 	kref_init(&line->ref);
+	circuit_sig_init(line);
 	strscpy_pad(line->name, name, CIRCUIT_NAME_SIZE);
 	line->cfg = *cfg;
 	xa_init_flags(&line->ends, XA_FLAGS_ALLOC1);

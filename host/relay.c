@@ -74,7 +74,7 @@ static void relay_mark(void *arg, u32 index)
 	struct circuit_end *end, *far;
 
 	if (!index) {
-		queue_work(circuit_wq, &win->sig_work);
+		circuit_sig_kick(win);
 		return;
 	}
 	end = xa_load(&win->line->ends, index);
@@ -100,7 +100,7 @@ static bool relay(struct circuit_window *win, u64 now)
 		more = circuit_attn_scan(win->area + CIRCUIT_OFF_ATTN_HOST, relay_mark, &r,
 					 CIRCUIT_RELAY_BUDGET) == CIRCUIT_RELAY_BUDGET;
 	else
-		queue_work(circuit_wq, &win->sig_work);
+		circuit_sig_kick(win);
 	rcu_read_unlock();
 	smp_mb__before_atomic();	/* passed on before it is through */
 	atomic_dec(&win->relaying);

@@ -3,7 +3,8 @@
  * Shares: which line the operator works for next.
  *
  * What the operator does for lines in threads, and as often as they like, are jobs: ends of circuits that
- * are its own, sockets that receive for them, and those that take calls of the world's. Without more, whoever has more of those, or has more
+ * are its own, sockets that receive for them, those that take calls of the world's, and hearing
+ * what guests say, beyond what is heard at once (signalling.c). Without more, whoever has more of those, or has more
  * to do in each, would get more of the processors.
  *
  * Jobs wait in the queue of their account, which is a line's. A queue with jobs is a work of the kernel's
@@ -59,7 +60,7 @@ struct circuit_turn;
 /**
  * struct circuit_cap - so much of a processor's time
  * @percent: how much, 0 for any amount
- * @due: when, in ns of local_clock(), all that was used would have come at that rate
+ * @due: when, in ns of ktime_get_ns(), all that was used would have come at that rate
  */
 struct circuit_cap {
 	u32		percent;

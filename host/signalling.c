@@ -9,11 +9,19 @@
  * other guests cause (ALERT, RESET, a late CONNECTED or REFUSED) is kept in the
  * ends of circuits, bounded by the line's quotas: nothing is allocated here.
  *
+ * What a guest says is heard at once, by a thread of high priority, as long as that takes no more than
+ * SIG_FAST percent of a processor; what is beyond that, or is not done in one turn of it, is a job of
+ * the line's (share.h). So one call costs no more than waking one thread, and a storm of them what other
+ * work for the line would: it has its share of the threads, and its cap.
+ *
  * Everything under exchange->lock.
  */
 #include <linux/string.h>
 #include "host.h"
 #include "trace.h"
+
+/* Percent of a processor that signalling of one line may have before others' turns. */
+#define SIG_FAST	25
 
 static const u8 sig_body[] = {
 	[CIRCUIT_SIG_HELLO]	= sizeof(struct circuit_sig_hello),
@@ -202,13 +210,28 @@ static void sig_send_proceeding(struct circuit_line *line, const struct circuit 
 	sig_send(line, &msg);
 }
 
-/* Have a line's own work look after it. */
+/* Have a line's own job look after it. Its window or the caller keeps the line. */
 static void sig_later(struct circuit_line *line)
 {
-	struct circuit_window *win = circuit_line_window(line);
+	circuit_line_get(line);
+	if (!circuit_job_kick(&line->sig_job))
+		circuit_line_put(line);
+}
 
-	if (win)
-		queue_work(circuit_slow_wq, &win->sig_work);
+/**
+ * circuit_sig_kick - a guest has something to say
+ * @win: its window
+ *
+ * Context: any but the wake-up of an eventfd.
+ */
+void circuit_sig_kick(struct circuit_window *win)
+{
+	struct circuit_line *line = win->line;
+
+	if (likely(circuit_cap_left(&line->sig_fast, SIG_FAST * CIRCUIT_CAP_PERCENT, ktime_get_ns())))
+		queue_work(circuit_wq, &win->sig_work);
+	else
+		sig_later(line);
 }
 
 static void sig_send_allow(struct circuit_end *end)
@@ -487,12 +510,12 @@ static bool sig_steps(struct circuit_line *line)
 	return circuit_tx_space(&line->tx) >= 0 && (s32)(line->tx.head - flow->told) >= 0;
 }
 
-/* Returns true if the budget ended before the messages did. */
-static bool sig_receive(struct circuit_line *line)
+/* Returns true if the budget, or the time, ended before the messages did. */
+static bool sig_receive(struct circuit_line *line, u64 ns)
 {
 	struct circuit_span s;
 	struct circuit_sig msg;
-	u64 end = ktime_get_ns() + CIRCUIT_SIG_TURN;
+	u64 end = ktime_get_ns() + ns;
 	int budget, room, avail;
 	bool notify = false;
 
@@ -552,36 +575,76 @@ static void sig_epoch(struct circuit_line *line, struct circuit_window *win, u32
 	circuit_interrupt(line, win);
 }
 
-/**
- * circuit_sig_work - serve a guest's signalling
- * @work: of its window
- */
-void circuit_sig_work(struct work_struct *work)
+/* Hear a guest for a while. Returns true if it has more to say. */
+static bool sig_serve(struct circuit_line *line, struct circuit_turn *turn, u64 ns)
 {
-	struct circuit_window *win = container_of(work, struct circuit_window, sig_work);
-	struct circuit_line *line = win->line;
 	struct circuit_exchange *ex = line->ex;
-	struct circuit_turn turn;
+	struct circuit_window *win;
 	bool more = false;
 	u32 epoch, head;
 	u64 deciding;
 
-	circuit_turn_begin(&turn, line->account);
 	mutex_lock(&ex->lock);
 	deciding = ex->deciding;
-	if (circuit_line_window(line) == win && !line->deleted) {
+	win = circuit_line_window(line);
+	if (win && !line->deleted) {
 		epoch = circuit_window_epoch(win);
 		if (epoch != line->epoch)
 			sig_epoch(line, win, epoch);
 		head = line->rx.head;
 		if (line->epoch && !line->fault)
-			more = sig_receive(line);
+			more = sig_receive(line, ns);
 		circuit_bell_told(win, (line->rx.head - head) / CIRCUIT_SIG_SIZE, local_clock());
 	}
-	circuit_turn_charge_part(&turn, CIRCUIT_USE_POLICY, ex->deciding - deciding);
+	circuit_turn_charge_part(turn, CIRCUIT_USE_POLICY, ex->deciding - deciding);
 	mutex_unlock(&ex->lock);
-	circuit_turn_charge(&turn, CIRCUIT_USE_SIGNALLING);
+	circuit_turn_charge(turn, CIRCUIT_USE_SIGNALLING);
+	return more;
+}
+
+/**
+ * circuit_sig_work - hear a guest, at once
+ * @work: of its window
+ */
+void circuit_sig_work(struct work_struct *work)
+{
+	struct circuit_line *line = container_of(work, struct circuit_window, sig_work)->line;
+	struct circuit_turn turn;
+	bool more;
+
+	circuit_turn_begin(&turn, line->account);
+	more = sig_serve(line, &turn, CIRCUIT_SIG_TURN);
+	circuit_cap_use(&line->sig_fast, SIG_FAST * CIRCUIT_CAP_PERCENT,
+			circuit_clock_read(&turn.clock), ktime_get_ns());
 	circuit_turn_end(&turn);
 	if (more)
-		queue_work(circuit_slow_wq, &win->sig_work);
+		sig_later(line);
+}
+
+static enum circuit_job_end sig_look(struct circuit_job *job, struct circuit_turn *turn)
+{
+	struct circuit_line *line = container_of(job, struct circuit_line, sig_job);
+
+	if (sig_serve(line, turn, CIRCUIT_QUANTUM))
+		sig_later(line);
+	return CIRCUIT_JOB_DONE;
+}
+
+static void sig_idle(struct circuit_job *job)
+{
+	circuit_line_put(container_of(job, struct circuit_line, sig_job));
+}
+
+static const struct circuit_job_ops sig_job_ops = {
+	.look = sig_look,
+	.idle = sig_idle,
+};
+
+/**
+ * circuit_sig_init - prepare a new line's signalling
+ * @line: the line, with its account
+ */
+void circuit_sig_init(struct circuit_line *line)
+{
+	circuit_job_init(&line->sig_job, line->account, &sig_job_ops);
 }
