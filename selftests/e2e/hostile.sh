@@ -96,6 +96,23 @@ doorbells() {
 	[ "$(line_get g3 doorbells-storms)" -gt "$storms" ]
 }
 
+# A storm of calls waits for the line's turns, not only for a thread of its own.
+storm_of_calls() {
+	local before after
+	before=$(looks g3)
+	attack calls
+	after=$(looks g3)
+	t_note "calls: $((after - before)) turns"
+	[ "$after" -gt "$before" ]
+	# And it has no more of the threads than the line may.
+	"$CIRCUIT" line set g3 cpu 5%
+	before=$(line_get g3 cpu-waited-ns)
+	attack calls
+	[ "$(line_get g3 cpu-waited-ns)" -gt "$before" ]
+	"$CIRCUIT" line set g3 cpu none
+}
+looks() { json_get "$("$CIRCUIT" -j stat "$1")" looks; }
+
 # Whatever a guest says of itself, the policy knows whose line it is.
 gains_nothing() {
 	local before refused
@@ -169,10 +186,11 @@ honest_again() {
 }
 
 t_run -t 120 "two guests and an evil one" setup
-for a in garbage lies index scribble window epochs calls rings records flows datagrams trunk; do
+for a in garbage lies index scribble window epochs rings records flows datagrams trunk; do
 	t_run "attack: $a" attack "$a"
 done
 t_run "attacks: doorbells, marks" doorbells
+t_run "attack: calls" storm_of_calls
 t_run "lies to a policy that allows nothing" gains_nothing
 t_run "sends more than it may" sends_too_much
 t_run "the evil guest is gone, and so is all it had" gone
