@@ -1385,7 +1385,7 @@ static void caps_idle(struct kunit *test)
 	circuit_cap_set(&cap, 50);
 	/* Nothing is saved up beyond what comes in a moment, and no debt is for ever. */
 	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap.due, half, t), (u64)CIRCUIT_CAP_AT_ONCE);
-	KUNIT_EXPECT_EQ(test, circuit_cap_use(&cap.due, half, 60ull * NSEC_PER_SEC, t),
+	KUNIT_EXPECT_EQ(test, circuit_cap_use(&cap.due, half / 5, 60ull * NSEC_PER_SEC, t),
 			(u64)CIRCUIT_CAP_DEBT);
 	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap.due, half, t), 0ull);
 	KUNIT_EXPECT_EQ(test, circuit_cap_left(&cap.due, half, t + NSEC_PER_SEC),
