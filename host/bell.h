@@ -4,7 +4,7 @@
  *
  * A doorbell interrupts the processor that rings, and may have a thread run and another guest interrupted. An
  * honest guest rings only if it has something to tell: each doorbell stands for a mark of a circuit that is
- * there, or for a message, and there are hardly more doorbells than of these. What a guest rings beyond that is a
+ * there, for a message, or for room for one, and there are hardly more doorbells than of these. What a guest rings beyond that is a
  * storm; CIRCUIT_BELL_FREE a second of them are nobody's business. Besides, an administrator may limit the
  * doorbells of a line, or of a group's lines together, whatever they are good for.
  *

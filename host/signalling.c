@@ -581,7 +581,7 @@ static bool sig_serve(struct circuit_line *line, struct circuit_turn *turn, u64 
 	struct circuit_exchange *ex = line->ex;
 	struct circuit_window *win;
 	bool more = false;
-	u32 epoch, head;
+	u32 epoch, seen;
 	u64 deciding;
 
 	mutex_lock(&ex->lock);
@@ -591,10 +591,12 @@ static bool sig_serve(struct circuit_line *line, struct circuit_turn *turn, u64 
 		epoch = circuit_window_epoch(win);
 		if (epoch != line->epoch)
 			sig_epoch(line, win, epoch);
-		head = line->rx.head;
+		seen = line->rx.head + line->tx.tail;
 		if (line->epoch && !line->fault)
 			more = sig_receive(line, ns);
-		circuit_bell_told(win, (line->rx.head - head) / CIRCUIT_SIG_SIZE, local_clock());
+		/* What it has said, and what there was no room to tell it before it rang. */
+		seen = line->rx.head + line->tx.tail - seen;
+		circuit_bell_told(win, seen / CIRCUIT_SIG_SIZE, local_clock());
 	}
 	circuit_turn_charge_part(turn, CIRCUIT_USE_POLICY, ex->deciding - deciding);
 	mutex_unlock(&ex->lock);
