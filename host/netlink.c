@@ -231,7 +231,7 @@ static void set_share(struct circuit_line *line, struct genl_info *info)
 	if (attrs[CIRCUIT_A_LINE_WEIGHT])
 		WRITE_ONCE(share->weight, nla_get_u32(attrs[CIRCUIT_A_LINE_WEIGHT]));
 	if (attrs[CIRCUIT_A_LINE_CPU_MAX])
-		circuit_cap_set(&share->cap, nla_get_u32(attrs[CIRCUIT_A_LINE_CPU_MAX]));
+		circuit_share_cap(share, nla_get_u32(attrs[CIRCUIT_A_LINE_CPU_MAX]));
 }
 
 /* Does a request change by what the bytes or messages of a line's circuits are counted? */

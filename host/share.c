@@ -386,16 +386,32 @@ static u64 share_look(struct circuit_account *account, struct circuit_job *job,
 }
 
 /* The end of a wait. The account's reference is the work's now. */
-static enum hrtimer_restart share_resume(struct hrtimer *timer)
+static void share_resume(struct circuit_share *share)
 {
-	struct circuit_share *share = container_of(timer, struct circuit_share, timer);
-
 	WRITE_ONCE(share->waited, share->waited + ktime_get_ns() - READ_ONCE(share->since));
 	/* Before what was kicked meanwhile is looked for: pairs with circuit_job_kick(). */
 	atomic_xchg(&share->throttled, 0);
 	if (!share_queue(share))
 		circuit_account_put(container_of(share, struct circuit_account, share));
+}
+
+static enum hrtimer_restart share_timer(struct hrtimer *timer)
+{
+	share_resume(container_of(timer, struct circuit_share, timer));
 	return HRTIMER_NORESTART;
+}
+
+/**
+ * circuit_share_cap - set a line's cap
+ * @share: its account's; the exchange is locked
+ * @percent: see circuit_cap_set()
+ */
+void circuit_share_cap(struct circuit_share *share, u32 percent)
+{
+	circuit_cap_set(&share->cap, percent);
+	/* Whoever stops the timer has its reference. */
+	if (hrtimer_try_to_cancel(&share->timer) == 1)
+		share_resume(share);
 }
 
 /* Leave the workers for so many ns; the account's reference goes with it. Returns false if it has already. */
@@ -493,7 +509,7 @@ void circuit_share_init(struct circuit_account *account)
 	init_llist_head(&share->fresh);
 	INIT_WORK(&share->work, share_turn);
 	INIT_LIST_HEAD(&share->ready);
-	compat_hrtimer_setup(&share->timer, share_resume, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	compat_hrtimer_setup(&share->timer, share_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 }
 
 /**

@@ -55,7 +55,7 @@ struct circuit_turn;
 #define CIRCUIT_CAP_MAX		100			/* percent of a processor */
 #define CIRCUIT_CAP_PERCENT	10000u			/* of the millionths that it is divided into */
 #define CIRCUIT_CAP_AT_ONCE	NSEC_PER_MSEC		/* what comes in that may be used at once, and saved up */
-#define CIRCUIT_CAP_DEBT	NSEC_PER_SEC		/* a single look does not cost a line more than that */
+#define CIRCUIT_CAP_DEBT	(10 * NSEC_PER_SEC)	/* a single look does not cost a line more than that */
 
 /**
  * struct circuit_cap - so much of a processor's time
@@ -184,6 +184,7 @@ void circuit_job_init(struct circuit_job *job, struct circuit_account *account,
 bool circuit_job_kick(struct circuit_job *job);
 
 void circuit_cap_set(struct circuit_cap *cap, u32 percent);
+void circuit_share_cap(struct circuit_share *share, u32 percent);
 u64 circuit_cap_left(const atomic64_t *due, u32 rate, u64 now);
 u64 circuit_cap_use(atomic64_t *due, u32 rate, u64 ns, u64 now);
 
