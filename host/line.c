@@ -309,7 +309,7 @@ void circuit_line_delete(struct circuit_line *line)
 		circuit_interrupt(line, win);
 	}
 	circuit_line_reset(line, CIRCUIT_REASON_LINE_DELETED);
-	circuit_line_set_groups(line, NULL, 0);
+	circuit_line_set_groups(line, NULL, 0, NULL);
 	circuit_subject_put(ex, line->party.line);
 	line->party.line = NULL;
 	circuit_event_line(line, CIRCUIT_EVENT_LINE_DEL, CIRCUIT_REASON_LINE_DELETED);
