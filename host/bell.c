@@ -30,6 +30,8 @@ u64 circuit_toll_take(struct circuit_toll *toll, s64 n, u64 interval, u64 at_onc
 
 	do {
 		after = max_t(s64, max_t(s64, due, now) + n * (s64)interval, now);
+		/* More than a mask lasts is not made up for. */
+		after = min_t(s64, after, now + at_once + CIRCUIT_BELL_MASK_MAX);
 	} while (!atomic64_try_cmpxchg(&toll->due, &due, after));
 	return max_t(s64, after - (s64)(now + at_once), 0);
 }
@@ -42,8 +44,9 @@ static void bell_mask(struct circuit_window *win, enum circuit_throttle why, u64
 		return;
 	/* Not for so short a time that the timer would be the storm. */
 	ns = clamp_t(u64, ns, CIRCUIT_BELL_MASK_MIN, CIRCUIT_BELL_MASK_MAX);
-	circuit_line_count(win->line, why == CIRCUIT_THROTTLE_LIMIT ?
-			   CIRCUIT_COUNT_DOORBELLS_LIMITED : CIRCUIT_COUNT_DOORBELLS_STORMS);
+	if (why != CIRCUIT_THROTTLE_CPU)
+		circuit_line_count(win->line, why == CIRCUIT_THROTTLE_LIMIT ?
+				   CIRCUIT_COUNT_DOORBELLS_LIMITED : CIRCUIT_COUNT_DOORBELLS_STORMS);
 	trace_circuit_throttle(win->line->name, why, ns);
 	hrtimer_start(&bell->timer, ns_to_ktime(ns), HRTIMER_MODE_REL);
 }
@@ -136,10 +139,21 @@ void circuit_bell_told(struct circuit_window *win, s64 things, u64 now)
 }
 
 /**
+ * circuit_bell_wait - what a guest has marked has taken as much of a thread's time as the line may have
+ * @win: its window
+ * @ns: for so many nanoseconds, as far as a mask lasts
+ */
+void circuit_bell_wait(struct circuit_window *win, u64 ns)
+{
+	bell_mask(win, CIRCUIT_THROTTLE_CPU, ns);
+}
+
+/**
  * circuit_bell_stop - a window ends, look at its marks no more
  * @win: the window; nobody rings any more
  *
- * Context: process. What was relayed until now may have queued its works.
+ * Context: process. What was relayed until now may have queued its works. Signalling may yet begin a mask: the
+ * timer has to be cancelled once more when it knows the window no more.
  */
 void circuit_bell_stop(struct circuit_window *win)
 {
@@ -148,7 +162,6 @@ void circuit_bell_stop(struct circuit_window *win)
 	irq_work_sync(&win->relay);
 	cancel_work_sync(&win->relay_work);
 	cancel_work_sync(&win->sig_work);
-	/* Those who have begun one have set the timer by now, and it has run or does not. */
 	hrtimer_cancel(&win->bell.timer);
 	irq_work_sync(&win->relay);
 }

@@ -63,6 +63,7 @@ void circuit_bell_init(struct circuit_bell *bell);
 bool circuit_bell_masked(struct circuit_bell *bell);
 void circuit_bell_rang(struct circuit_window *win, u64 now);
 void circuit_bell_told(struct circuit_window *win, s64 things, u64 now);
+void circuit_bell_wait(struct circuit_window *win, u64 ns);
 void circuit_bell_stop(struct circuit_window *win);
 
 #endif /* _CIRCUIT_BELL_H */

@@ -316,8 +316,8 @@ void circuit_unexpose(struct circuit_exposure *exp)
 		circuit_trunk_use(exp->trunk, -1);
 	atomic_inc(&closing);
 	WRITE_ONCE(exp->line, NULL);
-	exp->job.urgent = true;
-	exposure_kick(exp);
+	if (kref_get_unless_zero(&exp->ref) && !circuit_job_hurry(&exp->job))
+		exposure_put(exp);
 	exposure_put(exp);
 }
 

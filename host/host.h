@@ -992,6 +992,7 @@ void circuit_lend_starved(struct circuit_lender *lender, const struct circuit_rx
 /* local.c */
 void circuit_local_get(struct circuit_local *local);
 void circuit_local_put(struct circuit_local *local);
+void circuit_local_hurry(struct circuit_local *local);
 void circuit_local_kick(struct circuit_local *local);
 struct circuit_local *circuit_local_alloc(struct circuit_exchange *ex,
 					  struct circuit_account *account, size_t size,

@@ -189,6 +189,7 @@ void circuit_line_set_groups(struct circuit_line *line, struct circuit_subject *
 	for (i = 0; i < n; i++)
 		circuit_group_join(line, groups[i]);
 	circuit_share_set_pools(&line->account->share, pools);
+	circuit_share_renew(&line->account->share);
 }
 
 /**
@@ -310,6 +311,7 @@ void circuit_line_delete(struct circuit_line *line)
 	}
 	circuit_line_reset(line, CIRCUIT_REASON_LINE_DELETED);
 	circuit_line_set_groups(line, NULL, 0, NULL);
+	circuit_share_cap(&line->account->share, 0);
 	circuit_subject_put(ex, line->party.line);
 	line->party.line = NULL;
 	circuit_event_line(line, CIRCUIT_EVENT_LINE_DEL, CIRCUIT_REASON_LINE_DELETED);

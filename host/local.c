@@ -47,6 +47,20 @@ void circuit_local_put(struct circuit_local *local)
 }
 
 /**
+ * circuit_local_hurry - have an end's job done for which somebody waits
+ * @local: the end, protected by RCU or by a reference
+ *
+ * Context: any but the wake-up of an eventfd.
+ */
+void circuit_local_hurry(struct circuit_local *local)
+{
+	if (!kref_get_unless_zero(&local->ref))
+		return;
+	if (!circuit_job_hurry(&local->job))
+		circuit_local_put(local);
+}
+
+/**
  * circuit_local_kick - have an end's job done
  * @local: the end, protected by RCU or by a reference
  *

@@ -143,14 +143,16 @@ static void __exit circuit_host_exit(void)
 	misc_deregister(&dev);
 	circuit_netlink_exit();
 	circuit_exchange_exit();
+	circuit_share_flush();
 	synchronize_rcu();	/* whoever has kicked a job that is through already may yet queue its work */
+	destroy_workqueue(circuit_slow_wq);	/* its works kick jobs */
 	destroy_workqueue(circuit_trunk_wq);
-	destroy_workqueue(circuit_slow_wq);
 	destroy_workqueue(circuit_wq);
 	circuit_udp_exit();
 	circuit_account_exit();
 	synchronize_rcu();	/* callbacks of sockets that have just lost them */
 	rcu_barrier();
+	rcu_barrier();		/* accounts leave their pools */
 }
 
 module_init(circuit_host_init);

@@ -77,8 +77,10 @@ static struct circuit_subject *lock_group(struct circuit_exchange *ex, struct ge
 }
 
 /* Do what a request says about what the lines share. */
-static void set_pool(struct circuit_pool *pool, struct genl_info *info)
+static void set_pool(struct circuit_exchange *ex, struct circuit_subject *group,
+		     struct genl_info *info)
 {
+	struct circuit_pool *pool = group->pool;
 	struct nlattr **attrs = info->attrs;
 
 	if (attrs[CIRCUIT_A_GROUP_DOORBELLS_MAX])
@@ -86,7 +88,7 @@ static void set_pool(struct circuit_pool *pool, struct genl_info *info)
 	if (attrs[CIRCUIT_A_GROUP_WEIGHT])
 		WRITE_ONCE(pool->weight, nla_get_u32(attrs[CIRCUIT_A_GROUP_WEIGHT]));
 	if (attrs[CIRCUIT_A_GROUP_CPU_MAX])
-		circuit_cap_set(&pool->cap, nla_get_u32(attrs[CIRCUIT_A_GROUP_CPU_MAX]));
+		circuit_group_cap(ex, group, nla_get_u32(attrs[CIRCUIT_A_GROUP_CPU_MAX]));
 }
 
 /**
@@ -137,7 +139,7 @@ int circuit_nl_group_set(struct sk_buff *skb, struct genl_info *info)
 			circuit_meter_set(&group->quota.meter[CIRCUIT_MESSAGES][i],
 					  nla_get_u32(info->attrs[message_ways[i].max]));
 	}
-	set_pool(group->pool, info);
+	set_pool(ex, group, info);
 	circuit_meter_apply(ex);
 unlock:
 	mutex_unlock(&ex->lock);

@@ -154,7 +154,7 @@ static int try_trunk(const struct circuit_trunk_config *cfg, struct net *net,
  * @skb: the request
  * @info: what is known of it
  *
- * Context: process, genl's mutex is held.
+ * Context: process; requests may come at once.
  *
  * Return: 0 or a negative errno, with a message in extack if it is the caller's fault.
  */
@@ -225,7 +225,7 @@ static struct circuit_trunk *find_trunk(struct circuit_exchange *ex, struct nlat
  * @skb: the request
  * @info: what is known of it
  *
- * Context: process, genl's mutex is held.
+ * Context: process; requests may come at once.
  *
  * Return: 0 or a negative errno, with a message in extack if it is the caller's fault.
  */
@@ -384,7 +384,7 @@ static int parse_expose(struct circuit_exchange *ex, struct genl_info *info,
  * @skb: the request
  * @info: what is known of it
  *
- * Context: process, genl's mutex is held.
+ * Context: process; requests may come at once.
  *
  * Return: 0 or a negative errno, with a message in extack if it is the caller's fault.
  */
@@ -444,7 +444,7 @@ unlock:
  * @skb: the request
  * @info: what is known of it
  *
- * Context: process, genl's mutex is held.
+ * Context: process; requests may come at once.
  *
  * Return: 0 or a negative errno, with a message in extack if it is the caller's fault.
  */

@@ -243,6 +243,23 @@ void circuit_group_leave(struct circuit_line *line)
 }
 
 /**
+ * circuit_group_cap - set what the lines of a group may use of a processor's time together
+ * @ex: the exchange, locked
+ * @group: the group
+ * @percent: see circuit_cap_set()
+ */
+void circuit_group_cap(struct circuit_exchange *ex, struct circuit_subject *group, u32 percent)
+{
+	struct circuit_line *line;
+	unsigned long id;
+
+	circuit_cap_set(&group->pool->cap, percent);
+	xa_for_each(&ex->by_id, id, line)
+		if (circuit_in_group(line, group))
+			circuit_share_renew(&line->account->share);
+}
+
+/**
  * circuit_group_unlimit - take a group's limits away
  * @ex: the exchange, locked
  * @group: a group that has limits; gone afterwards if no line or rule has it
@@ -254,7 +271,7 @@ void circuit_group_unlimit(struct circuit_exchange *ex, struct circuit_subject *
 	circuit_limits_none(&group->quota.limits);
 	WRITE_ONCE(group->pool->weight, 0);
 	WRITE_ONCE(group->pool->doorbells, 0);
-	circuit_cap_set(&group->pool->cap, 0);
+	circuit_group_cap(ex, group, 0);
 	for (i = 0; i < CIRCUIT_WAYS; i++) {
 		circuit_meter_set(&group->quota.meter[CIRCUIT_BYTES][i], 0);
 		circuit_meter_set(&group->quota.meter[CIRCUIT_MESSAGES][i], 0);

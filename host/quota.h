@@ -80,6 +80,7 @@ bool circuit_same_group(const struct circuit_line *a, const struct circuit_line 
 bool circuit_may_call(struct circuit_line *line, u64 now);
 void circuit_group_join(struct circuit_line *line, struct circuit_subject *group);
 void circuit_group_leave(struct circuit_line *line);
+void circuit_group_cap(struct circuit_exchange *ex, struct circuit_subject *group, u32 percent);
 void circuit_group_unlimit(struct circuit_exchange *ex, struct circuit_subject *group);
 
 #endif /* _CIRCUIT_QUOTA_H */

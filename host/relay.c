@@ -158,10 +158,16 @@ void circuit_relay_work(struct work_struct *work)
 {
 	struct circuit_window *win = container_of(work, struct circuit_window, relay_work);
 	struct circuit_turn turn;
+	bool more;
+	u64 wait;
 
 	circuit_turn_begin(&turn, win->line->account);
-	/* If it has marked for nothing for long enough, the timer goes on with it. */
-	if (relay(win, local_clock()) && !circuit_bell_masked(&win->bell))
+	more = relay(win, local_clock());
+	wait = circuit_share_charge(&win->line->account->share, circuit_clock_read(&turn.clock));
+	if (unlikely(wait))
+		circuit_bell_wait(win, wait);
+	/* If that is so, or it has marked for nothing for long enough, the timer goes on with it. */
+	if (more && !circuit_bell_masked(&win->bell))
 		queue_work(circuit_slow_wq, &win->relay_work);
 	circuit_turn_charge(&turn, CIRCUIT_USE_RELAY);
 	circuit_turn_end(&turn);

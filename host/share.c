@@ -10,6 +10,7 @@
 #include "trace.h"
 
 #define OWED_MAX	(64 * CIRCUIT_QUANTUM)	/* a single look does not cost a line more than this */
+#define QUANTUM_MIN	(CIRCUIT_QUANTUM * CIRCUIT_WEIGHT_MIN / CIRCUIT_WEIGHT)
 #define STAY		NSEC_PER_MSEC		/* with a worker, if no other line waits for one */
 
 /* Whether a job waits or is being looked at, and whether to look (again). */
@@ -31,8 +32,8 @@ void circuit_cap_set(struct circuit_cap *cap, u32 percent)
 	if (cap->percent == percent)
 		return;
 	/* What was used does not count at another rate. */
-	atomic64_set(&cap->due, 0);
 	WRITE_ONCE(cap->percent, percent);
+	atomic64_set(&cap->due, 0);
 }
 
 /**
@@ -259,11 +260,15 @@ void circuit_share_terms(const struct circuit_share *share, u32 *weight, u32 *ra
 /* How much of a processor's time the share may use now. */
 static u64 share_may(const struct circuit_share *share, u32 rate)
 {
-	u64 now = ktime_get_ns(), may = circuit_cap_left(&share->cap.due, rate, now);
 	const struct circuit_pools *pools = share->counted;
 	const struct circuit_cap *cap;
 	unsigned int i;
+	u64 now, may;
 
+	if (likely(!rate))
+		return U64_MAX;
+	now = ktime_get_ns();
+	may = circuit_cap_left(&share->cap.due, rate, now);
 	for (i = 0; pools && i < pools->n; i++) {
 		cap = &pools->pool[i]->cap;
 		may = min(may, circuit_cap_left(&cap->due, READ_ONCE(cap->percent) *
@@ -275,11 +280,15 @@ static u64 share_may(const struct circuit_share *share, u32 rate)
 /* It has used so much. Returns how long it has to wait. */
 static u64 share_use(struct circuit_share *share, u32 rate, u64 ns)
 {
-	u64 now = ktime_get_ns(), wait = circuit_cap_use(&share->cap.due, rate, ns, now);
 	const struct circuit_pools *pools = share->counted;
 	struct circuit_cap *cap;
 	unsigned int i;
+	u64 now, wait;
 
+	if (likely(!rate))
+		return 0;
+	now = ktime_get_ns();
+	wait = circuit_cap_use(&share->cap.due, rate, ns, now);
 	for (i = 0; pools && i < pools->n; i++) {
 		cap = &pools->pool[i]->cap;
 		wait = max(wait, circuit_cap_use(&cap->due, READ_ONCE(cap->percent) *
@@ -292,6 +301,8 @@ static u64 share_use(struct circuit_share *share, u32 rate, u64 ns)
 
 /* Works of shares that are queued and have no worker yet. */
 static atomic_t waiting;
+/* Shares that wait for their timers. */
+static atomic_t armed;
 
 /* For another turn; the account's reference goes with it. Returns false if there is to be one already. */
 static bool share_queue(struct circuit_share *share)
@@ -330,9 +341,36 @@ bool circuit_job_kick(struct circuit_job *job)
 	circuit_account_get(account);
 	/* In any case: whoever was before may not have come to that yet. */
 	llist_add(&job->fresh, &share->fresh);	/* fully ordered, pairs with share_resume() */
-	if ((unlikely(atomic_read(&share->throttled)) && !job->urgent) || !share_queue(share))
+	if ((unlikely(atomic_read(&share->throttled)) && !atomic_read(&share->urgent)) ||
+	    !share_queue(share))
 		circuit_account_put(account);
 	return true;
+}
+
+/**
+ * circuit_job_hurry - have a job done for which somebody waits
+ * @job: the job, referenced by the caller
+ *
+ * Until it is looked at, which is not more than one look at each of its line's jobs later, the line is served
+ * whatever it has used and whatever it may use.
+ *
+ * Context: any but the wake-up of an eventfd.
+ *
+ * Return: as circuit_job_kick().
+ */
+bool circuit_job_hurry(struct circuit_job *job)
+{
+	struct circuit_account *account = circuit_account_get(job->account);
+	bool kicked;
+
+	/* Fully ordered: see share_turn(). */
+	if (!xchg(&job->urgent, 1))
+		atomic_inc_return(&account->share.urgent);
+	kicked = circuit_job_kick(job);
+	/* It may have been kicked before, and wait with its share. */
+	if (!share_queue(&account->share))
+		circuit_account_put(account);
+	return kicked;
 }
 
 /* Jobs that were kicked wait behind the others. */
@@ -370,6 +408,8 @@ static u64 share_look(struct circuit_account *account, struct circuit_job *job,
 	struct circuit_share *share = &account->share;
 
 	atomic_xchg(&job->kicked, JOB_LOOKS);
+	if (unlikely(READ_ONCE(job->urgent)) && xchg(&job->urgent, 0))
+		atomic_dec(&share->urgent);
 	if (job->ops->look(job, turn) == CIRCUIT_JOB_DONE) {
 		if (atomic_cmpxchg(&job->kicked, JOB_LOOKS, JOB_IDLE) == JOB_LOOKS) {
 			job->ops->idle(job);
@@ -393,12 +433,35 @@ static void share_resume(struct circuit_share *share)
 	atomic_xchg(&share->throttled, 0);
 	if (!share_queue(share))
 		circuit_account_put(container_of(share, struct circuit_account, share));
+	if (atomic_dec_and_test(&armed))
+		wake_up_var(&armed);
+}
+
+/* Do not wait any longer. Whoever stops the timer has its reference. */
+static void share_hurry(struct circuit_share *share)
+{
+	if (hrtimer_try_to_cancel(&share->timer) == 1)
+		share_resume(share);
 }
 
 static enum hrtimer_restart share_timer(struct hrtimer *timer)
 {
 	share_resume(container_of(timer, struct circuit_share, timer));
 	return HRTIMER_NORESTART;
+}
+
+/**
+ * circuit_share_renew - the caps that a line is under have changed
+ * @share: its account's
+ *
+ * What it has used by the old ones does not count, and it does not wait for what it would have got by them.
+ */
+void circuit_share_renew(struct circuit_share *share)
+{
+	atomic64_set(&share->cap.due, 0);
+	/* Fully ordered, pairs with share_wait(). */
+	atomic_inc_return(&share->renewed);
+	share_hurry(share);
 }
 
 /**
@@ -409,13 +472,14 @@ static enum hrtimer_restart share_timer(struct hrtimer *timer)
 void circuit_share_cap(struct circuit_share *share, u32 percent)
 {
 	circuit_cap_set(&share->cap, percent);
-	/* Whoever stops the timer has its reference. */
-	if (hrtimer_try_to_cancel(&share->timer) == 1)
-		share_resume(share);
+	circuit_share_renew(share);
 }
 
-/* Leave the workers for so many ns; the account's reference goes with it. Returns false if it has already. */
-static bool share_wait(struct circuit_share *share, u64 ns)
+/*
+ * Leave the workers for so many ns, unless the caps have changed since they were looked at; the account's
+ * reference goes with it. Returns false if it has already.
+ */
+static bool share_wait(struct circuit_share *share, u64 ns, int renewed)
 {
 	struct circuit_account *account = container_of(share, struct circuit_account, share);
 
@@ -424,8 +488,53 @@ static bool share_wait(struct circuit_share *share, u64 ns)
 	WRITE_ONCE(share->since, ktime_get_ns());
 	atomic_set(&share->throttled, 1);
 	trace_circuit_throttle(account->name, CIRCUIT_THROTTLE_CPU, ns);
+	atomic_inc(&armed);
+	rcu_read_lock();	/* its reference may be gone with the timer */
 	hrtimer_start(&share->timer, ns_to_ktime(ns), HRTIMER_MODE_REL);
+	smp_mb();		/* pairs with circuit_share_renew() */
+	if (unlikely(atomic_read(&share->renewed) != renewed))
+		share_hurry(share);
+	rcu_read_unlock();
 	return true;
+}
+
+/**
+ * circuit_share_charge - something was done for a line that is no job
+ * @share: its account's
+ * @ns: so much of a processor's time it took
+ *
+ * Context: any.
+ *
+ * Return: how many ns to wait before the next is done, by the line's cap and its groups'.
+ */
+u64 circuit_share_charge(struct circuit_share *share, u64 ns)
+{
+	u32 percent = READ_ONCE(share->cap.percent);
+	u64 now = ktime_get_ns(), wait;
+	struct circuit_pools *pools;
+	struct circuit_cap *cap;
+	unsigned int i;
+
+	wait = circuit_cap_use(&share->cap.due, percent * CIRCUIT_CAP_PERCENT, ns, now);
+	rcu_read_lock();
+	pools = rcu_dereference(share->pools);
+	for (i = 0; pools && i < pools->n; i++) {
+		cap = &pools->pool[i]->cap;
+		wait = max(wait, circuit_cap_use(&cap->due, READ_ONCE(cap->percent) *
+						 CIRCUIT_CAP_PERCENT, ns, now));
+	}
+	rcu_read_unlock();
+	return wait;
+}
+
+/**
+ * circuit_share_flush - wait until no share waits for its timer
+ *
+ * Context: process; no line is left.
+ */
+void circuit_share_flush(void)
+{
+	wait_var_event(&armed, !atomic_read(&armed));
 }
 
 static void share_turn(struct work_struct *work)
@@ -438,14 +547,18 @@ static void share_turn(struct work_struct *work)
 	u64 used, wait, may;
 	s64 quantum, left;
 	unsigned int noio;
+	int renewed;
 	bool kept;
 
 	atomic_dec(&waiting);
+	renewed = atomic_read(&share->renewed);
+	smp_rmb();	/* before the caps */
 	circuit_share_count(share);
 	circuit_share_terms(share, &weight, &rate);
-	quantum = (s64)CIRCUIT_QUANTUM * weight / CIRCUIT_WEIGHT;
+	/* Not so short that what is owed takes a thousand turns. */
+	quantum = max(CIRCUIT_QUANTUM * weight / CIRCUIT_WEIGHT, QUANTUM_MIN);
 	/* There is nobody who could be owed anything. */
-	if (share_nobody_waits(share))
+	if (share_nobody_waits(share) || atomic_read(&share->urgent))
 		share->owed = 0;
 	left = quantum - share->owed;
 	may = atomic_read(&share->throttled) ? 0 : share_may(share, rate);
@@ -455,7 +568,7 @@ static void share_turn(struct work_struct *work)
 	while (left > 0) {
 		share_gather(share);
 		job = list_first_entry_or_null(&share->ready, struct circuit_job, ready);
-		if (!job || (!may && !job->urgent))
+		if (!job || (!may && !atomic_read(&share->urgent)))
 			break;
 		list_del(&job->ready);
 		used = share_look(account, job, &turn);
@@ -472,12 +585,16 @@ static void share_turn(struct work_struct *work)
 	share->owed = clamp_t(s64, -left, 0, OWED_MAX);
 	wait = share_use(share, rate, used);
 	kept = !list_empty(&share->ready) || !llist_empty(&share->fresh);
-	if (!kept)
+	if (!kept) {
 		circuit_share_uncount(share);
-	else if (wait || atomic_read(&share->throttled))
-		kept = share_wait(share, wait);
-	else	/* To the end. If a kick has been faster, it has a reference of its own. */
+		/* What was urgent was all there was. */
+		if (unlikely(atomic_read(&share->throttled)))
+			share_hurry(share);
+	} else if ((wait || atomic_read(&share->throttled)) && !atomic_read(&share->urgent)) {
+		kept = share_wait(share, wait, renewed);
+	} else {	/* To the end. If a kick has been faster, it has a reference of its own. */
 		kept = share_queue(share);
+	}
 	if (!kept)
 		circuit_account_put(account);
 }

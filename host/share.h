@@ -127,7 +127,7 @@ struct circuit_job_ops {
  * @ops: what
  * @account: whose
  * @kicked: enum job_kicked
- * @urgent: somebody waits for it: it is next
+ * @urgent: somebody waits for it, see circuit_job_hurry()
  * @fresh: in share->fresh
  * @ready: in share->ready
  * @since: when it was kicked, in ns
@@ -136,7 +136,7 @@ struct circuit_job {
 	const struct circuit_job_ops	*ops;
 	struct circuit_account		*account;
 	atomic_t			kicked;
-	bool				urgent;
+	unsigned int			urgent;
 	struct llist_node		fresh;
 	struct list_head		ready;
 	u64				since;
@@ -154,6 +154,8 @@ struct circuit_job {
  * @counts: by which weight, 0 if it has nothing to do
  * @owed: ns that it has used more than its quanta were
  * @throttled: it has used what it may, and waits for @timer, which has a reference of the account, too
+ * @urgent: jobs that are; while there are any, no cap and no debt counts
+ * @renewed: changes when the caps do
  * @timer: queues @work
  * @since: when it began to wait
  * @waited: ns that it has waited
@@ -171,6 +173,8 @@ struct circuit_share {
 	u32			counts;
 	s64			owed;
 	atomic_t		throttled;
+	atomic_t		urgent;
+	atomic_t		renewed;
 	struct hrtimer		timer;
 	u64			since;
 	u64			waited;
@@ -182,9 +186,13 @@ void circuit_share_init(struct circuit_account *account);
 void circuit_job_init(struct circuit_job *job, struct circuit_account *account,
 		      const struct circuit_job_ops *ops);
 bool circuit_job_kick(struct circuit_job *job);
+bool circuit_job_hurry(struct circuit_job *job);
 
 void circuit_cap_set(struct circuit_cap *cap, u32 percent);
 void circuit_share_cap(struct circuit_share *share, u32 percent);
+void circuit_share_renew(struct circuit_share *share);
+u64 circuit_share_charge(struct circuit_share *share, u64 ns);
+void circuit_share_flush(void);
 u64 circuit_cap_left(const atomic64_t *due, u32 rate, u64 now);
 u64 circuit_cap_use(atomic64_t *due, u32 rate, u64 ns, u64 now);
 

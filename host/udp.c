@@ -212,8 +212,7 @@ static void udp_release(struct kref *ref)
 	struct circuit_udp *udp = container_of(ref, struct circuit_udp, ref);
 
 	/* Not by whoever drops the last reference, which may be an interrupt. */
-	udp->job.urgent = true;
-	circuit_job_kick(&udp->job);
+	circuit_job_hurry(&udp->job);
 }
 
 static void udp_put(struct circuit_udp *udp)
@@ -1371,7 +1370,7 @@ void circuit_udp_unexpose(struct circuit_udp *udp)
 	WRITE_ONCE(udp->exp, NULL);
 	list_for_each_entry(flow, &udp->flows, siblings) {
 		WRITE_ONCE(flow->cut, true);
-		circuit_local_kick(&flow->local);
+		circuit_local_hurry(&flow->local);
 	}
 	mutex_unlock(&udp->ex->lock);
 	udp_put(udp);

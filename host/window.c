@@ -177,6 +177,7 @@ static int window_release(struct inode *inode, struct file *file)
 	mutex_unlock(&ex->lock);
 	cancel_work_sync(&win->relay_work);
 	cancel_work_sync(&win->sig_work);
+	hrtimer_cancel(&win->bell.timer);
 
 	/* ... and no relay of another line with our interrupt in its hands. */
 	synchronize_rcu();
