@@ -596,6 +596,63 @@ TEST(dgram_batch, .type = SOCK_DGRAM)
 	}
 }
 
+static unsigned long doorbells(int fd)
+{
+	struct circuit_info info;
+	socklen_t len = sizeof(info);
+
+	OK(getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len));
+	return info.tx_doorbells;
+}
+
+/* The operator is told once of a batch, and again at most where that takes so long that it has read what there was. */
+TEST(dgram_batch_told_once, .type = SOCK_DGRAM, .circuits_only = "SOL_CIRCUIT")
+{
+	struct iovec iov = { "x", 1 };
+	struct mmsghdr out[64] = {};
+	unsigned long before;
+	int fd[2], i, round;
+	char c[2];
+
+	couple(fd);
+	for (i = 0; i < 64; i++)
+		out[i].msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
+	for (round = 0; round < 3; round++) {
+		before = doorbells(fd[0]);
+		EQ(sendmmsg(fd[0], out, 64, 0), 64);
+		CHECK(doorbells(fd[0]) - before < 32);
+		for (i = 0; i < 64; i++)
+			EQ(recv(fd[1], c, sizeof(c), 0), 1);
+	}
+}
+
+/*
+ * However many follow each other without a pause, and however long that lasts, nobody is forgotten: the last of
+ * them is received, and answered.
+ */
+TEST(dgram_bursts, .type = SOCK_DGRAM)
+{
+	static const unsigned int rows[] = { 1, 2, 3, 5, 8, 40, 1, 100, 4, 16, 1, 1 };
+	unsigned int i, n, row, round;
+	char c[8];
+	int fd[2];
+
+	couple(fd);
+	for (round = 0; round < 10; round++)
+		for (row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+			for (i = 0; i < rows[row]; i++)
+				EQ(send(fd[0], &i, sizeof(i), 0), sizeof(i));
+			for (i = 0; i < rows[row]; i++) {
+				wait_for(fd[1], POLLIN);
+				EQ(recv(fd[1], &n, sizeof(n), 0), sizeof(n));
+				EQ(n, i);
+			}
+			send_text(fd[1], "all");
+			wait_for(fd[0], POLLIN);
+			EQ(recv(fd[0], c, sizeof(c), 0), 3);
+		}
+}
+
 /* What was sent of a batch gets there even if the rest of it was never looked at. */
 TEST(dgram_batch_cut_short, .type = SOCK_DGRAM)
 {

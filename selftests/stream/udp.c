@@ -416,6 +416,48 @@ UDP_TEST(udp_segments)
 	pieces(r, buf, 3000, 300);
 }
 
+/* How often the far end of a socket that is connected was told of something; 0 if that is not by a circuit. */
+static unsigned long doorbells(int fd)
+{
+	struct circuit_info info;
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len) ? 0 : info.tx_doorbells;
+}
+
+/* However many are sent by one call, the far end is told once, and hears of all. */
+UDP_TEST(udp_told_once)
+{
+	static uint8_t buf[60000];
+	struct iovec iov = { buf, 100 };
+	struct mmsghdr batch[64] = {};
+	uint16_t size = 1200;
+	unsigned long before;
+	unsigned int port;
+	int r = bound(&port), s = sock(), i, round;
+
+	pattern(buf, sizeof(buf), 8);
+	for (i = 0; i < 64; i++)
+		batch[i].msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
+	EQ(sock_connect(s, port), 0);
+	for (round = 0; round < 3; round++) {
+		wait_quiet(r, POLLIN);
+		before = doorbells(s);
+		EQ(with(s, port, buf, sizeof(buf), SOL_UDP, UDP_SEGMENT, &size, sizeof(size)),
+		   sizeof(buf));
+		CHECK(doorbells(s) - before <= 1);
+		wait_for(r, POLLIN);
+		pieces(r, buf, sizeof(buf), size);
+		wait_quiet(r, POLLIN);
+		before = doorbells(s);
+		EQ(sendmmsg(s, batch, 64, 0), 64);
+		CHECK(doorbells(s) - before <= 1);
+		wait_for(r, POLLIN);
+		for (i = 0; i < 64; i++)
+			EQ(receive(r)->len, 100);
+	}
+}
+
 UDP_TEST(udp_segments_by_option)
 {
 	uint8_t buf[1000];
