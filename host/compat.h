@@ -7,6 +7,7 @@
 #define _CIRCUIT_HOST_COMPAT_H
 
 #include <linux/eventfd.h>
+#include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/skbuff.h>
 #include <linux/timer.h>
@@ -97,6 +98,19 @@ static inline void compat_net_refcnt_upgrade(struct sock *sk)
 #else
 #define compat_from_timer(var, t, field)	from_timer(var, t, field)
 #endif
+
+/* 6.13: a timer is told at once what it does. */
+static inline void compat_hrtimer_setup(struct hrtimer *timer,
+					enum hrtimer_restart (*fn)(struct hrtimer *timer),
+					clockid_t clock, enum hrtimer_mode mode)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(timer, fn, clock, mode);
+#else
+	hrtimer_init(timer, clock, mode);
+	timer->function = fn;
+#endif
+}
 
 /* 6.6: what is known of a dump request moved. */
 static inline struct nlattr **compat_dump_attrs(struct netlink_callback *cb)

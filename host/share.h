@@ -54,7 +54,7 @@ struct circuit_turn;
 
 #define CIRCUIT_CAP_MAX		100			/* percent of a processor */
 #define CIRCUIT_CAP_PERCENT	10000u			/* of the millionths that it is divided into */
-#define CIRCUIT_CAP_AT_ONCE	NSEC_PER_MSEC		/* what comes in that may be used at once, and saved up */
+#define CIRCUIT_CAP_AT_ONCE	(10 * NSEC_PER_MSEC)	/* what comes in that may be used at once, and saved up */
 #define CIRCUIT_CAP_DEBT	(10 * NSEC_PER_SEC)	/* a single look does not cost a line more than that */
 
 /**
