@@ -54,6 +54,7 @@ struct circuit_account_stats {
  * @name: the line's
  * @stats: nanoseconds, per processor
  * @share: what it gets
+ * @mark: bits that the marks of its sockets of the host's have
  */
 struct circuit_account {
 	struct kref			ref;
@@ -61,6 +62,7 @@ struct circuit_account {
 	char				name[CIRCUIT_NAME_SIZE];
 	struct circuit_account_stats __percpu *stats;
 	struct circuit_share		share;
+	u32				mark;
 };
 
 /**

@@ -216,7 +216,7 @@ static int exposure_listen(struct circuit_exposure *exp, struct net *net)
 	if (v6)
 		err = ip6_sock_set_v6only(sock->sk);
 	if (!err)
-		err = circuit_trunk_setup(exp->trunk, sock);
+		err = circuit_trunk_setup(exp->trunk, READ_ONCE(exp->account->mark), sock);
 	if (!err)
 		err = kernel_bind(sock, (struct compat_sockaddr *)&ss,
 				  circuit_sockaddr(&exp->addr, exp->host_port, &ss));

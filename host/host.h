@@ -976,7 +976,7 @@ struct circuit_trunk *circuit_trunk_for(struct circuit_line *line, const struct 
 bool circuit_trunk_leads_to(const struct circuit_trunk *trunk, const struct in6_addr *dst);
 bool circuit_trunk_reaches(const struct circuit_trunk *trunk, struct net *net,
 			   const struct in6_addr *dst);
-int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock);
+int circuit_trunk_setup(const struct circuit_trunk *trunk, u32 mark, struct socket *sock);
 int circuit_trunk_bind(const struct circuit_trunk *trunk, struct socket *sock);
 int circuit_sockaddr(const struct in6_addr *addr, u16 port, struct sockaddr_storage *ss);
 void circuit_sockaddr_read(const struct sockaddr_storage *ss, struct in6_addr *addr, u16 *port);

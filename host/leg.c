@@ -302,7 +302,7 @@ static int leg_connect(struct circuit_leg *leg)
 	mutex_unlock(&leg->local.ex->lock);
 	put_net(leg->net);
 	leg->net = NULL;
-	err = circuit_trunk_setup(leg->trunk, sock);
+	err = circuit_trunk_setup(leg->trunk, READ_ONCE(leg->local.account->mark), sock);
 	if (err)
 		return err;
 	if (!ipv6_addr_any(&leg->trunk->cfg.source[v6])) {

@@ -47,6 +47,7 @@ static const struct nla_policy line_policy[CIRCUIT_A_LINE_MAX + 1] = {
 	[CIRCUIT_A_LINE_DOORBELLS_MAX] = { .type = NLA_U32 },
 	[CIRCUIT_A_LINE_CPU_MAX] = NLA_POLICY_MAX(NLA_U32, CIRCUIT_CAP_MAX),
 	[CIRCUIT_A_LINE_WEIGHT] = NLA_POLICY_RANGE(NLA_U32, CIRCUIT_WEIGHT_MIN, CIRCUIT_WEIGHT_MAX),
+	[CIRCUIT_A_LINE_MARK] = { .type = NLA_U32 },
 };
 
 static const struct nla_policy name_policy[CIRCUIT_A_LINE_NAME + 1] = {
@@ -222,7 +223,7 @@ static void set_rates(struct circuit_line *line, struct genl_info *info)
 				  nla_get_u32(attrs[CIRCUIT_A_LINE_RECEIVE_MESSAGES_MAX]));
 }
 
-/* And about its share of the processors. */
+/* And about its share of the processors, and its mark. */
 static void set_share(struct circuit_line *line, struct genl_info *info)
 {
 	struct circuit_share *share = &line->account->share;
@@ -232,6 +233,8 @@ static void set_share(struct circuit_line *line, struct genl_info *info)
 		WRITE_ONCE(share->weight, nla_get_u32(attrs[CIRCUIT_A_LINE_WEIGHT]));
 	if (attrs[CIRCUIT_A_LINE_CPU_MAX])
 		circuit_share_cap(share, nla_get_u32(attrs[CIRCUIT_A_LINE_CPU_MAX]));
+	if (attrs[CIRCUIT_A_LINE_MARK])
+		WRITE_ONCE(line->account->mark, nla_get_u32(attrs[CIRCUIT_A_LINE_MARK]));
 }
 
 /* Does a request change by what the bytes or messages of a line's circuits are counted? */
@@ -754,7 +757,8 @@ static int fill_line(struct sk_buff *skb, struct circuit_line *line)
 	    nla_put_u32(skb, CIRCUIT_A_LINE_CPU_MAX, share->cap.percent) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_LINE_CPU_WAITED, READ_ONCE(share->waited)) ||
 	    nla_put(skb, CIRCUIT_A_LINE_QUEUED, sizeof(share->queued), share->queued) ||
-	    nla_put(skb, CIRCUIT_A_LINE_SERVED, sizeof(share->served), share->served))
+	    nla_put(skb, CIRCUIT_A_LINE_SERVED, sizeof(share->served), share->served) ||
+	    nla_put_u32(skb, CIRCUIT_A_LINE_MARK, line->account->mark))
 		return -EMSGSIZE;
 	list_for_each_entry(addr, &line->addrs, list)
 		if (circuit_nl_put_addr(skb, CIRCUIT_A_LINE_ADDR, &addr->addr))

@@ -139,7 +139,7 @@ static int try_trunk(const struct circuit_trunk_config *cfg, struct net *net,
 	err = sock_create_kern(net, AF_INET, SOCK_STREAM, IPPROTO_TCP, &sock);
 	if (err)
 		return err;
-	err = circuit_trunk_setup(&trunk, sock);
+	err = circuit_trunk_setup(&trunk, 0, sock);
 	sock_release(sock);
 	if (err == -ENOENT)
 		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[CIRCUIT_A_TRUNK_CONGESTION],

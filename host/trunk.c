@@ -350,13 +350,14 @@ static int trunk_tos(struct socket *sock, u8 tos)
 }
 
 /**
- * circuit_trunk_setup - give a socket what its trunk says
+ * circuit_trunk_setup - give a socket what its trunk and its line say
  * @trunk: the trunk, or NULL
+ * @mark: the line's: bits that the socket's mark has as well as the trunk's
  * @sock: a new socket of TCP or UDP
  *
  * Return: 0 or a negative errno.
  */
-int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock)
+int circuit_trunk_setup(const struct circuit_trunk *trunk, u32 mark, struct socket *sock)
 {
 	bool tcp = sock->type == SOCK_STREAM;
 	const struct circuit_trunk_config *cfg;
@@ -368,11 +369,13 @@ int circuit_trunk_setup(const struct circuit_trunk *trunk, struct socket *sock)
 		/* Urgent data is where it was among the rest; the guest takes it out, or does not. */
 		sock_set_flag(sock->sk, SOCK_URGINLINE);
 	}
+	if (trunk)
+		mark |= trunk->cfg.mark;
+	if (mark)
+		sock_set_mark(sock->sk, mark);
 	if (!trunk)
 		return 0;
 	cfg = &trunk->cfg;
-	if (cfg->mark)
-		sock_set_mark(sock->sk, cfg->mark);
 	if (cfg->tos)
 		err = trunk_tos(sock, cfg->tos);
 	if (!err && tcp && cfg->congestion[0])

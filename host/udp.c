@@ -569,7 +569,7 @@ static struct socket *flow_socket(struct udp_flow *flow)
 		err = -ENOMEM;	/* what it is; send() does not know that one */
 	if (err)
 		return ERR_PTR(err);
-	err = circuit_trunk_setup(flow->trunk, sock);
+	err = circuit_trunk_setup(flow->trunk, READ_ONCE(flow->local.account->mark), sock);
 	if (!err && v6)
 		err = ip6_sock_set_v6only(sock->sk);
 	if (!err)

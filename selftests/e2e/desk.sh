@@ -345,6 +345,10 @@ turns() {
 	bad 'out of range' line set g1 weight 9
 	bad 'out of range' line set g1 weight 1001
 	expect 300 "$(line_get g1 weight)"
+	"$CIRCUIT" line set g1 mark 0x10
+	expect 16 "$(line_get g1 mark)"
+	"$CIRCUIT" line show g1 | grep -q 'mark 16'
+	"$CIRCUIT" line set g1 mark 0
 	before=$("$CIRCUIT" -j stat g1)
 	guest_bg g2 box "peer dgram-echo 3440"
 	wait_for 20 guest_exec g1 "peer dgram-ask g2 3440 1 8"

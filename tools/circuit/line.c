@@ -23,6 +23,7 @@ static const struct setting settings[] = {
 	{ "doorbells", CIRCUIT_A_LINE_DOORBELLS_MAX, SETTING_RATE },
 	{ "cpu", CIRCUIT_A_LINE_CPU_MAX, SETTING_PERCENT },
 	{ "weight", CIRCUIT_A_LINE_WEIGHT, SETTING_NUMBER },
+	{ "mark", CIRCUIT_A_LINE_MARK, SETTING_NUMBER },
 	{}
 };
 
@@ -292,6 +293,8 @@ static int print_line(const struct nlmsghdr *nlh, void *data)
 	print_percent("cpu-max", "cpu", tb[CIRCUIT_A_LINE_CPU_MAX]);
 	if (opt.json || nl_u32(tb[CIRCUIT_A_LINE_WEIGHT]) != 100)
 		out_u64("weight", "weight", nl_u32(tb[CIRCUIT_A_LINE_WEIGHT]));
+	if (opt.json || nl_u32(tb[CIRCUIT_A_LINE_MARK]))
+		out_u64("mark", "mark", nl_u32(tb[CIRCUIT_A_LINE_MARK]));
 	if (opt.stats)
 		print_line_counters(tb);
 	out_close();
