@@ -59,6 +59,8 @@ line_usage() {
 }
 line_idle() { [ "$(line_usage "$1")" = 0/0/0 ]; }
 
+no_circuits() { [ "$(line_get "$1" circuits)" = 0 ]; }
+
 nothing_left() {
 	local g
 	for g in $("$CIRCUIT" -j line show | grep -o '"name":"[^"]*' | cut -d'"' -f4); do

@@ -28,6 +28,9 @@
  *					in the end, and have an echo of each
  *	peer flood LINE PORT		send until an error, print which
  *	peer drain PORT			read until an error or the end, print which
+ *	peer busy LINE PORT N SIZE	N calls, each sent SIZE bytes whenever it takes something; until
+ *					one of them fails, print why
+ *	peer sink PORT			take calls until killed, any number at once, and read
  *	peer idle LINE PORT early|late	call, and keep the connection alive by a probe a second,
  *					two of which may be lost; say nothing, read until an
  *					error or the end, print which. The options are set
@@ -996,6 +999,55 @@ static void dgram_peers(const char *line, const char *port, int n)
 	}
 }
 
+static void watch(int epoll, int s, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.fd = s };
+
+	if (fcntl(s, F_SETFL, O_NONBLOCK) || epoll_ctl(epoll, EPOLL_CTL_ADD, s, &ev))
+		die("epoll");
+}
+
+static void busy(const char *line, const char *port, int n, size_t size)
+{
+	int epoll = epoll_create1(0), i, ready;
+	struct epoll_event ev[64];
+
+	if (size > sizeof(buf))
+		size = sizeof(buf);
+	for (i = 0; i < n; i++)
+		watch(epoll, call(line, port, 0), EPOLLOUT);
+	printf("busy\n");
+	for (;;) {
+		ready = epoll_wait(epoll, ev, 64, -1);
+		for (i = 0; i < ready; i++)
+			if (send(ev[i].data.fd, buf, size, MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+				die("send");
+	}
+}
+
+static void sink(int l)
+{
+	int epoll = epoll_create1(0), i, ready, s;
+	struct epoll_event ev[64];
+
+	watch(epoll, l, EPOLLIN);
+	for (;;) {
+		ready = epoll_wait(epoll, ev, 64, -1);
+		for (i = 0; i < ready; i++) {
+			if (ev[i].data.fd == l) {
+				s = accept(l, NULL, NULL);
+				if (s >= 0)
+					watch(epoll, s, EPOLLIN);
+				continue;
+			}
+			/* Closed, it is not watched any more, either. */
+			s = recv(ev[i].data.fd, buf, sizeof(buf), 0);
+			if (!s || (s < 0 && errno != EAGAIN))
+				close(ev[i].data.fd);
+		}
+	}
+}
+
 static void filter(const char *dir)
 {
 	const struct bpf_insn pass[] = {
@@ -1260,6 +1312,10 @@ int main(int argc, char **argv)
 		while ((n = recv(s, buf, sizeof(buf), 0)) > 0)
 			;
 		printf("%s\n", n ? strerror(errno) : "end");
+	} else if (!strcmp(what, "busy") && argc > 5) {
+		busy(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
+	} else if (!strcmp(what, "sink")) {
+		sink(listen_on(atoi(argv[2]), 0, 4096));
 	} else if (!strcmp(what, "idle") && argc > 4) {
 		early = !strcmp(argv[4], "early");
 		idle(call(argv[2], argv[3], 0));

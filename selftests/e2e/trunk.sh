@@ -344,7 +344,6 @@ udp_ports() {
 }
 
 one_circuit() { [ "$(line_get "$1" circuits)" = 1 ]; }
-no_circuits() { [ "$(line_get "$1" circuits)" = 0 ]; }
 
 udp_errors() {
 	udp_echo echo 7
