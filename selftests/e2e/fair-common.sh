@@ -226,25 +226,14 @@ charge() {
 
 # --- the victim's round trips, and who disturbs them ---------------------------------------------
 
-# The time of each round trip, in ns.
-victim() { # trunk|vm N [tcp]: tcp is the guest's own
+# Quantiles of round trips, see figures.h.
+victim() { # world|vm N [tcp]: tcp is the guest's own
 	case $1:${3:-} in
-	trunk:*) guest_exec -t 110 g1 "bench rtt tcp $WORLD_V4 7000 $2" ;;
+	world:*) guest_exec -t 110 g1 "bench rtt tcp $WORLD_V4 7000 $2" ;;
 	vm:tcp) guest_exec -t 110 g1 "bench rtt tcp $(guest_ip g2) 7000 $2" ;;
 	vm:) guest_exec -t 110 g1 "bench rtt circuit g2 7000 $2" ;;
 	esac
 }
-# percentiles P...: of what is on a line, in microseconds
-percentiles() {
-	tr ' ' '\n' | sort -n | awk -v p="$*" '
-		{ v[NR] = $1 }
-		END {
-			n = split(p, q)
-			for (i = 1; i <= n; i++)
-				printf "%d%s", v[int((NR - 1) * q[i] / 100) + 1] / 1000, i < n ? " " : "\n"
-		}'
-}
-
 world_calls() { out nstat -asz TcpPassiveOpens | awk '/Passive/ { print $2 }'; }
 noise_begin() { # KIND CONNECTIONS: g3 makes it, until noise_end
 	local before

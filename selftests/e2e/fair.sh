@@ -152,6 +152,9 @@ charged() {
 
 # --- round trips beside noise ------------------------------------------------------------------------
 
+# Of figures of round trips the median and the 99th percentile.
+microseconds() { tr ' ' '\n' | awk -F= '$1 == "p50" || $1 == "p99" { printf "%d ", $2 / 1000 } END { print "" }'; }
+
 # The victim alone, and beside KIND of noise. There is one thread for all lines: whose turn it is is the
 # operator's choice alone. If it went by circuits the victim would wait for all of the other's, each time.
 noise() { # KIND
@@ -159,16 +162,16 @@ noise() { # KIND
 	calm
 	threads=$(<$WQ/max_active)
 	echo 1 >$WQ/max_active
-	for path in trunk vm; do
-		victim $path 100 | percentiles 50 99 >"$LAB_RUN/alone.$path"
+	for path in world vm; do
+		victim $path 100 | microseconds >"$LAB_RUN/alone.$path"
 	done
 	noise_begin "$1" $MANY
-	for path in trunk vm; do
-		victim $path 100 | percentiles 50 99 >"$LAB_RUN/beside.$path"
+	for path in world vm; do
+		victim $path 100 | microseconds >"$LAB_RUN/beside.$path"
 	done
 	noise_end "$1"
 	echo "$threads" >$WQ/max_active
-	for path in trunk vm; do
+	for path in world vm; do
 		read -ra alone <"$LAB_RUN/alone.$path"
 		read -ra beside <"$LAB_RUN/beside.$path"
 		t_note "$path, p50 and p99 alone: ${alone[0]} and ${alone[1]} us, beside $1: ${beside[0]} and ${beside[1]} us"
