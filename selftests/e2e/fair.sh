@@ -11,7 +11,7 @@
 
 MANY=100 # flows of the third line
 WINDOWS=5 # seconds
-RATE=6 # Mbit/s: little enough for the queue to be where it is wanted, on any host
+RATE=12 # Mbit/s: little enough for the queue to be where it is wanted, on any host
 
 setup() {
 	fair_up
@@ -189,9 +189,9 @@ t_run -t 240 "three lines and the world" setup
 t_run "marks of lines" marks
 t_run -t 120 "shares of an interface, out" shares
 t_run -t 60 "shares of an interface, in" shares_received
-t_run "streams are charged" charged streams 850
-t_run "small writes are charged" charged writes 600
-t_run "datagrams are charged" charged datagrams 700
+t_run "streams are charged" charged streams 700
+t_run "small writes are charged" charged writes 700
+t_run "datagrams are charged" charged datagrams 600
 for kind in connections connects writes stream doorbells; do
 	t_run -t 90 "round trips beside another line's $kind" noise $kind
 done
