@@ -1054,6 +1054,14 @@ static void option_set(struct sock *sk, int level, int optname)
 	release_sock(sk);
 }
 
+/* Not one whose call has failed: that may be connected another time, and another way. */
+static bool has_circuit(struct sock *sk)
+{
+	struct circuit_ep *ep = on_circuit(sk, true);
+
+	return ep && READ_ONCE(ep->state) != TCP_CLOSE;
+}
+
 /* Those of SOL_SOCKET come here since Linux 6.3, and if the socket has been a circuit or a listener. */
 static int circuit_inet_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,
 				   unsigned int optlen)
@@ -1073,7 +1081,7 @@ static int circuit_inet_setsockopt(struct socket *sock, int level, int optname, 
 		else if (sk->sk_state != TCP_LISTEN)
 			go_native(sock, f, CIRCUIT_REASON_OPTION);
 		release_sock(sk);
-	} else if (option_is_networks(level, optname) && on_circuit(sk, true)) {
+	} else if (option_is_networks(level, optname) && has_circuit(sk)) {
 		err = -EOPNOTSUPP;
 	}
 	if (!err)
@@ -1185,7 +1193,6 @@ static void tell_inq(struct circuit_ep *ep, struct msghdr *msg)
 static int circuit_inet_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct circuit_ep *ep = on_circuit(sock->sk, true);
-
 	int ret;
 
 	/* The queue of errors is the socket's, whatever it is. */
@@ -1228,7 +1235,7 @@ static int circuit_inet_set_rcvlowat(struct sock *sk, int val)
 /* SO_PEEK_OFF, which TCP has since Linux 6.9. */
 static int circuit_inet_set_peek_off(struct sock *sk, int val)
 {
-	return on_circuit(sk, true) ? -EOPNOTSUPP : sk_set_peek_off(sk, val);
+	return has_circuit(sk) ? -EOPNOTSUPP : sk_set_peek_off(sk, val);
 }
 
 #ifdef COMPAT_SENDPAGE

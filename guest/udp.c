@@ -610,6 +610,18 @@ static u32 flow_before(const struct udp_flow *flow, const struct circuit *c, u32
 	return clamp_t(s32, flow->until - c->rx.head, 0, avail);
 }
 
+/* How many bytes there are that this socket is to have; rx_mutex is held. */
+static int flow_avail(struct udp_flow *flow, struct circuit *c)
+{
+	int avail = circuit_rx_avail(&c->rx);
+
+	if (avail > 0 && smp_load_acquire(&c->ended))
+		avail = clamp_t(s32, c->rx_final - c->rx.head, 0, avail);
+	if (avail > 0 && flow_unwanted(flow))
+		avail = flow_before(flow, c, avail);
+	return avail;
+}
+
 /* Is there something to be read? Where somebody does so just now there may be. */
 static bool flow_unread(struct udp_flow *flow)
 {
@@ -624,11 +636,7 @@ static bool flow_unread(struct udp_flow *flow)
 		return circuit_map_state(c) == CIRCUIT_MAPPED;	/* what there is, the process knows */
 	}
 	if (c && !flow->broken)
-		avail = circuit_rx_avail(&c->rx);
-	if (avail > 0 && smp_load_acquire(&c->ended))
-		avail = clamp_t(s32, c->rx_final - c->rx.head, 0, avail);
-	if (avail > 0 && flow_unwanted(flow))
-		avail = flow_before(flow, c, avail);
+		avail = flow_avail(flow, c);
 	mutex_unlock(&flow->ep.rx_mutex);
 	return avail > 0;
 }
@@ -651,14 +659,17 @@ static void flow_lose(struct udp_flow *flow)
 	struct circuit_rx rx;
 	struct circuit *c;
 	unsigned int n = 0;
+	int avail;
 
 	if (!mutex_trylock(&flow->ep.rx_mutex))
 		return;
 	c = circuit_ep_rings(&flow->ep);
 	if (c && !c->rx_mapped && !flow->broken) {
 		flow_count(flow, c);
-		if (circuit_rx_avail(&c->rx) > 0) {
+		avail = flow_avail(flow, c);
+		if (avail > 0) {
 			rx = c->rx;	/* nothing of it is seen but here */
+			rx.tail = rx.head + avail;
 			while (rx.head != rx.tail && !circuit_rx_message(&rx, &head)) {
 				rx.head += circuit_message_bytes(head.len);
 				n++;

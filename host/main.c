@@ -127,13 +127,15 @@ exit_udp:
 exit_account:
 	circuit_account_exit();
 free_wq:
-	if (circuit_trunk_wq)
-		destroy_workqueue(circuit_trunk_wq);
+	circuit_share_flush();
 	if (circuit_slow_wq)
 		destroy_workqueue(circuit_slow_wq);
+	if (circuit_trunk_wq)
+		destroy_workqueue(circuit_trunk_wq);
 	if (circuit_wq)
 		destroy_workqueue(circuit_wq);
-	rcu_barrier();		/* there may have been lines for a moment */
+	rcu_barrier();		/* there may have been lines for a moment ... */
+	rcu_barrier();		/* ... in groups */
 	return err;
 }
 

@@ -10,7 +10,7 @@
 #include "trace.h"
 
 #define OWED_MAX	(64 * CIRCUIT_QUANTUM)	/* a single look does not cost a line more than this */
-#define QUANTUM_MIN	(CIRCUIT_QUANTUM * CIRCUIT_WEIGHT_MIN / CIRCUIT_WEIGHT)
+#define OWED_TURNS	512			/* nor more turns that are left out */
 #define STAY		NSEC_PER_MSEC		/* with a worker, if no other line waits for one */
 
 /* Whether a job waits or is being looked at, and whether to look (again). */
@@ -437,10 +437,10 @@ static void share_resume(struct circuit_share *share)
 		wake_up_var(&armed);
 }
 
-/* Do not wait any longer. Whoever stops the timer has its reference. */
+/* Do not wait any longer. Whoever stops the timer has its reference. In a thread. */
 static void share_hurry(struct circuit_share *share)
 {
-	if (hrtimer_try_to_cancel(&share->timer) == 1)
+	if (hrtimer_cancel(&share->timer))
 		share_resume(share);
 }
 
@@ -555,8 +555,7 @@ static void share_turn(struct work_struct *work)
 	smp_rmb();	/* before the caps */
 	circuit_share_count(share);
 	circuit_share_terms(share, &weight, &rate);
-	/* Not so short that what is owed takes a thousand turns. */
-	quantum = max(CIRCUIT_QUANTUM * weight / CIRCUIT_WEIGHT, QUANTUM_MIN);
+	quantum = (s64)CIRCUIT_QUANTUM * weight / CIRCUIT_WEIGHT;
 	/* There is nobody who could be owed anything. */
 	if (share_nobody_waits(share) || atomic_read(&share->urgent))
 		share->owed = 0;
@@ -582,7 +581,7 @@ static void share_turn(struct work_struct *work)
 	used = circuit_clock_read(&turn.clock);
 	circuit_turn_end(&turn);
 	memalloc_noio_restore(noio);
-	share->owed = clamp_t(s64, -left, 0, OWED_MAX);
+	share->owed = clamp_t(s64, -left, 0, min_t(s64, OWED_MAX, OWED_TURNS * quantum));
 	wait = share_use(share, rate, used);
 	kept = !list_empty(&share->ready) || !llist_empty(&share->fresh);
 	if (!kept) {

@@ -933,6 +933,7 @@ static enum circuit_job_end udp_look(struct circuit_job *job, struct circuit_tur
 	struct sock *sk = udp->sock->sk;
 	int budget = QUANTUM;
 	struct sk_buff *skb;
+	bool closing;
 	int err;
 
 	if (!kref_read(&udp->ref)) {
@@ -941,8 +942,9 @@ static enum circuit_job_end udp_look(struct circuit_job *job, struct circuit_tur
 		return CIRCUIT_JOB_GONE;
 	}
 	udp->turn = turn;
-	/* Nobody has the socket any more: nor is anything to be received. */
-	if (kref_read(&udp->ref) == 1)
+	/* Nobody has the socket any more, or is to have it: nor is anything to be received. */
+	closing = udp->exposed && !READ_ONCE(udp->exp);
+	if (closing || kref_read(&udp->ref) == 1)
 		budget = 0;
 	while (budget-- > 0) {
 		skb = sock_dequeue_err_skb(sk);
@@ -959,7 +961,7 @@ static enum circuit_job_end udp_look(struct circuit_job *job, struct circuit_tur
 		/* Else it was about an error, that the queue has as well. */
 	}
 	udp_tell(udp);
-	if (budget < 0 && kref_read(&udp->ref) > 1)
+	if (budget < 0 && !closing && kref_read(&udp->ref) > 1)
 		udp_kick(udp);
 	circuit_turn_charge(turn, CIRCUIT_USE_DATAGRAMS);
 	return CIRCUIT_JOB_DONE;
@@ -1366,6 +1368,7 @@ void circuit_udp_unexpose(struct circuit_udp *udp)
 {
 	struct udp_flow *flow;
 
+	udp_unhook(udp);	/* nothing that comes has it looked at any more */
 	mutex_lock(&udp->ex->lock);
 	WRITE_ONCE(udp->exp, NULL);
 	list_for_each_entry(flow, &udp->flows, siblings) {
@@ -1373,6 +1376,10 @@ void circuit_udp_unexpose(struct circuit_udp *udp)
 		circuit_local_hurry(&flow->local);
 	}
 	mutex_unlock(&udp->ex->lock);
+	/* It may have been kicked, and has a reference then. */
+	kref_get(&udp->ref);
+	if (!circuit_job_hurry(&udp->job))
+		udp_put(udp);
 	udp_put(udp);
 }
 

@@ -297,13 +297,13 @@ udp_why() {
 	local before asked
 	before=$(natives g1 no-listener)
 	asked=$(line_get g1 calls-native)
-	guest_bg g1 native "peer dgram-count udp:$(guest_ip g2) 9000 10000"
+	guest_bg g1 native "peer dgram-numbers udp:$(guest_ip g2) 9000 10000"
 	wait_for 20 more_than $((asked + 2)) line_get g1 calls-native
 	expect "estab native reason no-listener" "$(socks_to g1 "$(guest_ip g2):9000")"
 	guest_exec g1 "circuit -o socks" | grep -- "-> $(guest_ip g2):9000 .* dgram"
 	expect $((before + 1)) "$(natives g1 no-listener)" "native sockets"
 	guest_bg_kill g1 native
-	guest_bg g1 circuit "peer dgram-count udp:$(guest_ip g2) 9001 10000"
+	guest_bg g1 circuit "peer dgram-numbers udp:$(guest_ip g2) 9001 10000"
 	wait_for 10 connected_to g1 "$(guest_ip g2):9001"
 	expect "estab circuit" "$(socks_to g1 "$(guest_ip g2):9001")"
 	guest_bg_kill g1 circuit
@@ -317,7 +317,7 @@ udp_in_order() {
 	guest_bg g2 ordered "peer dgram-ordered udp:9103 150 /tmp/go"
 	wait_for 10 grep -q bound "$(guest_bg_log g2 ordered)"
 	"$CIRCUIT" policy load - <<<$'default connect\nnative type dgram port 9103'
-	guest_bg g1 count "peer dgram-count udp:$(guest_ip g2) 9103 150"
+	guest_bg g1 count "peer dgram-numbers udp:$(guest_ip g2) 9103 150"
 	wait_for 10 connected_to g1 "$(guest_ip g2):9103"
 	expect "estab native reason policy" "$(socks_to g1 "$(guest_ip g2):9103")"
 	"$CIRCUIT" policy load - <<<'default connect'

@@ -47,7 +47,7 @@
  *					are said to be lost
  *	peer dgram-spread LINE PORT N [FIFO]	one socket that asks N ports, from PORT on, an answer of each within
  *					20 s, and once more when somebody opens FIFO for writing
- *	peer dgram-count ADDRESS PORT N	send N datagrams with their numbers, 10 ms apart
+ *	peer dgram-numbers ADDRESS PORT N	send N datagrams with their numbers, 10 ms apart
  *	peer dgram-ordered PORT N FIFO	when somebody opens FIFO for writing, read N of these, and expect their order
  *	peer dgram-attempts ADDRESS PORT N	N sockets, a datagram each and half a second for the answer, either may
  *					fail; prints how many were answered
@@ -922,7 +922,7 @@ static int dgram_spread(int s, const char *line, int port, int n)
 	return s;
 }
 
-static void dgram_count(const char *line, const char *port, int n)
+static void dgram_numbers(const char *line, const char *port, int n)
 {
 	int s = dgram_to(line, port), i;
 
@@ -1358,8 +1358,8 @@ int main(int argc, char **argv)
 			wait_for_fifo(argv[5]);
 			dgram_spread(s, argv[2], atoi(argv[3]), atoi(argv[4]));
 		}
-	} else if (!strcmp(what, "dgram-count") && argc > 4) {
-		dgram_count(argv[2], argv[3], atoi(argv[4]));
+	} else if (!strcmp(what, "dgram-numbers") && argc > 4) {
+		dgram_numbers(argv[2], argv[3], atoi(argv[4]));
 	} else if (!strcmp(what, "dgram-ordered") && argc > 4) {
 		dgram_ordered(argv[2], atoi(argv[3]), argv[4]);
 	} else if (!strcmp(what, "dgram-attempts") && argc > 4) {
