@@ -249,8 +249,9 @@ refuses() { # WHY GUEST COMMAND
 message_rate() {
 	local sum
 	sum=$(guest_exec -t 90 "$1" "bench messages $2 $3 $4 64 1 3000") || return
-	awk -F '[= ]' '{ print int($2 * 1e9 / $4) }' <<<"$sum"
+	rate_of "$sum"
 }
+rate_of() { awk -F '[= ]' '{ print int($2 * 1e9 / $4) }' <<<"$1"; } # n=COUNT ns=TIME...
 # About as many messages a second as there may be: never much more, and on a slow host perhaps less.
 rate_is() { # LIMIT RATE
 	t_note "limited to $1 messages a second: $2"

@@ -446,7 +446,7 @@ udp_messages() {
 	wait_for 10 guest_exec g1 "netstat -lun | grep -q ':5300 '"
 	"$CIRCUIT" line set g1 receive-messages $rate/s
 	got=$(out timeout 90 "$(dirname "$PEER")/bench" messages udp 192.0.2.1 53 64 1 3000)
-	rate_is $rate "$(awk '{ print int($1 * 1e9 / $2) }' <<<"$got")"
+	rate_is $rate "$(rate_of "$got")"
 	[ "$(line_get g1 receive-messages-waits)" -gt 0 ]
 	"$CIRCUIT" line set g1 receive-messages none
 	guest_bg_kill g1 sink
