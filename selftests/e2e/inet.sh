@@ -311,13 +311,14 @@ udp_why() {
 
 # A flow whose way changes is read as it was sent: what UDP has received first. (g1's first datagrams are UDP's, by policy.)
 udp_in_order() {
-	local before
+	local before ms=10
+	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || ms=50
 	before=$(line_get g1 calls-out)
 	guest_exec g2 "rm -f /tmp/go; mkfifo /tmp/go"
 	guest_bg g2 ordered "peer dgram-ordered udp:9103 150 /tmp/go"
 	wait_for 10 grep -q bound "$(guest_bg_log g2 ordered)"
 	"$CIRCUIT" policy load - <<<$'default connect\nnative type dgram port 9103'
-	guest_bg g1 count "peer dgram-numbers udp:$(guest_ip g2) 9103 150"
+	guest_bg g1 count "peer dgram-numbers udp:$(guest_ip g2) 9103 150 $ms"
 	wait_for 10 connected_to g1 "$(guest_ip g2):9103"
 	expect "estab native reason policy" "$(socks_to g1 "$(guest_ip g2):9103")"
 	"$CIRCUIT" policy load - <<<'default connect'
