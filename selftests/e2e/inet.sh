@@ -540,7 +540,8 @@ module_goes() {
 	guest_bg g2 flood "peer flood tcp:$ip 7022"
 	wait_for 10 grep -q draining "$(guest_bg_log g1 drain)"
 	guest_exec g1 "killall -STOP peer"
-	wait_for 10 tcp_has g2 ESTABLISHED 7022
+	# Until there is no window any more, and that is asked for: nothing more of it arrives.
+	wait_for 20 guest_exec g2 "grep -q ':1B6E 01 [0-9A-F]*:[0-9A-F]* 04:' /proc/net/tcp"
 	guest_bg_kill g2 flood
 	wait_for 10 tcp_has g2 FIN_WAIT1 7022
 	wait_for 10 tcp_has g2 TIME_WAIT 7021
