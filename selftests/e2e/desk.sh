@@ -398,8 +398,9 @@ turns() {
 	[ "$after" -lt 200000000 ]
 	"$CIRCUIT" group del all
 	fails sh -c "'$CIRCUIT' group show all | grep limits"
-	guest_exec -t 50 g2 "peer dgram-ask g2 3440 20 100"
 	guest_bg_kill g1 flood
+	wait_for 20 guest_exec g2 "peer dgram-ask g2 3440 1 8"	# once there is room
+	guest_exec -t 50 g2 "peer dgram-ask g2 3440 20 100"
 	guest_bg_kill g2 box
 	"$CIRCUIT" line set g1 weight 100
 	fails sh -c "'$CIRCUIT' line show g1 | grep weight"
