@@ -258,6 +258,7 @@ netns_gone() {
 	stay_end g3 own
 	guest_bg_kill g3 bystander
 	guest_stop g3
+	wait_for 20 line_is g3 detached
 	users=$(module_users)
 	ip netns add red
 	"${red[@]}" policy default connect
@@ -283,11 +284,11 @@ netns_gone() {
 	stay_end g3 own
 	stay g3 own g3 4000
 	guest_kill9 g3
-	wait_for 60 module_used_by "$users"
+	wait_for 60 module_used_by "$users"	# fewer, if not all of the first VMM was gone then
 }
 in_red() { [ "$(json_get "$("$CIRCUIT" -n red -j line show "$1")" state)" = "$2" ]; } # LINE STATE
 module_users() { awk '$1 == "circuit_host" { print $3 }' /proc/modules; }
-module_used_by() { [ "$(module_users)" = "$1" ]; }
+module_used_by() { [ "$(module_users)" -le "$1" ]; }
 
 host_unload() {
 	local g
