@@ -407,8 +407,14 @@ static void calls(const char *line, const char *port, int n, int parallel)
 
 static void wait_for_fifo(const char *fifo)
 {
-	if (open(fifo, O_RDONLY) < 0)
+	int fd = open(fifo, O_RDONLY);
+	char c;
+
+	if (fd < 0)
 		die(fifo);
+	while (read(fd, &c, 1) > 0)	/* and whoever writes is through, before this one may be */
+		;
+	close(fd);
 }
 
 static void hold(int listener, const char *line, const char *port, int n, int ring,
