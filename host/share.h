@@ -16,8 +16,9 @@
  * worker there is nobody to be fair to but for the kernel's scheduler, and it just goes on.
  *
  * A line may be allowed only so much of a processor's time altogether. What its turns use counts against
- * that; a queue that has used what it may leaves the workers, and a timer brings it back when that would have come
- * at the rate. What a look takes beyond it is made up for.
+ * that, and what relays use that go on in a thread (relay.c); a queue that has used what it may leaves the workers, and a timer brings it back when that would have come
+ * at the rate. What a look takes beyond it is made up for. No cap holds a line that has a job for which somebody
+ * waits, an administrator: circuit_job_hurry().
  *
  * The lines of a group share what the group has: each has at most its part, by weight, of the group's weight
  * and of the group's cap, among those of its lines that have something to do at the moment. A line in several groups

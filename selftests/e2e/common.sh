@@ -263,13 +263,14 @@ rate_is() { # LIMIT RATE
 	[ "$2" -lt $(($1 * 125 / 100)) ]
 }
 rule_waits() { "$CIRCUIT" -s policy | grep -q 'bytes 100k/s # .*waits [1-9]'; }
-line_rate() { # LINE COUNTER: by how many a second it goes up
+counter_rate() { # line_get|group_get NAME COUNTER: by how many a second it goes up
 	local before from
 	from=$(lab_now)
-	before=$(line_get "$1" "$2")
+	before=$("$@")
 	sleep 2 # what is measured
-	echo $((($(line_get "$1" "$2") - before) * 1000000 / ($(lab_now) - from)))
+	echo $((($("$@") - before) * 1000000 / ($(lab_now) - from)))
 }
+line_rate() { counter_rate line_get "$@"; } # LINE COUNTER
 more_than() { [ "$("${@:2}")" -gt "$1" ]; }
 
 semantics() {

@@ -392,7 +392,7 @@ turns() {
 	expect "15 150" "$(group_get all cpu-max) $(group_get all weight)"
 	before=$(line_get g1 cpu-waited-ns)
 	wait_for 20 more_than "$before" line_get g1 cpu-waited-ns
-	after=$(group_rate all cpu-datagrams-ns)
+	after=$(counter_rate group_get all cpu-datagrams-ns)
 	t_note "a group with 15 % of a processor: $((after / 1000)) us/s"
 	[ "$after" -gt $least ]
 	[ "$after" -lt 200000000 ]
@@ -404,14 +404,6 @@ turns() {
 	guest_bg_kill g2 box
 	"$CIRCUIT" line set g1 weight 100
 	fails sh -c "'$CIRCUIT' line show g1 | grep weight"
-}
-
-group_rate() { # GROUP COUNTER: by how many a second it goes up
-	local before from
-	from=$(lab_now)
-	before=$(group_get "$1" "$2")
-	sleep 2 # what is measured
-	echo $((($(group_get "$1" "$2") - before) * 1000000 / ($(lab_now) - from)))
 }
 
 same_cost() { # LINE GROUP
