@@ -6,12 +6,31 @@
  */
 #include <linux/bpf-cgroup.h>
 #include <linux/inetdevice.h>
+#include <linux/moduleparam.h>
 #include <net/addrconf.h>
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
 #include <net/route.h>
 #include <net/sock_reuseport.h>
 #include "inet.h"
+
+#define PATIENCE_MAX	(60 * MSEC_PER_SEC)
+
+static unsigned int ask_timeout = MSEC_PER_SEC;
+module_param(ask_timeout, uint, 0644);
+MODULE_PARM_DESC(ask_timeout, "milliseconds before a call of an IP socket's that the operator has not decided goes over the guest's network");
+
+/**
+ * circuit_inet_patience - how long to wait for what the operator says to a call
+ *
+ * Then it is not for us.
+ *
+ * Return: jiffies.
+ */
+long circuit_inet_patience(void)
+{
+	return msecs_to_jiffies(min_t(unsigned int, READ_ONCE(ask_timeout), PATIENCE_MAX));
+}
 
 /**
  * circuit_inet_parse - where is something to go?

@@ -364,7 +364,7 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reaso
 	err = circuit_ep_call(&in->ep, line, &call);
 	*reason = err == -ENOMEM ? CIRCUIT_REASON_NO_MEMORY : CIRCUIT_REASON_LINE_DOWN;
 	if (!err) {
-		left = wait_for_completion_killable_timeout(&in->ep.decided, CIRCUIT_ASK_TIMEOUT);
+		left = wait_for_completion_killable_timeout(&in->ep.decided, circuit_inet_patience());
 		if (left < 0)
 			err = -EINTR;
 		else if (left && in->ep.native && in->ep.reason == CIRCUIT_REASON_NO_LISTENER &&

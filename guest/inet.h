@@ -8,9 +8,7 @@
 #include <linux/in6.h>
 #include "guest.h"
 
-/* For an answer to a call; then it is not for us. */
-#define CIRCUIT_ASK_TIMEOUT	HZ
-
+long circuit_inet_patience(void);
 bool circuit_inet_parse(const struct sock *sk, const struct sockaddr *addr, int len,
 			struct in6_addr *dst, u32 *port);
 bool circuit_inet_is_ours(struct net *net, const struct in6_addr *addr);

@@ -972,7 +972,7 @@ static int udp_call_from(struct circuit_udp *u, struct sock *sk, const struct in
 		memcpy(call.src, src, sizeof(call.src));
 	if (circuit_ep_call(ep, line, &call))
 		goto end;
-	left = wait_for_completion_killable_timeout(&ep->decided, CIRCUIT_ASK_TIMEOUT);
+	left = wait_for_completion_killable_timeout(&ep->decided, circuit_inet_patience());
 	*reason = left > 0 ? ep->reason : CIRCUIT_REASON_TIMEOUT;
 	/* The host's sockets are a moment further away. What is sent to a guest that does not answer is lost. */
 	if (left > 0 && ep->trunk) {

@@ -143,6 +143,19 @@ why() {
 	[ "$(line_get g1 calls-native)" -gt 0 ]
 }
 
+# An operator that is not waited for, which it may be faster than: a moment is up to a tick.
+impatient() {
+	local file=/sys/module/circuit_guest/parameters/ask_timeout before i
+	before=$(natives g1 timeout)
+	guest_exec g1 "cp $file /tmp/patience; echo 0 >$file"
+	for ((i = 0; i < 30 && $(natives g1 timeout) == before; i++)); do
+		fetch g1 "http://$(guest_ip g2):8001/file" >/dev/null
+	done
+	guest_exec g1 "cat /tmp/patience >$file"
+	more_than "$before" natives g1 timeout
+	expect "$(sum_of g2) 1" "$(fetch g1 "http://$(guest_ip g2):8001/file")" "with patience"
+}
+
 # One service only, with all below it, in whatever network namespace.
 one_cgroup() {
 	local sum cg=/sys/fs/cgroup/service url=http://10.77.0.2:8001/file
@@ -574,6 +587,7 @@ t_run "server not redirected: TCP" server_native
 t_run "client not redirected: TCP" client_native
 t_run "loopback and own addresses: TCP" local_native
 t_run "each socket says which path it took, and why" why
+t_run "an operator that takes too long: TCP" impatient
 t_run "redirected: a cgroup" one_cgroup
 t_run "native: a cgroup with a firewall" filtered
 t_run "redirected: a program" one_program

@@ -547,6 +547,30 @@ out:
 	close(sock);
 }
 
+/* Parameters of the module under test, of which there is one: also for when it is loaded again. */
+static void options(char *text)
+{
+	FILE *f = fopen("/lab/module", "re");
+	char module[512] = "", line[512];
+	char *c;
+
+	for (c = text; *c; c++)
+		if (*c == ',')
+			*c = ' ';
+	if (!f)
+		return;
+	while (fgets(line, sizeof(line), f))
+		snprintf(module, sizeof(module), "%s", basename(line));
+	fclose(f);
+	module[strcspn(module, ".\n")] = '\0';
+	mkdir("/etc/modprobe.d", 0755);
+	f = fopen("/etc/modprobe.d/lab.conf", "we");
+	if (!f || fprintf(f, "options %s %s\n", module, text) < 0)
+		say("/etc/modprobe.d: %s", strerror(errno));
+	if (f)
+		fclose(f);
+}
+
 static int guest_init(void)
 {
 	char *text;
@@ -586,15 +610,11 @@ static int guest_init(void)
 		say("hostname: %s", strerror(errno));
 	load_list("/lab/modules", NULL);
 	network();
-	if (!parameter("lab.nomod")) {
-		char *c;
-
-		text = parameter("lab.modargs");
-		for (c = text; c && *c; c++)
-			if (*c == ',')
-				*c = ' ';
+	text = parameter("lab.modargs");
+	if (text)
+		options(text);
+	if (!parameter("lab.nomod"))
 		load_list("/lab/module", text ? text : "");
-	}
 	for (;;) {
 		pid_t server = fork(), pid;
 

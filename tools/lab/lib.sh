@@ -136,6 +136,8 @@ lab_initramfs() { # FILE...
 }
 
 guest_start() {
+	# A host that has much to do may take long to answer.
+	local modargs=ask_timeout=20000
 	local name=$1 line='' netns='' net='' smp=1 mem=256 wait=1 append='' extra=() cid dir cmd=() qemu
 	local initramfs=("$GUEST_INITRD") initrd
 	shift
@@ -150,7 +152,7 @@ guest_start() {
 		--mem) mem=$2; shift ;;
 		--no-wait) wait='' ;;
 		--nomod) append+=' lab.nomod' ;;
-		--modargs) append+=" lab.modargs=${2// /,}"; shift ;;
+		--modargs) modargs+=,${2// /,}; shift ;;
 		--append) append+=" $2"; shift ;;
 		--initramfs) initramfs+=("$2"); append+=' rootfstype=ramfs'; shift ;;
 		--) shift; extra=("$@"); break ;;
@@ -177,6 +179,7 @@ guest_start() {
 	echo 0 >"$dir/kmsg.seq"
 	initrd=$GUEST_INITRD
 	[ ${#initramfs[@]} -eq 1 ] || initrd=$(lab_initramfs "${initramfs[@]}") || return
+	append+=" lab.modargs=$modargs"
 	[ -z "$net" ] || append+=" lab.ip=10.99.0.$cid"
 	# shellcheck disable=SC2054 # qemu's commas
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
