@@ -499,6 +499,34 @@ static bool share_wait(struct circuit_share *share, u64 ns, int renewed)
 }
 
 /**
+ * circuit_share_left - may something be done for a line that is no job?
+ * @share: its account's
+ *
+ * Context: any.
+ *
+ * Return: false if the line's cap, or a group's, is used up.
+ */
+bool circuit_share_left(struct circuit_share *share)
+{
+	u32 rate = READ_ONCE(share->cap.percent) * CIRCUIT_CAP_PERCENT;
+	u64 now = ktime_get_ns(), left;
+	struct circuit_pools *pools;
+	struct circuit_cap *cap;
+	unsigned int i;
+
+	left = circuit_cap_left(&share->cap.due, rate, now);
+	rcu_read_lock();
+	pools = rcu_dereference(share->pools);
+	for (i = 0; pools && i < pools->n; i++) {
+		cap = &pools->pool[i]->cap;
+		left = min(left, circuit_cap_left(&cap->due, READ_ONCE(cap->percent) *
+						  CIRCUIT_CAP_PERCENT, now));
+	}
+	rcu_read_unlock();
+	return left;
+}
+
+/**
  * circuit_share_charge - something was done for a line that is no job
  * @share: its account's
  * @ns: so much of a processor's time it took

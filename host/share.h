@@ -192,6 +192,7 @@ bool circuit_job_hurry(struct circuit_job *job);
 void circuit_cap_set(struct circuit_cap *cap, u32 percent);
 void circuit_share_cap(struct circuit_share *share, u32 percent);
 void circuit_share_renew(struct circuit_share *share);
+bool circuit_share_left(struct circuit_share *share);
 u64 circuit_share_charge(struct circuit_share *share, u64 ns);
 void circuit_share_flush(void);
 u64 circuit_cap_left(const atomic64_t *due, u32 rate, u64 now);

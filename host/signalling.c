@@ -10,9 +10,9 @@
  * ends of circuits, bounded by the line's quotas: nothing is allocated here.
  *
  * What a guest says is heard at once, by a thread of high priority, as long as that takes no more than
- * SIG_FAST percent of a processor; what is beyond that, or is not done in one turn of it, is a job of
- * the line's (share.h). So one call costs no more than waking one thread, and a storm of them what other
- * work for the line would: it has its share of the threads, and its cap.
+ * SIG_FAST percent of a processor and the line's cap has something left; what is beyond that, or is not
+ * done in one turn of it, is a job of the line's (share.h). So one call costs no more than waking one thread,
+ * and a storm of them what other work for the line would: it has its share of the threads, and its cap.
  *
  * Everything under exchange->lock.
  */
@@ -228,7 +228,8 @@ void circuit_sig_kick(struct circuit_window *win)
 {
 	struct circuit_line *line = win->line;
 
-	if (likely(circuit_cap_left(&line->sig_fast, SIG_FAST * CIRCUIT_CAP_PERCENT, ktime_get_ns())))
+	if (likely(circuit_cap_left(&line->sig_fast, SIG_FAST * CIRCUIT_CAP_PERCENT, ktime_get_ns()) &&
+		   circuit_share_left(&line->account->share)))
 		queue_work(circuit_wq, &win->sig_work);
 	else
 		sig_later(line);
@@ -613,11 +614,13 @@ void circuit_sig_work(struct work_struct *work)
 	struct circuit_line *line = container_of(work, struct circuit_window, sig_work)->line;
 	struct circuit_turn turn;
 	bool more;
+	u64 ns;
 
 	circuit_turn_begin(&turn, line->account);
 	more = sig_serve(line, &turn, CIRCUIT_SIG_TURN);
-	circuit_cap_use(&line->sig_fast, SIG_FAST * CIRCUIT_CAP_PERCENT,
-			circuit_clock_read(&turn.clock), ktime_get_ns());
+	ns = circuit_clock_read(&turn.clock);
+	circuit_cap_use(&line->sig_fast, SIG_FAST * CIRCUIT_CAP_PERCENT, ns, ktime_get_ns());
+	circuit_share_charge(&line->account->share, ns);
 	circuit_turn_end(&turn);
 	if (more)
 		sig_later(line);

@@ -98,13 +98,13 @@ doorbells() {
 
 # A storm of calls waits for the line's turns, not only for a thread of its own.
 storm_of_calls() {
-	local before after
-	before=$(looks g3)
+	local before after used
+	before=$(looks g3) used=$(line_get g3 cpu-ns)
 	attack calls
 	after=$(looks g3)
-	t_note "calls: $((after - before)) turns"
+	t_note "calls: $((after - before)) turns, $((($(line_get g3 cpu-ns) - used) / 1000000)) ms"
 	[ "$after" -gt "$before" ]
-	# And it has no more of the threads than the line may.
+	# And it has no more of the operator's time than the line may, at once or in turns.
 	"$CIRCUIT" line set g3 cpu 5%
 	before=$(line_get g3 cpu-waited-ns)
 	attack calls
