@@ -196,6 +196,7 @@ void circuit_clock_stop(struct circuit_clock *clock)
 void circuit_turn_begin(struct circuit_turn *turn, struct circuit_account *account)
 {
 	turn->account = account;
+	turn->use = CIRCUIT_USES;
 	turn->charged = 0;
 	circuit_clock_start(&turn->clock);
 }
@@ -212,7 +213,20 @@ void circuit_turn_charge(struct circuit_turn *turn, enum circuit_use use)
 
 	if (turn->account)
 		circuit_account_add(turn->account, use, now - turn->charged);
+	turn->use = use;
 	turn->charged = now;
+}
+
+/**
+ * circuit_turn_charge_rest - charge for what a turn takes besides
+ * @turn: the turn, the current thread's
+ *
+ * It counts as the same as what was charged for last. If nothing was, it is not charged.
+ */
+void circuit_turn_charge_rest(struct circuit_turn *turn)
+{
+	if (turn->use < CIRCUIT_USES)
+		circuit_turn_charge(turn, turn->use);
 }
 
 /**

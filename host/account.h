@@ -83,11 +83,13 @@ struct circuit_clock {
  * struct circuit_turn - work of a thread for somebody
  * @clock: the thread's
  * @account: whose it is charged to, or NULL
+ * @use: what was charged for last, CIRCUIT_USES if nothing was
  * @charged: what @clock has shown when something was charged last
  */
 struct circuit_turn {
 	struct circuit_clock	clock;
 	struct circuit_account	*account;
+	enum circuit_use	use;
 	u64			charged;
 };
 
@@ -104,6 +106,7 @@ void circuit_clock_stop(struct circuit_clock *clock);
 
 void circuit_turn_begin(struct circuit_turn *turn, struct circuit_account *account);
 void circuit_turn_charge(struct circuit_turn *turn, enum circuit_use use);
+void circuit_turn_charge_rest(struct circuit_turn *turn);
 void circuit_turn_charge_part(struct circuit_turn *turn, enum circuit_use use, u64 ns);
 void circuit_turn_end(struct circuit_turn *turn);
 

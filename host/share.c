@@ -578,6 +578,7 @@ static void share_turn(struct work_struct *work)
 	int renewed;
 	bool kept;
 
+	circuit_turn_begin(&turn, account);
 	atomic_dec(&waiting);
 	renewed = atomic_read(&share->renewed);
 	smp_rmb();	/* before the caps */
@@ -591,7 +592,6 @@ static void share_turn(struct work_struct *work)
 	may = atomic_read(&share->throttled) ? 0 : share_may(share, rate);
 	/* What is written back may have to go through another job of this line. */
 	noio = memalloc_noio_save();
-	circuit_turn_begin(&turn, account);
 	while (left > 0) {
 		share_gather(share);
 		job = list_first_entry_or_null(&share->ready, struct circuit_job, ready);
@@ -606,11 +606,13 @@ static void share_turn(struct work_struct *work)
 			left = quantum;
 		cond_resched();
 	}
-	used = circuit_clock_read(&turn.clock);
-	circuit_turn_end(&turn);
 	memalloc_noio_restore(noio);
 	share->owed = clamp_t(s64, -left, 0, min_t(s64, OWED_MAX, OWED_TURNS * quantum));
+	used = circuit_clock_read(&turn.clock);
 	wait = share_use(share, rate, used);
+	/* While the account is still this turn's. */
+	circuit_turn_charge_rest(&turn);
+	circuit_turn_end(&turn);
 	kept = !list_empty(&share->ready) || !llist_empty(&share->fresh);
 	if (!kept) {
 		circuit_share_uncount(share);

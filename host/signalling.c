@@ -621,6 +621,7 @@ void circuit_sig_work(struct work_struct *work)
 	ns = circuit_clock_read(&turn.clock);
 	circuit_cap_use(&line->sig_fast, SIG_FAST * CIRCUIT_CAP_PERCENT, ns, ktime_get_ns());
 	circuit_share_charge(&line->account->share, ns);
+	circuit_turn_charge_rest(&turn);
 	circuit_turn_end(&turn);
 	if (more)
 		sig_later(line);
