@@ -105,7 +105,7 @@ storm_of_calls() {
 	t_note "calls: $((after - before)) turns, $((($(line_get g3 cpu-ns) - used) / 1000000)) ms"
 	[ "$after" -gt "$before" ]
 	# And it has no more of the operator's time than the line may, at once or in turns.
-	"$CIRCUIT" line set g3 cpu 5%
+	"$CIRCUIT" line set g3 cpu 1%
 	before=$(line_get g3 cpu-waited-ns)
 	attack calls
 	[ "$(line_get g3 cpu-waited-ns)" -gt "$before" ]
