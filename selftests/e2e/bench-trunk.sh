@@ -3,7 +3,8 @@
 #
 # bench-trunk - a guest and the world: circuits over a trunk against the guest's own TCP over
 # virtio-net, vhost-net, a bridge and the host's forwarding, and against a program of the host's own,
-# in turns. The world is a network namespace behind a veth. The contender "host" is a program of the host's.
+# in turns. The world is a network namespace behind a veth. The contender "host" is a program of the host's. What it
+# takes to notify a guest is measured between two of them.
 #
 # lab: --timeout 1200 --threads multi --mem 6144
 . "$TOP/selftests/e2e/bench-common.sh"
@@ -13,7 +14,7 @@ V4=192.0.2.2
 out() { ip netns exec out "$@"; }
 
 boot() {
-	guests_up g1
+	guests_up g1 g2
 	ip netns add out
 	ip link add to-out type veth peer name eth0 netns out
 	ip address add 192.0.2.1/24 dev to-out
@@ -31,6 +32,8 @@ boot() {
 	turn_redirect g1 1
 	guest_bg g1 serve "bench serve tcp 7000"
 	wait_for 10 tcp_listens g1
+	guest_bg g2 serve "bench serve circuit 7000"
+	wait_for 10 listeners 3
 	"$CIRCUIT" expose add g1:7000 on 192.0.2.1:7100
 	"$CIRCUIT" expose add g1:7001 on 192.0.2.1:7101
 	wait_for 10 out "$BENCH_HOST" rtt tcp 192.0.2.1 7100 1
@@ -62,6 +65,9 @@ once() { # REPEAT
 	nothing "$1"
 	outward out-rtt "$1" rtt 1000
 	inward in-rtt "$1" rtt 1000
+	spinning 0
+	turns notification "$1" circuit rtt 500
+	spinning
 	for size in 4096 65536; do
 		outward out-stream-$size "$1" stream $size "$(ms 1500)"
 		inward in-stream-$size "$1" stream $size "$(ms 1500)"
@@ -73,6 +79,7 @@ once() { # REPEAT
 done_with() {
 	pkill -f 'bench serve tcp'
 	guest_bg_kill g1 serve
+	guest_bg_kill g2 serve
 	"$CIRCUIT" line set g1 trunk none
 	"$CIRCUIT" trunk del wan
 	ip netns del out
