@@ -67,6 +67,16 @@ static inline void full_barrier(void)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+/* Compilers know it of the newest processors only; the others of x86-64 ignore it. */
+static inline void prefetch_write(const uint8_t *p)
+{
+#ifdef __x86_64__
+	asm volatile("prefetchw %0" : : "m" (*p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
 /* Counters of one thread that others may look at. */
 static inline void count(uint64_t *p, uint64_t n)
 {

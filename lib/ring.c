@@ -221,6 +221,12 @@ EXPORT int circuit_msg_fill(struct circuit *c, size_t len, unsigned int flags)
 	}
 	tx->room = 0;
 	tx->tail += need;
+	/* Small ones follow soon: the far end has read where they will be, and their lines have to come back. */
+	if (need <= LINE) {
+		to = tx->data + (tx->tail & (tx->size - 1));
+		prefetch_write(to);
+		prefetch_write(to + LINE);
+	}
 	return 0;
 }
 
