@@ -1136,6 +1136,188 @@ static void window_full(struct kunit *test)
 	mutex_unlock(&ex->lock);
 }
 
+/* --- many circuits ------------------------------------------------------------------ */
+
+#define SCALE_LINES	100		/* each has circuits with its neighbour */
+#define SCALE_PORT	80
+#define SCALE_LISTENER	1
+
+static const unsigned int scale_levels[] = { 1000, 10000, 100000 };
+
+/* A line whose guest is the test. */
+struct subscriber {
+	struct circuit_line	*line;
+	struct circuit_tx	tx;
+	struct circuit_rx	rx;
+	struct in6_addr		addr;
+	u32			calls;
+};
+
+static void subscribe(struct kunit *test, struct circuit_exchange *ex, struct subscriber *s, u32 nr)
+{
+	static const struct circuit_line_config cfg = {
+		.ring_max = CIRCUIT_RING_MIN,
+		.ring_default = CIRCUIT_RING_MIN,
+	};
+	const struct circuit_sig_listen listen = {
+		.type = CIRCUIT_SIG_STREAM,
+		.flags = CIRCUIT_SIG_IP,
+		.port = SCALE_PORT,
+		.backlog = 16,
+	};
+	char name[CIRCUIT_NAME_SIZE] = {};
+	struct circuit_limits limits;
+	enum circuit_reason reason;
+	struct circuit_window *win;
+	struct circuit_ctrl *ctrl;
+	void *data;
+	u32 bad;
+
+	snprintf(name, sizeof(name), "scale%u", nr);
+	circuit_limits_none(&limits);
+	KUNIT_ASSERT_EQ(test, circuit_line_create(ex, name, &cfg, &limits), 0);
+	s->line = circuit_directory_line(ex, name);
+	s->addr = ip4(0x0a4d0000 + nr + 1);
+	KUNIT_ASSERT_EQ(test, circuit_line_set_addrs(s->line, &s->addr, 1, &bad), 0);
+	win = window_of(test, 64);
+	win->line = s->line;
+	rcu_assign_pointer(s->line->win, win);
+	circuit_sig_start(s->line, win);
+	ctrl = win->area + CIRCUIT_OFF_SIG;
+	data = ctrl + 1;
+	circuit_ring_init(&s->tx, &s->rx, ctrl, data, CIRCUIT_SIG_RING, data + CIRCUIT_SIG_RING,
+			  CIRCUIT_SIG_RING, 0);
+	/* All is marked already, so nobody is interrupted. */
+	memset(win->area + CIRCUIT_OFF_ATTN_GUEST, 0xff, CIRCUIT_PAGE);
+	s->line->ready = true;
+	KUNIT_ASSERT_EQ(test, circuit_listen(s->line, SCALE_LISTENER, &listen, &reason), 0);
+}
+
+/* What the guest is told next, which is of a certain type. */
+static struct circuit_sig hears(struct kunit *test, struct subscriber *s, u16 type)
+{
+	struct circuit_sig msg = {};
+	struct circuit_span span;
+
+	KUNIT_EXPECT_GE(test, circuit_rx_avail(&s->rx), CIRCUIT_SIG_SIZE);
+	span = circuit_rx_span(&s->rx, 0, CIRCUIT_SIG_SIZE);
+	memcpy(&msg, s->rx.data + span.off[0], sizeof(msg));
+	circuit_rx_release(&s->rx, CIRCUIT_SIG_SIZE);
+	KUNIT_EXPECT_EQ(test, msg.type, type);
+	return msg;
+}
+
+/* A call from one to the other that is accepted at once. */
+static struct circuit *scale_call(struct kunit *test, struct subscriber *a, struct subscriber *b)
+{
+	struct circuit_sig_call call = {
+		.type = CIRCUIT_SIG_STREAM,
+		.flags = CIRCUIT_SIG_IP,
+		.port = SCALE_PORT,
+	};
+	enum circuit_reason reason = CIRCUIT_REASON_NONE;
+	struct circuit_sig msg;
+	u16 error = 0;
+
+	memcpy(call.dst, &b->addr, sizeof(call.dst));
+	KUNIT_EXPECT_EQ(test, circuit_call(a->line, ++a->calls, &call, &reason, &error),
+			CIRCUIT_VERDICT_CONNECTED);
+	if (reason)
+		return NULL;
+	hears(test, b, CIRCUIT_SIG_ALERT);
+	KUNIT_EXPECT_EQ(test, circuit_answer(circuit_listener_find(b->line, SCALE_LISTENER), 1), 0);
+	msg = hears(test, a, CIRCUIT_SIG_CONNECTED);
+	return circuit_of_end(xa_load(&a->line->ends, msg.circuit.index));
+}
+
+static void scale_hangup(struct circuit *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < 2; i++)
+		WRITE_ONCE(c->ctrl->dir[i].prod.flags, CIRCUIT_TX_FIN);
+	circuit_hangup(&c->end[0], CIRCUIT_REASON_NONE);
+	circuit_hangup(&c->end[1], CIRCUIT_REASON_NONE);
+}
+
+/* Nanoseconds of setting a call up and ending it, the least of many tries: the machine has other work. */
+static u64 scale_cost(struct kunit *test, struct subscriber *s)
+{
+	u64 least = U64_MAX, start;
+	struct circuit *c;
+	u32 i, j;
+
+	for (i = 0; i < 40; i++) {
+		start = ktime_get_ns();
+		for (j = 0; j < SCALE_LINES; j++) {
+			c = scale_call(test, &s[j], &s[j ^ 1]);
+			if (!c)
+				return 0;
+			scale_hangup(c);
+		}
+		least = min(least, ktime_get_ns() - start);
+		cond_resched();
+	}
+	return div_u64(least, SCALE_LINES);
+}
+
+/* What a call takes does not depend on how many circuits there are. */
+static void scale(struct kunit *test)
+{
+	struct subscriber *s = kunit_kcalloc(test, SCALE_LINES, sizeof(*s), GFP_KERNEL);
+	struct circuit_exchange *ex = circuit_exchange(&init_net);
+	struct circuit_policy *policy = circuit_policy_alloc(CIRCUIT_POLICY_VERDICT_CONNECT, 0);
+	u64 cost[ARRAY_SIZE(scale_levels)];
+	struct circuit_window *win;
+	unsigned int level, i;
+	u32 n = 0;
+
+	if (totalram_pages() < 3ul << (29 - PAGE_SHIFT))
+		kunit_skip(test, "less than 1.5 GiB of memory");
+	KUNIT_ASSERT_NOT_NULL(test, s);
+	KUNIT_ASSERT_NOT_NULL(test, policy);
+	mutex_lock(&ex->lock);
+	swap(ex->policy, policy);
+	for (i = 0; i < SCALE_LINES; i++)
+		subscribe(test, ex, &s[i], i);
+	for (level = 0; level < ARRAY_SIZE(scale_levels); level++) {
+		for (; n < scale_levels[level]; n++) {
+			if (!scale_call(test, &s[n % SCALE_LINES], &s[(n % SCALE_LINES) ^ 1]))
+				break;
+			cond_resched();
+		}
+		KUNIT_EXPECT_EQ(test, n, scale_levels[level]);
+		cost[level] = scale_cost(test, s);
+		kunit_info(test, "%u circuits: %llu ns to set one up and end it\n", n, cost[level]);
+		/* Lookups are no longer; what they look at is in the processor's caches no more. */
+		KUNIT_EXPECT_GT(test, cost[level], 0ull);
+		KUNIT_EXPECT_LT(test, cost[level], 3 * cost[0]);
+	}
+	for (i = 0; i < SCALE_LINES; i++)
+		circuit_line_reset(s[i].line, CIRCUIT_REASON_PEER_GONE);
+	KUNIT_EXPECT_TRUE(test, xa_empty(&ex->circuits));
+	for (i = 0; i < SCALE_LINES; i++) {
+		win = circuit_line_window(s[i].line);
+		RCU_INIT_POINTER(s[i].line->win, NULL);
+		KUNIT_EXPECT_EQ(test, s[i].line->quota.used[CIRCUIT_MEMORY], 0ull);
+		circuit_line_delete(s[i].line);
+		window_done(test, win);
+	}
+	swap(ex->policy, policy);
+	circuit_policy_free(ex, policy);
+	mutex_unlock(&ex->lock);
+}
+
+static struct kunit_case scale_cases[] = {
+	KUNIT_CASE(scale),
+	{}
+};
+
+static struct kunit_suite scale_suite = {
+	.name = "circuit_scale",
+	.test_cases = scale_cases,
+};
+
 static struct kunit_case cable_cases[] = {
 	KUNIT_CASE(cable_carving),
 	KUNIT_CASE(cable_model),
@@ -1668,4 +1850,4 @@ static struct kunit_suite share_suite = {
 };
 
 kunit_test_suites(&ring_suite, &attn_suite, &sig_suite, &directory_suite, &cable_suite,
-		  &bell_suite, &share_suite);
+		  &scale_suite, &bell_suite, &share_suite);
