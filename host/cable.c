@@ -246,8 +246,11 @@ static void group_reclaim(struct circuit_line *a, struct circuit_line *b, u64 by
 static u64 pair_affords(struct circuit_line *a, struct circuit_line *b, u64 bytes)
 {
 	if (circuit_affords_both(a, b, CIRCUIT_MEMORY) < bytes) {
-		line_reclaim(a);
-		line_reclaim(b);
+		/* Not those of one that is short of nothing: the other could have it lose them as often as it likes. */
+		if (circuit_affords(a, CIRCUIT_MEMORY) < bytes)
+			line_reclaim(a);
+		if (circuit_affords(b, CIRCUIT_MEMORY) < bytes)
+			line_reclaim(b);
 		group_reclaim(a, b, bytes);
 	}
 	return min(bytes, circuit_affords_both(a, b, CIRCUIT_MEMORY));
