@@ -328,11 +328,14 @@ static bool flow_alone(struct circuit_flow *flow)
 static void flow_pays(struct circuit_flow *flow, struct circuit_turn *work)
 {
 	struct circuit_end *end = &circuit_of_flow(flow)->end[flow->nr];
+	u64 before;
 
 	if (end->line->is_trunk)
 		end = circuit_far_end(end);
+	before = work->charged;
 	work->account = end->line->account;
 	circuit_turn_charge(work, CIRCUIT_USE_TIMERS);
+	circuit_share_charge(&end->line->account->share, work->charged - before);
 }
 
 /* --- turns ----------------------------------------------------------------------------------- */
@@ -358,6 +361,7 @@ bool circuit_meter_turn(struct circuit_exchange *ex, u64 now, struct circuit_tur
 		/* Those who have no turn this time wait all the same. */
 		if (n++ >= CIRCUIT_METER_BUDGET) {
 			flow_waits(flow);
+			flow_pays(flow, work);
 			continue;
 		}
 		list_move_tail(&flow->node, &turn);

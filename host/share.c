@@ -51,7 +51,10 @@ u64 circuit_cap_left(const atomic64_t *due, u32 rate, u64 now)
 	if (likely(!rate))
 		return U64_MAX;
 	ahead = max_t(s64, atomic64_read(due) - now, -(s64)CIRCUIT_CAP_AT_ONCE);
-	return max_t(s64, CIRCUIT_CAP_AT_ONCE - ahead, 0) * rate / USEC_PER_SEC;
+	if (ahead >= (s64)CIRCUIT_CAP_AT_ONCE)
+		return 0;
+	/* However little: it is not told to wait, see circuit_cap_use(). */
+	return max_t(u64, (CIRCUIT_CAP_AT_ONCE - ahead) * rate / USEC_PER_SEC, 1);
 }
 
 /**
@@ -498,25 +501,47 @@ static bool share_wait(struct circuit_share *share, u64 ns, int renewed)
 	return true;
 }
 
+/*
+ * What a share may have of a processor's time, as circuit_share_terms() tells the share's turn; as if it had
+ * something to do, for whoever asks is about to do it. In an RCU reader.
+ */
+static u32 share_rate(const struct circuit_share *share, const struct circuit_pools *pools)
+{
+	u32 weight = READ_ONCE(share->weight), counts = READ_ONCE(share->counts), others, whole;
+	u32 rate = READ_ONCE(share->cap.percent) * CIRCUIT_CAP_PERCENT;
+	unsigned int i;
+
+	for (i = 0; pools && i < pools->n; i++) {
+		whole = READ_ONCE(pools->pool[i]->cap.percent) * CIRCUIT_CAP_PERCENT;
+		if (!whole)
+			continue;
+		others = max_t(int, atomic_read(&pools->pool[i]->active) - counts, 0);
+		whole = max_t(u32, (u64)whole * weight / (others + weight), 1);
+		rate = rate ? min(rate, whole) : whole;
+	}
+	return rate;
+}
+
 /**
  * circuit_share_left - may something be done for a line that is no job?
  * @share: its account's
  *
  * Context: any.
  *
- * Return: false if the line's cap, or a group's, is used up.
+ * Return: false if the line's cap, or its part of a group's, is used up, or it waits for that already.
  */
 bool circuit_share_left(struct circuit_share *share)
 {
-	u32 rate = READ_ONCE(share->cap.percent) * CIRCUIT_CAP_PERCENT;
 	u64 now = ktime_get_ns(), left;
 	struct circuit_pools *pools;
 	struct circuit_cap *cap;
 	unsigned int i;
 
-	left = circuit_cap_left(&share->cap.due, rate, now);
+	if (unlikely(atomic_read(&share->throttled)))
+		return false;
 	rcu_read_lock();
 	pools = rcu_dereference(share->pools);
+	left = circuit_cap_left(&share->cap.due, share_rate(share, pools), now);
 	for (i = 0; pools && i < pools->n; i++) {
 		cap = &pools->pool[i]->cap;
 		left = min(left, circuit_cap_left(&cap->due, READ_ONCE(cap->percent) *
@@ -533,19 +558,18 @@ bool circuit_share_left(struct circuit_share *share)
  *
  * Context: any.
  *
- * Return: how many ns to wait before the next is done, by the line's cap and its groups'.
+ * Return: how many ns to wait before the next is done, by the line's cap and its part of its groups'.
  */
 u64 circuit_share_charge(struct circuit_share *share, u64 ns)
 {
-	u32 percent = READ_ONCE(share->cap.percent);
 	u64 now = ktime_get_ns(), wait;
 	struct circuit_pools *pools;
 	struct circuit_cap *cap;
 	unsigned int i;
 
-	wait = circuit_cap_use(&share->cap.due, percent * CIRCUIT_CAP_PERCENT, ns, now);
 	rcu_read_lock();
 	pools = rcu_dereference(share->pools);
+	wait = circuit_cap_use(&share->cap.due, share_rate(share, pools), ns, now);
 	for (i = 0; pools && i < pools->n; i++) {
 		cap = &pools->pool[i]->cap;
 		wait = max(wait, circuit_cap_use(&cap->due, READ_ONCE(cap->percent) *
@@ -575,8 +599,8 @@ static void share_turn(struct work_struct *work)
 	u64 used, wait, may;
 	s64 quantum, left;
 	unsigned int noio;
+	bool looked = false, kept;
 	int renewed;
-	bool kept;
 
 	circuit_turn_begin(&turn, account);
 	atomic_dec(&waiting);
@@ -598,6 +622,7 @@ static void share_turn(struct work_struct *work)
 		if (!job || (!may && !atomic_read(&share->urgent)))
 			break;
 		list_del(&job->ready);
+		looked = true;
 		used = share_look(account, job, &turn);
 		left -= used;
 		may -= min(may, used);
@@ -608,8 +633,15 @@ static void share_turn(struct work_struct *work)
 	}
 	memalloc_noio_restore(noio);
 	share->owed = clamp_t(s64, -left, 0, min_t(s64, OWED_MAX, OWED_TURNS * quantum));
-	used = circuit_clock_read(&turn.clock);
+	/* Who only came to be told to wait is not made to wait for that. */
+	used = looked ? circuit_clock_read(&turn.clock) : 0;
 	wait = share_use(share, rate, used);
+	/* By caps that are no more? */
+	smp_mb();	/* pairs with circuit_share_renew() */
+	if (unlikely(atomic_read(&share->renewed) != renewed)) {
+		atomic64_set(&share->cap.due, 0);
+		wait = 0;
+	}
 	/* While the account is still this turn's. */
 	circuit_turn_charge_rest(&turn);
 	circuit_turn_end(&turn);

@@ -1136,6 +1136,50 @@ static void window_full(struct kunit *test)
 	mutex_unlock(&ex->lock);
 }
 
+/* Who has used up its memory has nobody else lose the cables that are ready for their next call. */
+static void cables_kept(struct kunit *test)
+{
+	struct circuit_exchange *ex = kunit_kzalloc(test, sizeof(*ex), GFP_KERNEL);
+	struct circuit_line *lines = kunit_kcalloc(test, 3, sizeof(*lines), GFP_KERNEL);
+	struct circuit *c = kunit_kcalloc(test, 2, sizeof(*c), GFP_KERNEL);
+	struct circuit_line *a = &lines[0], *b = &lines[1], *other = &lines[2];
+	u64 used;
+	u32 i;
+
+	KUNIT_ASSERT_NOT_NULL(test, ex);
+	KUNIT_ASSERT_NOT_NULL(test, lines);
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	mutex_init(&ex->lock);
+	INIT_LIST_HEAD(&ex->idle_cables);
+	for (i = 0; i < 3; i++) {
+		kref_init(&lines[i].ref);
+		lines[i].ex = ex;
+		lines[i].id = i + 1;
+		xa_init(&lines[i].pairs);
+		circuit_limits_none(&lines[i].quota.limits);
+		rcu_assign_pointer(lines[i].win, window_of(test, 3));
+	}
+	for (i = 0; i < 2; i++)
+		c[i].size[0] = c[i].size[1] = CIRCUIT_RING_MIN;
+	mutex_lock(&ex->lock);
+	KUNIT_ASSERT_EQ(test, circuit_pair_carve(b, other, &c[0]), CIRCUIT_REASON_NONE);
+	circuit_pair_return(&c[0]);
+	used = b->quota.used[CIRCUIT_MEMORY];
+	KUNIT_EXPECT_GT(test, used, 0ull);
+	a->quota.limits.max[CIRCUIT_MEMORY] = PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, circuit_pair_carve(a, b, &c[1]), CIRCUIT_REASON_QUOTA_MEMORY);
+	KUNIT_EXPECT_EQ(test, b->quota.used[CIRCUIT_MEMORY], used);
+	/* If it is short itself, they go. */
+	b->quota.limits.max[CIRCUIT_MEMORY] = used;
+	KUNIT_EXPECT_EQ(test, circuit_pair_carve(a, b, &c[1]), CIRCUIT_REASON_QUOTA_MEMORY);
+	KUNIT_EXPECT_EQ(test, b->quota.used[CIRCUIT_MEMORY], 0ull);
+	for (i = 0; i < 3; i++) {
+		circuit_pair_end(&lines[i]);
+		window_done(test, circuit_line_window(&lines[i]));
+	}
+	mutex_unlock(&ex->lock);
+}
+
 /* --- many circuits ------------------------------------------------------------------ */
 
 #define SCALE_LINES	100		/* each has circuits with its neighbour */
@@ -1324,6 +1368,7 @@ static struct kunit_case cable_cases[] = {
 	KUNIT_CASE(cable_places),
 	KUNIT_CASE(window_pages),
 	KUNIT_CASE(window_full),
+	KUNIT_CASE(cables_kept),
 	{}
 };
 
@@ -1665,6 +1710,44 @@ static void pools(struct kunit *test)
 	}
 }
 
+/* What is done at once, and is no job, is the part of a group's cap that a job would have had. */
+static void shares_charged(struct kunit *test)
+{
+	struct circuit_pool *pool = circuit_pool_alloc();
+	struct circuit_account *account[2];
+	struct circuit_pools *list;
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	circuit_cap_set(&pool->cap, 20);
+	for (i = 0; i < ARRAY_SIZE(account); i++) {
+		account[i] = circuit_account_alloc("line");
+		KUNIT_ASSERT_NOT_NULL(test, account[i]);
+		list = circuit_pools_alloc(1);
+		KUNIT_ASSERT_NOT_NULL(test, list);
+		circuit_pools_add(list, pool);
+		circuit_share_set_pools(&account[i]->share, list);
+		KUNIT_EXPECT_TRUE(test, circuit_share_left(&account[i]->share));
+	}
+	/* Alone: 4 ms are 20 ms of the cap's, of which 4 have passed and 10 were saved up. */
+	KUNIT_EXPECT_EQ(test, circuit_share_charge(&account[0]->share, 4 * NSEC_PER_MSEC), 0ull);
+	circuit_cap_set(&pool->cap, 40);
+	circuit_share_renew(&account[0]->share);
+	/* Beside another that has something to do it has half of that, and the other its half. */
+	circuit_share_count(&account[1]->share);
+	KUNIT_EXPECT_GT(test, circuit_share_charge(&account[0]->share, 8 * NSEC_PER_MSEC),
+			(u64)CIRCUIT_CAP_AT_ONCE);
+	KUNIT_EXPECT_FALSE(test, circuit_share_left(&account[0]->share));
+	KUNIT_EXPECT_TRUE(test, circuit_share_left(&account[1]->share));
+	circuit_share_uncount(&account[1]->share);
+	for (i = 0; i < ARRAY_SIZE(account); i++)
+		circuit_account_put(account[i]);
+	rcu_barrier();		/* accounts, which put their lists ... */
+	rcu_barrier();		/* ... which put the pool */
+	KUNIT_EXPECT_EQ(test, kref_read(&pool->ref), 1U);
+	circuit_pool_put(pool);
+}
+
 /* A line has no more than its cap of a worker that nobody else wants; then as much as there is. */
 static void shares_capped(struct kunit *test)
 {
@@ -1837,6 +1920,7 @@ static struct kunit_case share_cases[] = {
 	KUNIT_CASE(caps),
 	KUNIT_CASE(caps_idle),
 	KUNIT_CASE(pools),
+	KUNIT_CASE(shares_charged),
 	KUNIT_CASE(shares_capped),
 	KUNIT_CASE(shares_hurried),
 	KUNIT_CASE(shares_grouped),

@@ -657,6 +657,8 @@ static void meters(struct kunit *test)
 	a->ex = b->ex = ex;
 	a->features = b->features = CIRCUIT_SIG_F_RATE;
 	a->stats = alloc_percpu(struct circuit_line_stats);
+	a->account = circuit_account_alloc("a");
+	KUNIT_ASSERT_NOT_NULL(test, a->account);
 	KUNIT_ASSERT_NOT_NULL(test, a->stats);
 	INIT_LIST_HEAD(&a->owed);
 	INIT_LIST_HEAD(&b->owed);
@@ -739,6 +741,7 @@ static void meters(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&ex->wanting));
 	counted_messages(test, ex, a, b, &now);
 	limited_later(test, ex, a, b);
+	circuit_account_put(a->account);
 	free_percpu(a->stats);
 	exchange_destroy(test, ex);
 }
