@@ -10,7 +10,7 @@
 . "$TOP/selftests/e2e/fair-common.sh"
 
 [ -n "$QUICK" ] || REPEATS=3
-FLOWS=(1 10 500) BUSY=1000
+FLOWS=(1 10 500) BUSY=2500
 ROUNDS=$((QUICK ? 100 : 500)) # there is no 99th percentile of less
 WINDOWS=$((QUICK ? 4 : 20))
 

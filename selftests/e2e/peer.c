@@ -1021,9 +1021,12 @@ static void watch(int epoll, int s, uint32_t events)
 
 static void busy(const char *line, const char *port, int n, size_t size)
 {
+	struct rlimit lim = { n + 100, n + 100 };
 	int epoll = epoll_create1(0), i, ready;
 	struct epoll_event ev[64];
 
+	if (setrlimit(RLIMIT_NOFILE, &lim))
+		die("setrlimit");
 	if (size > sizeof(buf))
 		size = sizeof(buf);
 	for (i = 0; i < n; i++)
@@ -1037,11 +1040,16 @@ static void busy(const char *line, const char *port, int n, size_t size)
 	}
 }
 
+#define SINK_FILES	8192
+
 static void sink(int l)
 {
+	struct rlimit lim = { SINK_FILES, SINK_FILES };
 	int epoll = epoll_create1(0), i, ready, s;
 	struct epoll_event ev[64];
 
+	if (setrlimit(RLIMIT_NOFILE, &lim))
+		die("setrlimit");
 	watch(epoll, l, EPOLLIN);
 	for (;;) {
 		ready = epoll_wait(epoll, ev, 64, -1);
