@@ -24,8 +24,8 @@ streams() { # REPEAT
 	local size who
 	for size in "${sizes[@]}"; do
 		who="circuit tcp busy vsock loopback unix"
-		# A piece is mapped as a whole.
-		[ "$size" -lt 64 ] || [ "$size" -gt 262144 ] || who+=" map"
+		# A piece is in the ring as a whole, and rings have 128 KiB.
+		[ "$size" -lt 64 ] || [ "$size" -gt 65536 ] || who+=" map"
 		turns "out@$size" "$1" "$who" stream "$size" "$(ms 500)"
 		turns "in@$size" "$1" "circuit tcp busy vsock" pull "$size" "$(ms 500)"
 	done
