@@ -14,6 +14,8 @@
 . "$TOP/selftests/e2e/common.sh"
 
 RAW=/out/raw
+# Servers are started once for all.
+export LAB_BG=7200
 BENCH_HOST=${CIRCUIT%/tools/*}/tests/bench
 QUICK=''
 [ "${BENCH:-full}" = full ] || QUICK=1

@@ -254,14 +254,14 @@ guest_exec() {
 
 guest_bg_log() { echo "$LAB_GUESTS/$1/bg.$2.log"; }
 
-guest_bg() { # NAME ID CMD...: at most 10 minutes, of a stock kernel
+guest_bg() { # NAME ID CMD...: at most 10 minutes, of a stock kernel, or LAB_BG seconds
 	local name=$1 id=$2 base
 	shift 2
 	base=$(guest_dir "$name")/bg.$id || return
 	rm -f "$base".*
 	# shellcheck disable=SC2016
 	setsid bash -c 'echo $$ >"$0.pid"; "$@" >"$0.log" 2>&1; echo $? >"$0.new"; mv "$0.new" "$0.status"' \
-		"$base" "$LABCTL" exec -t $((600 * LAB_SLOW)) -- "$(guest_cid "$name")" "$@" </dev/null >/dev/null 2>&1 \
+		"$base" "$LABCTL" exec -t $((${LAB_BG:-600} * LAB_SLOW)) -- "$(guest_cid "$name")" "$@" </dev/null >/dev/null 2>&1 \
 		{LAB_OUT}>&- &
 	wait_for 20 test -s "$base.pid"
 }
