@@ -55,15 +55,17 @@
  * Contexts: doorbells arrive in the wake-up of an eventfd, interrupts off; they
  * queue an irq_work (relay.c), or not if they come too often (bell.c), which queues a
  * work or kicks a job for signalling (signalling.c), or queues a work for what exceeds its
- * budget. Timers end masks of doorbells (bell.c) and waits for caps (share.c), in hard interrupts. Callbacks of sockets and of loans come in any context
- * and only kick the job of their leg or exposure. Everything else is process context: those
- * jobs and works, system calls, the release of a netlink socket (drafts, netlink_policy.c), and the
- * delayed works of an exchange, for calls that get no answer (decide.c) and for meters (meter.c).
+ * budget. Timers end masks of doorbells (bell.c) and waits for caps (share.c), in hard
+ * interrupts. Callbacks of sockets and of loans come in any context and only kick the job of
+ * their leg or exposure. Everything else is process context: those jobs and works, system calls,
+ * the release of a netlink socket (drafts, netlink_policy.c), and the delayed works of an exchange,
+ * for calls that get no answer (decide.c) and for meters (meter.c).
  * These hold a reference to it while they are queued, and are stopped when the namespace goes.
  *
- * A VM ends in three phases. window_release() unhooks the doorbell, stops its bell and takes the
- * window off its line, after which nothing starts the bell's timer; circuit_line_reset() then hangs up for the guest whatever
- * it had, so that the far ends learn of it; after a grace period the window goes.
+ * A VM ends in three phases. window_release() unhooks the doorbell and stops its bell;
+ * circuit_line_reset() hangs up for the guest whatever it had, so that the far ends learn of it,
+ * and the window comes off its line, after which nothing starts the bell's timer; after a grace
+ * period the window goes.
  */
 #ifndef _CIRCUIT_HOST_H
 #define _CIRCUIT_HOST_H

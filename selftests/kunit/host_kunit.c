@@ -1083,6 +1083,18 @@ static void window_pages(struct kunit *test)
 	window_done(test, win);
 }
 
+/* A line of which there is only what cables need, with room for so many in its window. */
+static void cable_line(struct kunit *test, struct circuit_exchange *ex, struct circuit_line *line,
+		       u32 id, u32 slots)
+{
+	kref_init(&line->ref);
+	line->ex = ex;
+	line->id = id;
+	xa_init(&line->pairs);
+	circuit_limits_none(&line->quota.limits);
+	rcu_assign_pointer(line->win, window_of(test, slots));
+}
+
 /* What a call is told when there is no place for its cable: nobody was charged, nothing is left. */
 static void window_full(struct kunit *test)
 {
@@ -1098,14 +1110,9 @@ static void window_full(struct kunit *test)
 	mutex_init(&ex->lock);
 	INIT_LIST_HEAD(&ex->idle_cables);
 	for (i = 0; i < 2; i++) {
-		kref_init(&lines[i].ref);
-		lines[i].ex = ex;
-		lines[i].id = i + 1;
-		xa_init(&lines[i].pairs);
-		circuit_limits_none(&lines[i].quota.limits);
 		/* Memory for three small cables; room for three in one window, for one in the other. */
+		cable_line(test, ex, &lines[i], i + 1, i ? 1 : 3);
 		lines[i].quota.limits.max[CIRCUIT_MEMORY] = 3 * 4 * PAGE_SIZE;
-		rcu_assign_pointer(lines[i].win, window_of(test, i ? 1 : 3));
 		c[i].size[0] = c[i].size[1] = CIRCUIT_RING_MIN;
 	}
 	mutex_lock(&ex->lock);
@@ -1151,14 +1158,8 @@ static void cables_kept(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, c);
 	mutex_init(&ex->lock);
 	INIT_LIST_HEAD(&ex->idle_cables);
-	for (i = 0; i < 3; i++) {
-		kref_init(&lines[i].ref);
-		lines[i].ex = ex;
-		lines[i].id = i + 1;
-		xa_init(&lines[i].pairs);
-		circuit_limits_none(&lines[i].quota.limits);
-		rcu_assign_pointer(lines[i].win, window_of(test, 3));
-	}
+	for (i = 0; i < 3; i++)
+		cable_line(test, ex, &lines[i], i + 1, 3);
 	for (i = 0; i < 2; i++)
 		c[i].size[0] = c[i].size[1] = CIRCUIT_RING_MIN;
 	mutex_lock(&ex->lock);

@@ -573,6 +573,7 @@ static void options(char *text)
 
 static int guest_init(void)
 {
+	bool nomod;
 	char *text;
 	int fd;
 
@@ -610,10 +611,11 @@ static int guest_init(void)
 		say("hostname: %s", strerror(errno));
 	load_list("/lab/modules", NULL);
 	network();
+	nomod = parameter("lab.nomod");
 	text = parameter("lab.modargs");
 	if (text)
 		options(text);
-	if (!parameter("lab.nomod"))
+	if (!nomod)
 		load_list("/lab/module", text ? text : "");
 	for (;;) {
 		pid_t server = fork(), pid;
