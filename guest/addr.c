@@ -103,12 +103,13 @@ bool circuit_inet_is_inside(const struct in6_addr *addr)
 }
 
 /**
- * circuit_inet_device - which interface would something for an address of the line's have come in by?
+ * circuit_inet_device - which interface would something for an address of the line's have come in
+ * by?
  * @net: the network namespace
  * @addr: the address
  *
- * Return: its index: of the one that has that address, or, if that is known to the operator only, of loopback.
- * Programs that want to know take 0 for none, and do not answer.
+ * Return: its index: of the one that has that address, or, if that is known to the operator only,
+ * of loopback. Programs that want to know take 0 for none, and do not answer.
  */
 int circuit_inet_device(struct net *net, const struct in6_addr *addr)
 {
@@ -233,8 +234,9 @@ bool circuit_inet_route(const struct sock *sk, const struct in6_addr *dst, struc
 }
 
 /*
- * Has an administrator attached programs to the socket's cgroup that are to see what it sends and receives, or
- * to whom? Firewalls of services and containers, and the redirection of the latter's services, are made of such.
+ * Has an administrator attached programs to the socket's cgroup that are to see what it sends and
+ * receives, or to whom? Firewalls of services and containers, and the redirection of the latter's
+ * services, are made of such.
  */
 #ifdef CONFIG_CGROUP_BPF
 #define has_program(sk, type)							\
@@ -267,7 +269,8 @@ static bool is_steered(const struct sock *sk)
 }
 
 /**
- * circuit_inet_has_option - has a socket an option that means something on a network, and nothing here?
+ * circuit_inet_has_option - has a socket an option that means something on a network, and nothing
+ * here?
  * @sk: the socket
  */
 bool circuit_inet_has_option(const struct sock *sk)

@@ -2,8 +2,8 @@
 /*
  * AF_CIRCUIT: the socket family.
  *
- * What a socket does once it knows whom to call is the endpoint's business (ep.c,
- * stream.c, message.c, datagram.c); here are addresses, options, and sock->state, kept as af_inet.c does.
+ * What a socket does once it knows whom to call is the endpoint's business (ep.c, stream.c,
+ * message.c, datagram.c); here are addresses, options, and sock->state, kept as af_inet.c does.
  */
 #include <linux/capability.h>
 #include <linux/module.h>

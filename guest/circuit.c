@@ -314,7 +314,10 @@ static void want_sent(struct circuit_out *out)
 	circuit_put(container_of(out, struct circuit, want));
 }
 
-/* Of what is there too little left to send @len bytes, or a message? CIRCUIT_SIG_LIMIT_TX and _TX_MESSAGES. */
+/*
+ * Of what is there too little left to send @len bytes, or a message? CIRCUIT_SIG_LIMIT_TX and
+ * _TX_MESSAGES.
+ */
 static u32 lacks(const struct circuit *c, u32 len, u32 *bytes)
 {
 	u32 limits = smp_load_acquire(&c->limits), what = 0;
@@ -391,8 +394,9 @@ void circuit_allow(struct circuit *c, const struct circuit_sig_allow *msg)
 		sent = READ_ONCE(c->tx.bytes);
 	WRITE_ONCE(c->tx_upto, sent + msg->tx_bytes);
 	/*
-	 * The far end asks for more when it has sent what it was allowed to, of which at most a ring is not
-	 * read, or when it has just been told of the limit, and then it has a little left.
+	 * The far end asks for more when it has sent what it was allowed to, of which at most a
+	 * ring is not read, or when it has just been told of the limit, and then it has a little
+	 * left.
 	 */
 	if (msg->limits & CIRCUIT_SIG_LIMIT_RX_ANEW)
 		received = READ_ONCE(c->rx.bytes);

@@ -2,12 +2,12 @@
 /*
  * SOCK_DGRAM: datagrams between user memory and the rings of a circuit to the operator.
  *
- * Each is a record of linux/circuit_ring.h with whom it is for, or from. The operator switches them, and
- * is believed about whom they are from. Between it and here nothing is lost but what there is no room
- * for when it comes; it counts that.
+ * Each is a record of linux/circuit_ring.h with whom it is for, or from. The operator switches
+ * them, and is believed about whom they are from. Between it and here nothing is lost but what
+ * there is no room for when it comes; it counts that.
  *
- * A process that has mapped the circuit writes such records itself, and gets what comes from anybody: to whom
- * the socket is connected only the kernel knows, and the process.
+ * A process that has mapped the circuit writes such records itself, and gets what comes from
+ * anybody: to whom the socket is connected only the kernel knows, and the process.
  */
 #include <linux/sched/signal.h>
 #include "trace.h"
@@ -19,8 +19,8 @@ static bool is_peer(const struct circuit_peer *peer, const struct circuit_datagr
 }
 
 /*
- * Look at the next datagram. Those that are not from whom the socket is connected to are passed over,
- * and errors become the socket's, if they are about that one. @ep->rx_mutex is held.
+ * Look at the next datagram. Those that are not from whom the socket is connected to are passed
+ * over, and errors become the socket's, if they are about that one. @ep->rx_mutex is held.
  *
  * Returns 1 and its head, 0 if there is none, or -EPROTO.
  */
@@ -93,8 +93,8 @@ static int datagram_put(struct circuit_tx *tx, struct msghdr *msg,
  * @msg: what to send
  * @head: its head: how much, and to whom
  *
- * Return: how much, or a negative errno, as UDP; -ENETDOWN if there is no operator any more, -EBUSY if a
- * process has the circuit mapped.
+ * Return: how much, or a negative errno, as UDP; -ENETDOWN if there is no operator any more, -EBUSY
+ * if a process has the circuit mapped.
  */
 int circuit_datagram_sendmsg(struct circuit_ep *ep, const struct circuit_peer *peer,
 			     struct msghdr *msg, const struct circuit_datagram *head)
@@ -196,8 +196,8 @@ static int datagram_take(struct circuit *c, struct msghdr *msg, size_t len, int 
  * @len: how much at most; what does not fit of a datagram is lost
  * @flags: MSG_*
  *
- * Return: bytes received, or the datagram's with MSG_TRUNC; or a negative errno, as UDP, and -ENETDOWN
- * if there is no operator any more, -EBUSY if a process has the circuit mapped.
+ * Return: bytes received, or the datagram's with MSG_TRUNC; or a negative errno, as UDP, and
+ * -ENETDOWN if there is no operator any more, -EBUSY if a process has the circuit mapped.
  */
 int circuit_datagram_recvmsg(struct circuit_ep *ep, const struct circuit_peer *peer,
 			     struct msghdr *msg, size_t len, int flags)

@@ -277,7 +277,8 @@ void circuit_ep_unlistened(struct circuit_ep *ep)
 }
 
 /**
- * circuit_ep_leave_rings - wait for those at work in a socket's rings, and take them from those who mapped them
+ * circuit_ep_leave_rings - wait for those at work in a socket's rings, and take them from those who
+ * mapped them
  * @ep: the endpoint, referenced
  * @c: its circuit, or what was; its line is down, or it may not be mapped
  *
@@ -297,7 +298,10 @@ void circuit_ep_leave_rings(struct circuit_ep *ep, const struct circuit *c)
 		ep->sk->sk_state_change(ep->sk);
 }
 
-/* What a process has left behind that had the circuit mapped is the kernel's, or resets the connection. */
+/*
+ * What a process has left behind that had the circuit mapped is the kernel's, or resets the
+ * connection.
+ */
 static void ep_take_back(struct circuit_ep *ep)
 {
 	struct circuit *c;

@@ -39,8 +39,8 @@
  *  line->tx_lock	the outgoing side of signalling; bottom halves off
  *
  * mmap_lock is inside the mutexes of an endpoint, as whoever copies from user memory takes it, so
- * mmap() only tries those. map->lock is inside mmap_lock, and nothing is taken under it but what puts a page
- * into a page table.
+ * mmap() only tries those. map->lock is inside mmap_lock, and nothing is taken under it but what
+ * puts a page into a page table.
  *
  * redirect_lock (redirect.c) is by itself: what is redirected, and whether the probes
  * are armed. It is held while they are set, and never under any of the above.
@@ -199,8 +199,8 @@ struct circuit_line {
  * @ip: the call was to an IP address
  * @messages: the rings hold messages, or datagrams
  * @map: as processes have mapped it, NULL if none ever has; set once, see map.c
- * @tx_mapped: the ring this end writes is a process's, or was and has not been taken over; changes under
- *	ep->tx_mutex
+ * @tx_mapped: the ring this end writes is a process's, or was and has not been taken over; changes
+ *	under ep->tx_mutex
  * @rx_mapped: the same of the ring this end reads; ep->rx_mutex
  * @tx_flags: CIRCUIT_TX_* set so far; ep->tx_mutex
  * @tx_need: room for the message that there was none for last, or 0; ep->tx_mutex
@@ -227,7 +227,8 @@ struct circuit_line {
  * @tx_messages_upto: as @tx_upto
  * @rx_messages_upto: as @rx_upto
  * @want: WANT
- * @wanting: what it has said that was not answered, of CIRCUIT_SIG_LIMIT_TX and _TX_MESSAGES; line->tx_lock
+ * @wanting: what it has said that was not answered, of CIRCUIT_SIG_LIMIT_TX and _TX_MESSAGES;
+ *	line->tx_lock
  * @queue: in the accept queue
  */
 struct circuit {
@@ -328,8 +329,8 @@ struct circuit_listener {
  * @free: called when nobody holds it any more
  * @tell: called when there is a circuit, to tell what the socket's options are; in any
  *	context but hard interrupt; may be NULL
- * @moved: called when the far end has written, when something is allowed, and when the connection has ended; in
- *	any context but hard interrupt; may be NULL
+ * @moved: called when the far end has written, when something is allowed, and when the connection
+ *	has ended; in any context but hard interrupt; may be NULL
  * @sk: the socket, referenced
  * @state: TCP_CLOSE, TCP_SYN_SENT, TCP_ESTABLISHED or TCP_LISTEN; changes under slock
  * @reason: enum circuit_reason of the last failure
@@ -339,7 +340,8 @@ struct circuit_listener {
  * @overlay: the socket is a TCP or UDP socket as well, which goes on without a line
  * @soft: the socket goes on without this circuit, and is not told that it has ended
  * @error: if so: positive errno of that end
- * @timer: gives up @call, or tells what @c owes; holds a reference of the socket while it is pending
+ * @timer: gives up @call, or tells what @c owes; holds a reference of the socket while it is
+ *	pending
  * @call: the call in progress; slock
  * @lst: the listener; lock_sock() to change
  * @tx_mutex: see above
@@ -429,7 +431,10 @@ static inline u64 circuit_rx_total(const struct circuit *c)
 	return READ_ONCE(c->rx_mapped) ? n + (u32)(circuit_rx_head(c) - READ_ONCE(c->rx.head)) : n;
 }
 
-/* How much may be sent now, as far as the operator is concerned: nothing if that would be a message too many. */
+/*
+ * How much may be sent now, as far as the operator is concerned: nothing if that would be a message
+ * too many.
+ */
 static inline u32 circuit_tx_allowed(const struct circuit *c)
 {
 	u32 limits = smp_load_acquire(&c->limits);
@@ -552,8 +557,8 @@ bool circuit_map_writable(struct circuit *c);
 bool circuit_map_readable(struct circuit *c);
 
 /*
- * May the kernel write to a circuit's ring? -EBUSY if a process has it mapped, otherwise 0. If one had
- * and has left behind what cannot be, the connection is reset. ep->tx_mutex is held.
+ * May the kernel write to a circuit's ring? -EBUSY if a process has it mapped, otherwise 0. If one
+ * had and has left behind what cannot be, the connection is reset. ep->tx_mutex is held.
  */
 static inline int circuit_tx_ours(struct circuit_ep *ep, struct circuit *c)
 {

@@ -682,8 +682,8 @@ static int circuit_inet_listen(struct socket *sock, int backlog)
 }
 
 /*
- * What a socket that is accepted has from the listener, as sk_clone_lock() and tcp_ca_openreq_child()
- * have it: first of all what there are functions for, which lock the socket.
+ * What a socket that is accepted has from the listener, as sk_clone_lock() and
+ * tcp_ca_openreq_child() have it: first of all what there are functions for, which lock the socket.
  */
 static void inherit_unlocked(const struct sock *sk, struct socket *sock)
 {
@@ -1062,7 +1062,10 @@ static bool has_circuit(struct sock *sk)
 	return ep && READ_ONCE(ep->state) != TCP_CLOSE;
 }
 
-/* Those of SOL_SOCKET come here since Linux 6.3, and if the socket has been a circuit or a listener. */
+/*
+ * Those of SOL_SOCKET come here since Linux 6.3, and if the socket has been a circuit or a
+ * listener.
+ */
 static int circuit_inet_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,
 				   unsigned int optlen)
 {
@@ -1181,7 +1184,10 @@ static int circuit_inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t 
 	return err;
 }
 
-/* What recv() would find next, as tcp_inq_hint() has it: that the stream has ended counts as a byte. */
+/*
+ * What recv() would find next, as tcp_inq_hint() has it: that the stream has ended counts as a
+ * byte.
+ */
 static void tell_inq(struct circuit_ep *ep, struct msghdr *msg)
 {
 	msg->msg_inq = circuit_stream_unread(ep) ?:

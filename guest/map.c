@@ -2,23 +2,24 @@
 /*
  * Circuits that processes have mapped.
  *
- * The contract with them is in linux/circuit.h. What a process maps is its own circuit, by the page, and
- * what it writes there is no better than what a far end writes: the kernel looks at it only to answer
- * poll() and the like, and takes it over, checked, when the last mapping is gone.
+ * The contract with them is in linux/circuit.h. What a process maps is its own circuit, by the
+ * page, and what it writes there is no better than what a far end writes: the kernel looks at it
+ * only to answer poll() and the like, and takes it over, checked, when the last mapping is gone.
  *
- * Each mapping (vma) references the circuit, and with that the line and its window, which has to stay mapped
- * write-back for the user's mapping to be so; the module; and, as a mapping of any file does, the
- * socket. So a socket is not released before its mappings are gone, and what a mapping has to
- * lose before that are a line that goes down, a socket that is disconnected, and a limit. circuit_map_lose()
- * takes all pages out of all page tables before the number is given back by HANGUP; whoever touches the
- * mapping afterwards finds pages that are only his.
+ * Each mapping (vma) references the circuit, and with that the line and its window, which has to
+ * stay mapped write-back for the user's mapping to be so; the module; and, as a mapping of any file
+ * does, the socket. So a socket is not released before its mappings are gone, and what a mapping
+ * has to lose before that are a line that goes down, a socket that is disconnected, and a limit.
+ * circuit_map_lose() takes all pages out of all page tables before the number is given back by
+ * HANGUP; whoever touches the mapping afterwards finds pages that are only his.
  *
- * tx_mapped and rx_mapped say that the kernel's own indices of a direction are out of date. They are set by
- * mmap(), under both mutexes, and cleared under the direction's own by whoever next has to do with it
- * when nobody has the circuit mapped any more.
+ * tx_mapped and rx_mapped say that the kernel's own indices of a direction are out of date. They
+ * are set by mmap(), under both mutexes, and cleared under the direction's own by whoever next has
+ * to do with it when nobody has the circuit mapped any more.
  *
  * map->lock is held while a page is looked for and put into a page table, so that none is put there
- * after circuit_map_lose() has said that there are none and before it has taken out those there were.
+ * after circuit_map_lose() has said that there are none and before it has taken out those there
+ * were.
  */
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -32,8 +33,8 @@
  * @vmas: how many mappings there are
  * @lock: see above
  * @lost: it has lost its circuit; changes under @lock, and both mutexes of the endpoint
- * @armed: the events that poll() has set last: of the ring that is written, under tx_mutex, and of that
- *	which is read, under rx_mutex; any other is the process's
+ * @armed: the events that poll() has set last: of the ring that is written, under tx_mutex, and of
+ *	that which is read, under rx_mutex; any other is the process's
  * @blank: show where it has: the first for the control page, the other for the rings
  * @pages: of the socket that it is mapped by, which is there while there is a mapping
  */
@@ -209,12 +210,13 @@ static int map_circuit(struct circuit_ep *ep, struct vm_area_struct *vma, struct
  * @vma: the mapping
  * @file: the socket's
  *
- * Context: process, mmap_lock held. As it is not the order in which the mutexes of the endpoint are taken,
- * they are only tried.
+ * Context: process, mmap_lock held. As it is not the order in which the mutexes of the endpoint are
+ * taken, they are only tried.
  *
- * Return: 0; -ENOTCONN if there is no circuit, -EINVAL if the mapping is not as large, or private, -EPERM
- * if it is to be executed, -EBUSY if somebody is reading or writing just now, -EOPNOTSUPP if the
- * circuit's bytes are limited, the operator does not clear memory or pages are too large, -ENOMEM.
+ * Return: 0; -ENOTCONN if there is no circuit, -EINVAL if the mapping is not as large, or private,
+ * -EPERM if it is to be executed, -EBUSY if somebody is reading or writing just now, -EOPNOTSUPP if
+ * the circuit's bytes are limited, the operator does not clear memory or pages are too large,
+ * -ENOMEM.
  */
 int circuit_map(struct circuit_ep *ep, struct vm_area_struct *vma, struct file *file)
 {
@@ -442,8 +444,8 @@ bool circuit_map_writable(struct circuit *c)
  * circuit_map_readable - poll() of a circuit that a process reads
  * @c: the circuit; its ep->rx_mutex is held
  *
- * If the process has asked to be told by its event, then of that; otherwise of anything, and of whatever comes
- * after that, for who waits for edges.
+ * If the process has asked to be told by its event, then of that; otherwise of anything, and of
+ * whatever comes after that, for who waits for edges.
  */
 bool circuit_map_readable(struct circuit *c)
 {

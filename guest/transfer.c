@@ -118,8 +118,8 @@ void circuit_tx_told(struct circuit *c)
  * @notify: what circuit_tx_publish() has said
  * @more: more follows at once, as sendmmsg() has it
  *
- * The far end is told at the end of a batch; or, should it not be the end that was announced, at the next
- * tick.
+ * The far end is told at the end of a batch; or, should it not be the end that was announced, at
+ * the next tick.
  */
 void circuit_tx_tell(struct circuit_ep *ep, struct circuit *c, bool notify, bool more)
 {

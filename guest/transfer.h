@@ -45,7 +45,8 @@ static inline u32 circuit_copy_in(struct circuit_tx *tx, u32 skip, u32 len, stru
  * @len: how long it is, @skip + @len at most what circuit_tx_space() said
  * @from: the user's memory
  *
- * What was not published is in nobody's count of what the ring holds, and who has its memory next may see it.
+ * What was not published is in nobody's count of what the ring holds, and who has its memory next
+ * may see it.
  *
  * Return: 0 or -EFAULT.
  */

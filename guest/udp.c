@@ -3,25 +3,28 @@
  * IPPROTO_CIRCUIT with SOCK_DGRAM: UDP sockets that have circuits.
  *
  * Such a socket is a UDP socket in every respect, made by UDP's own code from UDP's own slab; only
- * its proto_ops are ours. What it sends to somebody for the first time the operator is asked about: to
- * whom it can connect a circuit, all that follows goes there; for others it is UDP's, and the
- * operator is asked again in NATIVE_FOR. Where the socket is bound calls of others are taken, each of
- * which is a circuit as well. So there is one for each with whom the socket talks that way (a flow), and
- * any number with whom it talks as before; what comes by either is received in turn. (What sends
- * gets a port, and may be called there as well: not everybody answers from where he was asked.)
+ * its proto_ops are ours. What it sends to somebody for the first time the operator is asked about:
+ * to whom it can connect a circuit, all that follows goes there; for others it is UDP's, and the
+ * operator is asked again in NATIVE_FOR. Where the socket is bound calls of others are taken, each
+ * of which is a circuit as well. So there is one for each with whom the socket talks that way (a
+ * flow), and any number with whom it talks as before; what comes by either is received in turn.
+ * (What sends gets a port, and may be called there as well: not everybody answers from where he was
+ * asked.)
  *
  * A flow's rings hold messages. A datagram for which there is no room is lost, and counted at the
  * receiver, unless the socket is connected and may wait: then the sender does, for up to PATIENCE,
- * but no more: nobody is to be held up by one of many peers that does not read. For what the operator
- * limits it waits as long as it likes. A flow ends when either
- * end closes its socket, or has so many that it has to give up one; then the next datagram begins another.
+ * but no more: nobody is to be held up by one of many peers that does not read. For what the
+ * operator limits it waits as long as it likes. A flow ends when either end closes its socket, or
+ * has so many that it has to give up one; then the next datagram begins another.
  *
- * What makes a UDP socket have flows is a struct circuit_udp, which comes when it first sends, or when it is
- * bound, and goes when it is released. It is found by its socket: nothing of that
- * is touched which others may want, as those who attach tunnels or BPF's maps do, by which it becomes theirs.
+ * What makes a UDP socket have flows is a struct circuit_udp, which comes when it first sends, or
+ * when it is bound, and goes when it is released. It is found by its socket: nothing of that is
+ * touched which others may want, as those who attach tunnels or BPF's maps do, by which it becomes
+ * theirs.
  *
- * Flows are entered and taken out under lock_sock(), and found under RCU. Those in which there may be
- * something to read are in @ready, under @lock; others have their rings armed, and the tasklet puts them there.
+ * Flows are entered and taken out under lock_sock(), and found under RCU. Those in which there may
+ * be something to read are in @ready, under @lock; others have their rings armed, and the tasklet
+ * puts them there.
  */
 #include <linux/errqueue.h>
 #include <linux/etherdevice.h>
@@ -57,8 +60,9 @@
 #define NATIVE_FIRST	1024			/* datagrams of UDP's that a new flow lets go first, at most */
 #define NOT_OURS	INT_MIN			/* UDP's own method has to deal with it */
 /*
- * What SO_TIMESTAMPING may ask for: when something was sent and received, as software sees it. There is no
- * hardware here to ask, as on most networks; nor are there queues, whose stamps are UDP's to give.
+ * What SO_TIMESTAMPING may ask for: when something was sent and received, as software sees it.
+ * There is no hardware here to ask, as on most networks; nor are there queues, whose stamps are
+ * UDP's to give.
  */
 #define TIMESTAMPS	(SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE |		\
 			 SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_HARDWARE |		\
@@ -142,15 +146,16 @@ enum udp_source {
  * @lock: of the next two
  * @ready: flows to look into
  * @natives: to whom there is no circuit, NULL before there was somebody
- * @peeked: &enum udp_source of what was looked at, and has to be the next to be read; read and written without
- *	a lock, as the next is
+ * @peeked: &enum udp_source of what was looked at, and has to be the next to be read; read and
+ *	written without a lock, as the next is
  * @turn: circuits come first
  * @received: datagrams of UDP's that were read; without a lock, about so many
  * @flows: by whom they are with
  * @nr: how many
  * @map_mutex: one mmap() at a time; mmap_lock is outside of it, and nothing inside but @lock
  * @mapped: the flow whose circuit a process has mapped, referenced, or NULL; changes under @lock
- * @batched: the flow that a batch has sent to last, whose far end has not been told of that, referenced; or NULL
+ * @batched: the flow that a batch has sent to last, whose far end has not been told of that,
+ *	referenced; or NULL
  * @lost: datagrams that others had no room for; read without a lock
  */
 struct circuit_udp {
@@ -199,7 +204,9 @@ static const struct rhashtable_params udps_params = {
 static LIST_HEAD(bound);
 static DEFINE_MUTEX(bound_lock);
 
-/* Of one's own: who is at work in a ring may be kept there by the memory that its user has given. */
+/*
+ * Of one's own: who is at work in a ring may be kept there by the memory that its user has given.
+ */
 static struct workqueue_struct *udp_wq;
 
 static struct udp_family *family_of_sk(const struct sock *sk)
@@ -212,7 +219,9 @@ static struct udp_family *family_of(const struct socket *sock)
 	return family_of_sk(sock->sk);
 }
 
-/* Call UDP's method. While it sleeps the socket may become native, and that lets go of the module. */
+/*
+ * Call UDP's method. While it sleeps the socket may become native, and that lets go of the module.
+ */
 #define UDPS(sock, method, ...)							\
 ({										\
 	typeof(family_of(sock)->udp_ops->method(__VA_ARGS__)) _ret;		\
@@ -414,7 +423,10 @@ static struct sk_buff *icmp_message(const struct in6_addr *dst, u32 port, int er
 	return skb;
 }
 
-/* He cannot be reached: who is connected to him, or wants to know, hears of it, as of an ICMP message. */
+/*
+ * He cannot be reached: who is connected to him, or wants to know, hears of it, as of an ICMP
+ * message.
+ */
 static void udp_unreachable(struct sock *sk, const struct in6_addr *dst, u32 port, int err)
 {
 	struct in6_addr peer;
@@ -442,7 +454,10 @@ static void flow_moved(struct circuit_ep *ep)
 	if (READ_ONCE(ep->state) != TCP_CLOSE)
 		return;
 	flow_tidy(flow);
-	/* What became of a call is told to the caller; that there is nobody any more is not to be told at all. */
+	/*
+	 * What became of a call is told to the caller; that there is nobody any more is not to be
+	 * told at all.
+	 */
 	err = ep->c ? xchg(&ep->error, 0) : 0;
 	if (err == ECONNREFUSED || err == EHOSTUNREACH || err == ENETUNREACH || err == EACCES)
 		udp_unreachable(ep->sk, &flow->remote, flow->port, err);
@@ -565,8 +580,8 @@ static void udp_set_mapped(struct circuit_udp *u, struct udp_flow *flow)
 }
 
 /*
- * Does a process have the circuit mapped with whom the socket talks? If one had, the kernel goes on from
- * there.
+ * Does a process have the circuit mapped with whom the socket talks? If one had, the kernel goes on
+ * from there.
  */
 static bool udp_is_mapped(struct circuit_udp *u)
 {
@@ -652,7 +667,9 @@ static void flow_count(struct udp_flow *flow, const struct circuit *c)
 	flow->missed = lost;
 }
 
-/* A flow has to go: what is in it is lost, and counted. Where somebody reads just now, he has it. */
+/*
+ * A flow has to go: what is in it is lost, and counted. Where somebody reads just now, he has it.
+ */
 static void flow_lose(struct udp_flow *flow)
 {
 	struct circuit_message head;
@@ -681,8 +698,9 @@ static void flow_lose(struct udp_flow *flow)
 }
 
 /*
- * Make room for another flow: the one that has been idle for longest goes, if it can be without loss, and first of
- * those to whom this socket has never sent anything: there may be very many, or be said to be.
+ * Make room for another flow: the one that has been idle for longest goes, if it can be without
+ * loss, and first of those to whom this socket has never sent anything: there may be very many, or
+ * be said to be.
  */
 static void flow_evict(struct circuit_udp *u)
 {
@@ -798,8 +816,8 @@ static bool listener_refused(const struct circuit_listener *lst)
 }
 
 /*
- * Publish a socket that has a port; it is owned. Whatever fails, UDP's remains. The operator's answer need
- * not be waited for by who asks it something else then.
+ * Publish a socket that has a port; it is owned. Whatever fails, UDP's remains. The operator's
+ * answer need not be waited for by who asks it something else then.
  */
 static void udp_publish(struct sock *sk, struct circuit_udp *u, bool wait)
 {
@@ -867,8 +885,8 @@ put_line:
 }
 
 /*
- * Take calls that others have made. The socket is owned. Returns how many: who is not a reader has to wake
- * those who are.
+ * Take calls that others have made. The socket is owned. Returns how many: who is not a reader has
+ * to wake those who are.
  */
 static unsigned int udp_answer_owned(struct circuit_udp *u)
 {
@@ -937,8 +955,9 @@ static bool udp_may_ask(struct circuit_udp *u)
 }
 
 /*
- * Call somebody, from an address of ours or from any. Returns 0 and the flow, which may still wait to be
- * connected; 0 and no flow if UDP has to reach him; or a negative errno. The socket is owned, and has a port.
+ * Call somebody, from an address of ours or from any. Returns 0 and the flow, which may still wait
+ * to be connected; 0 and no flow if UDP has to reach him; or a negative errno. The socket is owned,
+ * and has a port.
  */
 static int udp_call_from(struct circuit_udp *u, struct sock *sk, const struct in6_addr *src,
 			 const struct in6_addr *dst, u32 port, struct udp_flow **ret, u32 *reason)
@@ -974,7 +993,10 @@ static int udp_call_from(struct circuit_udp *u, struct sock *sk, const struct in
 		goto end;
 	left = wait_for_completion_killable_timeout(&ep->decided, circuit_inet_patience());
 	*reason = left > 0 ? ep->reason : CIRCUIT_REASON_TIMEOUT;
-	/* The host's sockets are a moment further away. What is sent to a guest that does not answer is lost. */
+	/*
+	 * The host's sockets are a moment further away. What is sent to a guest that does not
+	 * answer is lost.
+	 */
 	if (left > 0 && ep->trunk) {
 		left = wait_event_interruptible_timeout(*sk_sleep(sk),
 							READ_ONCE(ep->state) != TCP_SYN_SENT, left);
@@ -1028,8 +1050,8 @@ static int udp_call(struct circuit_udp *u, struct sock *sk, const struct in6_add
 }
 
 /*
- * Find the way to somebody that a socket has not sent to as yet: as udp_call(), and the flow is referenced.
- * Who sends has a port, and can be called there.
+ * Find the way to somebody that a socket has not sent to as yet: as udp_call(), and the flow is
+ * referenced. Who sends has a port, and can be called there.
  */
 static int udp_open(struct socket *sock, const struct in6_addr *dst, u32 port,
 		    bool publish, struct udp_flow **ret)
@@ -1086,9 +1108,10 @@ unlock:
 }
 
 /*
- * The socket, which is owned, may have been connected, or not be connected any more, or its flow have ended. As
- * long as it has one with whom it is connected to nobody else need call it; and another may have its port,
- * to whom calls are then, as datagrams are if UDP is the way to its peer.
+ * The socket, which is owned, may have been connected, or not be connected any more, or its flow
+ * have ended. As long as it has one with whom it is connected to nobody else need call it; and
+ * another may have its port, to whom calls are then, as datagrams are if UDP is the way to its
+ * peer.
  */
 static void udp_settle(struct sock *sk, struct circuit_udp *u)
 {
@@ -1167,7 +1190,10 @@ void circuit_udp_line_up(void)
 
 /* --- headers --------------------------------------------------------------------------------- */
 
-/* The headers that a datagram of so many bytes would have over a network, at the end of what @skb has. */
+/*
+ * The headers that a datagram of so many bytes would have over a network, at the end of what @skb
+ * has.
+ */
 static void put_headers(struct sk_buff *skb, const struct in6_addr *src, u32 sport,
 			const struct in6_addr *dst, u32 dport, u32 len, bool v4)
 {
@@ -1225,8 +1251,9 @@ static struct sk_buff *header_of(const struct sock *sk, const struct circuit *c,
 /* --- sending --------------------------------------------------------------------------------- */
 
 /*
- * What the socket is told of something that it sends, with the time when that was done: all of it, from the
- * Ethernet header on, unless only the time is wanted. Returns NULL if it is to be told nothing, or an error.
+ * What the socket is told of something that it sends, with the time when that was done: all of it,
+ * from the Ethernet header on, unless only the time is wanted. Returns NULL if it is to be told
+ * nothing, or an error.
  */
 static struct sk_buff *stamp_alloc(struct sock *sk, const struct circuit *c, struct msghdr *msg,
 				   u32 len, u32 tsflags)
@@ -1287,8 +1314,8 @@ struct patience {
 };
 
 /*
- * Put a datagram into a flow's ring, or lose it. Returns 1 if it is there, 0 if not, -EMSGSIZE, -EFAULT, what
- * waiting in vain leads to, or -ENETDOWN if there is no circuit any more.
+ * Put a datagram into a flow's ring, or lose it. Returns 1 if it is there, 0 if not, -EMSGSIZE,
+ * -EFAULT, what waiting in vain leads to, or -ENETDOWN if there is no circuit any more.
  */
 static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool more,
 		      struct patience *patience)
@@ -1580,7 +1607,9 @@ static int circuit_udp_sendmsg(struct socket *sock, struct msghdr *msg, size_t l
 
 /* --- receiving ------------------------------------------------------------------------------- */
 
-/* The far end has broken the ring's rules: nothing of what it has written counts. rx_mutex is held. */
+/*
+ * The far end has broken the ring's rules: nothing of what it has written counts. rx_mutex is held.
+ */
 static void flow_break(struct udp_flow *flow, struct circuit *c)
 {
 	flow->broken = true;
@@ -1589,8 +1618,8 @@ static void flow_break(struct udp_flow *flow, struct circuit *c)
 }
 
 /*
- * Look for something to read in a flow, whose rx_mutex is held, and have it in @ready no more; if there
- * is nothing, the tasklet tells. Returns how much may be read, 0 if there is nothing.
+ * Look for something to read in a flow, whose rx_mutex is held, and have it in @ready no more; if
+ * there is nothing, the tasklet tells. Returns how much may be read, 0 if there is nothing.
  */
 static u32 flow_look(struct udp_flow *flow, struct circuit **ret)
 {
@@ -1653,8 +1682,8 @@ static bool native_pending(struct sock *sk)
 }
 
 /*
- * Whoever is heard by a circuit may have been heard by UDP before: that comes first. It is over when UDP has
- * nothing left, or has had its share. u->lock is held.
+ * Whoever is heard by a circuit may have been heard by UDP before: that comes first. It is over
+ * when UDP has nothing left, or has had its share. u->lock is held.
  */
 static bool flow_comes_later(struct udp_flow *flow)
 {
@@ -1724,9 +1753,9 @@ static void tell_control(struct udp_flow *flow, struct circuit *c, struct msghdr
 }
 
 /*
- * The socket wants datagrams that belong together to be received as one (UDP_GRO): those of a flow that
- * follow each other and are of the same length, but for the last. Returns the length of all; @size is that
- * of the first.
+ * The socket wants datagrams that belong together to be received as one (UDP_GRO): those of a flow
+ * that follow each other and are of the same length, but for the last. Returns the length of all;
+ * @size is that of the first.
  */
 static u32 flow_coalesce(struct circuit *c, struct msghdr *msg, size_t len, u32 size, int flags,
 			 u32 may)
@@ -1766,7 +1795,9 @@ static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int f
 				/* Whose memory is bad has lost the datagram. */
 				if (unlikely(ret == -EFAULT && !(flags & MSG_PEEK)))
 					circuit_message_take(c, msg, 0, 0, may, &want);
-				/* There may be more: those that have waited for longer are first. */
+				/*
+				 * There may be more: those that have waited for longer are first.
+				 */
 				flow_is_ready(flow, flags & MSG_PEEK);
 				WRITE_ONCE(flow->used, jiffies);
 			}
@@ -1860,7 +1891,10 @@ static void udp_spin(struct circuit_udp *u)
 	flow_put(flow);
 }
 
-/* The socket has been given an option since it could be called: it can be no more, and has no flows. */
+/*
+ * The socket has been given an option since it could be called: it can be no more, and has no
+ * flows.
+ */
 static void udp_has_option(struct circuit_udp *u)
 {
 	if (READ_ONCE(u->nr) || READ_ONCE(u->ep.lst))
@@ -1907,7 +1941,9 @@ out:
 	return ret;
 }
 
-/* Returns the flow that would be read next, referenced, or NULL; @len is how long the datagram is. */
+/*
+ * Returns the flow that would be read next, referenced, or NULL; @len is how long the datagram is.
+ */
 static bool udp_readable(struct circuit_udp *u, u32 *len)
 {
 	struct udp_flow *flow;
@@ -1934,7 +1970,10 @@ static bool udp_readable(struct circuit_udp *u, u32 *len)
 	return false;
 }
 
-/* What poll() says of a circuit that a process has mapped, which may be lost meanwhile: that is to be noticed. */
+/*
+ * What poll() says of a circuit that a process has mapped, which may be lost meanwhile: that is to
+ * be noticed.
+ */
 static __poll_t mapped_poll(struct udp_flow *flow)
 {
 	struct circuit_ep *ep = &flow->ep;
@@ -2117,8 +2156,9 @@ out:
 }
 
 /*
- * The socket is connected to somebody to whom UDP has no way, or another than the operator: by a circuit if
- * there is one, whose address is the socket's then, if it was bound to @none. It is owned.
+ * The socket is connected to somebody to whom UDP has no way, or another than the operator: by a
+ * circuit if there is one, whose address is the socket's then, if it was bound to @none. It is
+ * owned.
  */
 static void udp_set_peer(struct sock *sk, const struct in6_addr *dst, u32 port,
 			 const struct circuit *c, bool none)
@@ -2150,7 +2190,10 @@ static void udp_set_peer(struct sock *sk, const struct in6_addr *dst, u32 port,
 	sk->sk_state = TCP_ESTABLISHED;
 }
 
-/* The socket, which is owned, is to be connected, or was: what comes now from others is not for it any more. */
+/*
+ * The socket, which is owned, is to be connected, or was: what comes now from others is not for it
+ * any more.
+ */
 static void flows_mark(struct circuit_udp *u)
 {
 	struct udp_flow *flow;
@@ -2172,7 +2215,10 @@ static void flows_mark(struct circuit_udp *u)
 		}
 }
 
-/* As udp_open(), before UDP chooses the address that the socket is at: the operator may choose another. */
+/*
+ * As udp_open(), before UDP chooses the address that the socket is at: the operator may choose
+ * another.
+ */
 static int udp_connect(struct socket *sock, struct compat_sockaddr *uaddr, int len, int flags,
 		       const struct in6_addr *dst, u32 port)
 {
@@ -2263,7 +2309,9 @@ static int circuit_udp_setsockopt(struct socket *sock, int level, int optname, s
 	if (option_is_udps(level, optname)) {
 		lock_sock(sock->sk);
 		u = udp_of(sock->sk);
-		/* Who could have circuits keeps our methods, and can be of another family no more. */
+		/*
+		 * Who could have circuits keeps our methods, and can be of another family no more.
+		 */
 		if (u && optname == IPV6_ADDRFORM)
 			err = -EOPNOTSUPP;
 		else if (u)

@@ -115,8 +115,8 @@ static u64 clock_now(void)
 }
 #else
 /*
- * Nobody tells when a thread goes to another processor, whose relays have taken more, or less, and whose clock may
- * differ: the clock of all of them.
+ * Nobody tells when a thread goes to another processor, whose relays have taken more, or less, and
+ * whose clock may differ: the clock of all of them.
  */
 static u64 clock_now(void)
 {

@@ -139,7 +139,8 @@ void circuit_bell_told(struct circuit_window *win, s64 things, u64 now)
 }
 
 /**
- * circuit_bell_wait - what a guest has marked has taken as much of a thread's time as the line may have
+ * circuit_bell_wait - what a guest has marked has taken as much of a thread's time as the line may
+ * have
  * @win: its window
  * @ns: for so many nanoseconds, as far as a mask lasts
  */
@@ -152,8 +153,8 @@ void circuit_bell_wait(struct circuit_window *win, u64 ns)
  * circuit_bell_stop - a window ends, look at its marks no more
  * @win: the window; nobody rings any more
  *
- * Context: process. What was relayed until now may have queued its works. Signalling may yet begin a mask: the
- * timer has to be cancelled once more when it knows the window no more.
+ * Context: process. What was relayed until now may have queued its works. Signalling may yet begin
+ * a mask: the timer has to be cancelled once more when it knows the window no more.
  */
 void circuit_bell_stop(struct circuit_window *win)
 {

@@ -2,20 +2,23 @@
 /*
  * Bells: when a guest has rung too often.
  *
- * A doorbell interrupts the processor that rings, and may have a thread run and another guest interrupted. An
- * honest guest rings only if it has something to tell: each doorbell stands for a mark of a circuit that is
- * there, for a message, or for room for one, and there are hardly more doorbells than of these. What a guest rings
- * without is a storm; CIRCUIT_BELL_FREE a second of them are nobody's business. Whether there is anything new on a
- * circuit that is marked nobody looks: who marks one that is there each time it rings is no storm, and only held by
- * a limit. That may be set for the doorbells of a line, or of a group's lines together, whatever they are good for.
+ * A doorbell interrupts the processor that rings, and may have a thread run and another guest
+ * interrupted. An honest guest rings only if it has something to tell: each doorbell stands for a
+ * mark of a circuit that is there, for a message, or for room for one, and there are hardly more
+ * doorbells than of these. What a guest rings without is a storm; CIRCUIT_BELL_FREE a second of
+ * them are nobody's business. Whether there is anything new on a circuit that is marked nobody
+ * looks: who marks one that is there each time it rings is no storm, and only held by a limit. That
+ * may be set for the doorbells of a line, or of a group's lines together, whatever they are good
+ * for.
  *
- * A guest that has rung too often has its doorbell masked. While that lasts it costs nobody but its own
- * processor, which counts; then a timer has the marks looked at, once, for all of them. So they are late, by
- * CIRCUIT_BELL_MASK_MAX, and never lost: who rings has marked before, and looks at the mask after; who takes
- * the mask away looks at the marks after that.
+ * A guest that has rung too often has its doorbell masked. While that lasts it costs nobody but its
+ * own processor, which counts; then a timer has the marks looked at, once, for all of them. So they
+ * are late, by CIRCUIT_BELL_MASK_MAX, and never lost: who rings has marked before, and looks at the
+ * mask after; who takes the mask away looks at the marks after that.
  *
- * Since no mask lasts longer than that, whoever goes on ringing is served about as often as there is time for
- * masks, CIRCUIT_DOORBELLS_MIN times a second: so much for each of a group's lines, if its limit is less than all that.
+ * Since no mask lasts longer than that, whoever goes on ringing is served about as often as there
+ * is time for masks, CIRCUIT_DOORBELLS_MIN times a second: so much for each of a group's lines, if
+ * its limit is less than all that.
  */
 #ifndef _CIRCUIT_BELL_H
 #define _CIRCUIT_BELL_H

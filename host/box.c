@@ -3,17 +3,17 @@
  * Boxes: guests' sockets of datagrams.
  *
  * Such a socket has one circuit, to the operator, however many others it talks to. The box is the
- * operator's end of it. What a guest writes there are datagrams with whom they are for; the box's job takes
- * them out of the ring, one by one, and puts each into the ring of the box that is published there,
- * with whom it is from: the box's own line and port, which no guest can choose. What does not fit
- * is lost, and counted where it should have gone.
+ * operator's end of it. What a guest writes there are datagrams with whom they are for; the box's
+ * job takes them out of the ring, one by one, and puts each into the ring of the box that is
+ * published there, with whom it is from: the box's own line and port, which no guest can choose.
+ * What does not fit is lost, and counted where it should have gone.
  *
- * The policy is asked once for each flow, which is a box and whom it writes to. Whoever was written to may
- * answer, if he may be called. What it has said is kept until anything changes that it may
- * depend on, the other box closes, or another flow needs the place; that there is none is not kept. A
- * datagram that may not go, or that nobody waits for, is answered with an error, as ICMP would; not more
- * often than ERRORS times a second. A flow whose rule limits bytes keeps the rule's meters: what is too
- * much for them is lost.
+ * The policy is asked once for each flow, which is a box and whom it writes to. Whoever was written
+ * to may answer, if he may be called. What it has said is kept until anything changes that it may
+ * depend on, the other box closes, or another flow needs the place; that there is none is not kept.
+ * A datagram that may not go, or that nobody waits for, is answered with an error, as ICMP would;
+ * not more often than ERRORS times a second. A flow whose rule limits bytes keeps the rule's
+ * meters: what is too much for them is lost.
  *
  * What a guest has written before it hung up still goes out; nothing gets in then.
  *
@@ -66,8 +66,8 @@ struct box_flow {
  * @lingers: the guest has hung up
  * @last: index after the last byte that it had written then
  * @lookups: of the turn
- * @told: the box that the turn has put something into last, whose guest wants to know, referenced, or
- *	NULL
+ * @told: the box that the turn has put something into last, whose guest wants to know, referenced,
+ *	or NULL
  * @seed: of the hash of flows
  * @lock: of local.tx, and of the next four
  * @open: it takes datagrams
@@ -138,7 +138,10 @@ static bool may_call(const struct circuit_box *from, const struct circuit_line *
 	return decision->verdict == CIRCUIT_POLICY_VERDICT_CONNECT;
 }
 
-/* Has a box written to another, and not to so many since that it is forgotten? The exchange is locked. */
+/*
+ * Has a box written to another, and not to so many since that it is forgotten? The exchange is
+ * locked.
+ */
 static bool has_written(const struct circuit_box *from, const struct circuit_box *to)
 {
 	unsigned int i;
@@ -150,8 +153,8 @@ static bool has_written(const struct circuit_box *from, const struct circuit_box
 }
 
 /*
- * Find out where a flow leads. Returns 0, a positive errno for who has written there, or -1 if he is
- * not to be told anything.
+ * Find out where a flow leads. Returns 0, a positive errno for who has written there, or -1 if he
+ * is not to be told anything.
  */
 static int flow_find(struct circuit_box *box, struct box_flow *flow)
 {
@@ -208,8 +211,8 @@ static bool flow_has(struct circuit_box *box, struct box_flow *flow, u32 bytes)
 }
 
 /*
- * Returns the box that a datagram is for, referenced, or NULL; @error as flow_find() says, 0 if there is
- * one.
+ * Returns the box that a datagram is for, referenced, or NULL; @error as flow_find() says, 0 if
+ * there is one.
  */
 static struct circuit_box *box_target(struct circuit_box *box, const struct circuit_datagram *head,
 				      int *error)
@@ -270,8 +273,8 @@ static void ring_copy(struct circuit_tx *tx, u32 to, const struct circuit_rx *rx
 }
 
 /*
- * Put a datagram into a box: @head, and @head->len bytes that are @skip behind what was read of @rx.
- * Returns true if its guest wants to be told.
+ * Put a datagram into a box: @head, and @head->len bytes that are @skip behind what was read of
+ * @rx. Returns true if its guest wants to be told.
  */
 static bool box_deliver(struct circuit_box *to, const struct circuit_datagram *head,
 			const struct circuit_rx *rx, u32 skip)
@@ -310,7 +313,10 @@ unlock:
 	return notify;
 }
 
-/* The turn goes on with somebody else, or has ended: tell the guest that something was put there for. */
+/*
+ * The turn goes on with somebody else, or has ended: tell the guest that something was put there
+ * for.
+ */
 static void box_tell(struct circuit_box *box)
 {
 	struct circuit_box *to = box->told;
@@ -325,7 +331,10 @@ static void box_tell(struct circuit_box *box)
 	circuit_local_put(&to->local);
 }
 
-/* Put a datagram into a box, of which the caller's reference is consumed, and see that its guest learns of it. */
+/*
+ * Put a datagram into a box, of which the caller's reference is consumed, and see that its guest
+ * learns of it.
+ */
 static void box_send(struct circuit_box *box, struct circuit_box *to,
 		     const struct circuit_datagram *head, const struct circuit_rx *rx, u32 skip)
 {

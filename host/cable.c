@@ -246,7 +246,10 @@ static void group_reclaim(struct circuit_line *a, struct circuit_line *b, u64 by
 static u64 pair_affords(struct circuit_line *a, struct circuit_line *b, u64 bytes)
 {
 	if (circuit_affords_both(a, b, CIRCUIT_MEMORY) < bytes) {
-		/* Not those of one that is short of nothing: the other could have it lose them as often as it likes. */
+		/*
+		 * Not those of one that is short of nothing: the other could have it lose them as
+		 * often as it likes.
+		 */
 		if (circuit_affords(a, CIRCUIT_MEMORY) < bytes)
 			line_reclaim(a);
 		if (circuit_affords(b, CIRCUIT_MEMORY) < bytes)
@@ -357,8 +360,9 @@ found:
 }
 
 /*
- * The next circuit in this memory may be another process's, who sees all of its rings if he maps it: CIRCUIT_SIG_F_CLEAR.
- * How much was written the ends say. Who says less than it was gives away what is his own.
+ * The next circuit in this memory may be another process's, who sees all of its rings if he maps
+ * it: CIRCUIT_SIG_F_CLEAR. How much was written the ends say. Who says less than it was gives away
+ * what is his own.
  */
 static void pair_clear(struct circuit *c)
 {

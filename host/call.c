@@ -274,7 +274,10 @@ static enum circuit_reason call_tuple(struct circuit *c)
 	return err == -EEXIST ? CIRCUIT_REASON_TUPLE_IN_USE : CIRCUIT_REASON_NO_MEMORY;
 }
 
-/* May a line have one more end of the operator's? They outlive its ends while they send what is left. */
+/*
+ * May a line have one more end of the operator's? They outlive its ends while they send what is
+ * left.
+ */
 static enum circuit_reason call_legs(const struct circuit_line *line)
 {
 	const u64 *max = line->quota.limits.max;
@@ -410,7 +413,10 @@ static enum circuit_reason call_by_addr(struct circuit *c, const struct circuit_
 					  jhash2((u32 *)&c->end[0].addr, 4, (u32)c->id));
 	if (!*lst)
 		return CIRCUIT_REASON_NO_LISTENER;
-	/* Between two ports of UDP there may be any number: who sends first is a matter of who is faster. */
+	/*
+	 * Between two ports of UDP there may be any number: who sends first is a matter of who is
+	 * faster.
+	 */
 	if (c->type == CIRCUIT_SIG_DGRAM)
 		return CIRCUIT_REASON_NONE;
 	return call_tuple(c);
@@ -440,8 +446,8 @@ static enum circuit_reason call_by_name(struct circuit *c, const struct circuit_
 }
 
 /*
- * Open a socket of datagrams. Whom it may write to is decided for each of them; whether it may have its
- * port now, unless that is one of those for who only calls.
+ * Open a socket of datagrams. Whom it may write to is decided for each of them; whether it may have
+ * its port now, unless that is one of those for who only calls.
  */
 static enum circuit_reason call_box(struct circuit *c, const struct circuit_sig_call *req,
 				    struct circuit_decision *decision)

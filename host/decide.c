@@ -79,7 +79,10 @@ static void policy_log(struct circuit_exchange *ex, const struct circuit_query *
 			&query->daddr, query->port, verdicts[decision->verdict], by);
 }
 
-/* Will there be a call? To where there is nobody none is placed, whatever the policy says: it is native. */
+/*
+ * Will there be a call? To where there is nobody none is placed, whatever the policy says: it is
+ * native.
+ */
 static bool places_call(const struct circuit_query *query, const struct circuit_decision *decision)
 {
 	return decision->verdict == CIRCUIT_POLICY_VERDICT_TRUNK ||
@@ -94,8 +97,8 @@ static bool places_call(const struct circuit_query *query, const struct circuit_
  * @payer: the line that places a call, NULL if none does
  * @decision: filled in
  *
- * The rates of the rule, and, if a call will be placed, of the line and of its groups: from all of them
- * one is taken, or, if one has none left, from none.
+ * The rates of the rule, and, if a call will be placed, of the line and of its groups: from all of
+ * them one is taken, or, if one has none left, from none.
  */
 void circuit_decide(struct circuit_exchange *ex, const struct circuit_query *query,
 		    struct circuit_line *payer, struct circuit_decision *decision)

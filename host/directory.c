@@ -95,9 +95,9 @@ void circuit_directory_destroy(struct circuit_exchange *ex)
  * circuit_name_ok - is this the name of a line?
  * @name: CIRCUIT_NAME_SIZE bytes from anywhere
  *
- * A name has 1 to CIRCUIT_NAME_SIZE - 1 letters, digits, '.', '_' or '-', does
- * not start with '-', is not CIRCUIT_TRUNK_LINE, and is padded with NULs to the full size, so that names
- * can be compared and hashed as arrays.
+ * A name has 1 to CIRCUIT_NAME_SIZE - 1 letters, digits, '.', '_' or '-', does not start with '-',
+ * is not CIRCUIT_TRUNK_LINE, and is padded with NULs to the full size, so that names can be
+ * compared and hashed as arrays.
  */
 bool circuit_name_ok(const char *name)
 {

@@ -9,8 +9,9 @@
  *
  * A port of UDP's is exposed likewise: each whom a datagram comes from calls, see udp.c.
  *
- * An exposure is a job of its line's (share.h), a look being one connection, so that a flood of them
- * is served in the line's turns, and costs what others do of the threads no more than its circuits do.
+ * An exposure is a job of its line's (share.h), a look being one connection, so that a flood of
+ * them is served in the line's turns, and costs what others do of the threads no more than its
+ * circuits do.
  *
  * Calls that wait for the listener's backlog do so here, CIRCUIT_EXPOSE_BACKLOG at most;
  * those beyond that wait in the listening socket.
@@ -301,8 +302,8 @@ net:
  * circuit_unexpose - undo circuit_expose()
  * @exp: the exposure; its exchange is locked
  *
- * The port is free a moment later, see circuit_unexpose_flush(). Connections go on, flows of datagrams do
- * not.
+ * The port is free a moment later, see circuit_unexpose_flush(). Connections go on, flows of
+ * datagrams do not.
  */
 void circuit_unexpose(struct circuit_exposure *exp)
 {

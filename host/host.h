@@ -209,8 +209,8 @@ struct circuit_exchange {
 };
 
 /*
- * What is counted of a line: where it happens, in any context, per processor; see circuit_line_add().
- * Bytes are counted when the line hangs up, and looked up in the rings before.
+ * What is counted of a line: where it happens, in any context, per processor; see
+ * circuit_line_add(). Bytes are counted when the line hangs up, and looked up in the rings before.
  */
 enum circuit_line_counter {
 	CIRCUIT_COUNT_CALLS_OUT,
@@ -289,7 +289,8 @@ struct circuit_line_config {
  * @next_port: where the search for a port to give starts
  * @tx: signalling, operator to guest
  * @rx: signalling, guest to operator
- * @sig_job: hears what the guest has to say that it could not say at once; has a reference while it is kicked
+ * @sig_job: hears what the guest has to say that it could not say at once; has a reference while it
+ *	is kicked
  * @sig_fast: what that has used of what it may at once, as @due of struct circuit_cap
  * @setups: how many of its calls took how long to be set up, see linux/circuit_netlink.h
  * @account: what it has cost, referenced
@@ -763,8 +764,8 @@ struct circuit_socket_info;
  * @setup: the circuit has its rings; its exchange is locked
  * @hungup: the guest has hung up, or there will be no circuit; likewise, perhaps more than
  *	once; may be NULL
- * @trunk: the name of its trunk, NULL if it has come in without one, or hung up; likewise; NULL if it has
- *	nothing to do with trunks
+ * @trunk: the name of its trunk, NULL if it has come in without one, or hung up; likewise; NULL if
+ *	it has nothing to do with trunks
  * @info: what there is to say of its socket, false if there is none; likewise
  */
 struct circuit_local_ops {

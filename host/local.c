@@ -2,12 +2,13 @@
 /*
  * Local ends: ends of circuits that are the operator's own.
  *
- * Such an end has the rings of its circuit as a guest has. What goes through them is the business of
- * what it is a part of; here is what all of them have in common.
+ * Such an end has the rings of its circuit as a guest has. What goes through them is the business
+ * of what it is a part of; here is what all of them have in common.
  *
- * Everything is done by the end's job (share.h), one look at a time: it owns the rings, and hangs up for
- * the end. Others only leave a note (a circuit that came to nothing, or has got its rings; a reset; a mark)
- * and kick it. A job that waits or is looked at holds a reference, the circuit another.
+ * Everything is done by the end's job (share.h), one look at a time: it owns the rings, and hangs
+ * up for the end. Others only leave a note (a circuit that came to nothing, or has got its rings; a
+ * reset; a mark) and kick it. A job that waits or is looked at holds a reference, the circuit
+ * another.
  */
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -266,8 +267,8 @@ void circuit_local_used(struct circuit_local *local, unsigned int nr, u32 bytes,
  * @least: less than this, which circuit_local_allowed() has said, is of no use
  * @bytes: how much there is, at least @least
  *
- * Return: what circuit_local_allowed() says now; if that is still too little, there is a kick when it
- * is more.
+ * Return: what circuit_local_allowed() says now; if that is still too little, there is a kick when
+ * it is more.
  */
 u32 circuit_local_want(struct circuit_local *local, unsigned int nr, u32 least, u32 bytes)
 {

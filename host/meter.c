@@ -14,7 +14,9 @@ static const u32 beforehand[CIRCUIT_UNITS] = {
 	[CIRCUIT_MESSAGES] = CIRCUIT_SIG_MESSAGES,
 };
 
-/* Most that is given at once, and that a meter saves up: what comes in so many parts of a second. */
+/*
+ * Most that is given at once, and that a meter saves up: what comes in so many parts of a second.
+ */
 #define AT_ONCE		20
 #define SAVED		10
 /* Least that is given, if more is wanted, likewise; or there would be more messages than bytes. */
@@ -30,7 +32,10 @@ static const u32 least_min[CIRCUIT_UNITS] = {
 /* The line that writes and that which reads, their groups, the rule. */
 #define METERS_MAX	(2 * (1 + CIRCUIT_GROUPS_MAX) + 1)
 
-/* What of an end is limited by a flow that it writes, and by one that it reads; and the same as of now. */
+/*
+ * What of an end is limited by a flow that it writes, and by one that it reads; and the same as of
+ * now.
+ */
 #define LIMIT_TX(unit)	(CIRCUIT_SIG_LIMIT_TX << 4 * (unit))
 #define LIMIT_RX(unit)	(CIRCUIT_SIG_LIMIT_RX << 4 * (unit))
 #define ANEW_TX(unit)	(CIRCUIT_SIG_LIMIT_TX_ANEW << 4 * (unit))
@@ -431,7 +436,10 @@ void circuit_meter_want(struct circuit *c, enum circuit_unit unit, unsigned int 
 		circuit_cut_off(&c->end[nr], CIRCUIT_REASON_PEER_RESET);
 		return;
 	}
-	/* It cannot have used up what it has not been told of: this is of an earlier limit, or early. */
+	/*
+	 * It cannot have used up what it has not been told of: this is of an earlier limit, or
+	 * early.
+	 */
 	if (flow->behind) {
 		flow->early = much;
 		return;
@@ -600,7 +608,9 @@ void circuit_meter_step(struct circuit_line *line)
 	}
 }
 
-/* What it has not been given, or a local end has not used, is given back: that is known for sure. */
+/*
+ * What it has not been given, or a local end has not used, is given back: that is known for sure.
+ */
 static void flow_drop(struct circuit_flow *flow)
 {
 	struct circuit_meter *meter[METERS_MAX];
@@ -671,7 +681,9 @@ void circuit_meter_start(struct circuit *c)
 		}
 }
 
-/* What a guest has left for a local end when it hung up counts as long as there is that to send it. */
+/*
+ * What a guest has left for a local end when it hung up counts as long as there is that to send it.
+ */
 static bool flow_goes_on(const struct circuit *c)
 {
 	if (c->ended)

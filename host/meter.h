@@ -9,14 +9,14 @@
  * other end cheats as well; two who want to do that share memory. Nothing that either could
  * have written there is believed. Where one end is a leg, that counts by itself, both ways.
  *
- * Who asks is served at once if nobody waits for one of the same meters, and otherwise in turns,
- * a hundred times a second; a meter for which several wait gives each the same. Nothing is
- * done for circuits that are idle. Each has its first CIRCUIT_SIG_ALLOWANCE bytes beforehand, and pays
- * for them out of what it is given first.
+ * Who asks is served at once if nobody waits for one of the same meters, and otherwise in turns, a
+ * hundred times a second; a meter for which several wait gives each the same. Nothing is done for
+ * circuits that are idle. Each has its first CIRCUIT_SIG_ALLOWANCE bytes beforehand, and pays for
+ * them out of what it is given first.
  *
- * When a circuit is limited that was there before, its ends do not hear of that at the same time. So the
- * end that reads may read a ring more to begin with, and two more once the end that writes has
- * taken the message out of its signalling circuit: whatever that has written before it knew, it
+ * When a circuit is limited that was there before, its ends do not hear of that at the same time.
+ * So the end that reads may read a ring more to begin with, and two more once the end that writes
+ * has taken the message out of its signalling circuit: whatever that has written before it knew, it
  * may be read.
  *
  * When one end has hung up the other is given a ring's worth, to find out: limits are not lifted,
@@ -26,9 +26,9 @@
  * line that reads (receiving) and of its groups, and of the rule that has connected it. All of
  * it belongs to exchange->lock, but that a leg looks at @on, and takes what it moves from @left.
  *
- * Messages are counted as bytes are, where rings hold them, by meters of their own: what a ring writes is a flow in
- * each of the two units. A ring that has both limited needs leave of both. Groups and lines have such meters,
- * rules have none.
+ * Messages are counted as bytes are, where rings hold them, by meters of their own: what a ring
+ * writes is a flow in each of the two units. A ring that has both limited needs leave of both.
+ * Groups and lines have such meters, rules have none.
  *
  * Datagrams share a ring with those that other rules let through, or are for others. So a rule's
  * meters do not have the ring wait: what is too much for them is lost.

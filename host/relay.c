@@ -61,7 +61,10 @@ static void count_mark(const struct circuit *c, unsigned int nr)
 	put_cpu_ptr(c->stats);
 }
 
-/* One relay: of whose marks, and how many told something; what messages there are is for signalling to see. */
+/*
+ * One relay: of whose marks, and how many told something; what messages there are is for signalling
+ * to see.
+ */
 struct relayed {
 	struct circuit_window	*win;
 	unsigned int		told;
@@ -166,7 +169,9 @@ void circuit_relay_work(struct work_struct *work)
 	wait = circuit_share_charge(&win->line->account->share, circuit_clock_read(&turn.clock));
 	if (unlikely(wait))
 		circuit_bell_wait(win, wait);
-	/* If that is so, or it has marked for nothing for long enough, the timer goes on with it. */
+	/*
+	 * If that is so, or it has marked for nothing for long enough, the timer goes on with it.
+	 */
 	if (more && !circuit_bell_masked(&win->bell))
 		queue_work(circuit_slow_wq, &win->relay_work);
 	circuit_turn_charge(&turn, CIRCUIT_USE_RELAY);

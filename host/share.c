@@ -307,7 +307,10 @@ static atomic_t waiting;
 /* Shares that wait for their timers. */
 static atomic_t armed;
 
-/* For another turn; the account's reference goes with it. Returns false if there is to be one already. */
+/*
+ * For another turn; the account's reference goes with it. Returns false if there is to be one
+ * already.
+ */
 static bool share_queue(struct circuit_share *share)
 {
 	atomic_inc(&waiting);	/* before it begins */
@@ -354,8 +357,8 @@ bool circuit_job_kick(struct circuit_job *job)
  * circuit_job_hurry - have a job done for which somebody waits
  * @job: the job, referenced by the caller
  *
- * Until it is looked at, which is not more than one look at each of its line's jobs later, the line is served
- * whatever it has used and whatever it may use.
+ * Until it is looked at, which is not more than one look at each of its line's jobs later, the line
+ * is served whatever it has used and whatever it may use.
  *
  * Context: any but the wake-up of an eventfd.
  *
@@ -457,7 +460,8 @@ static enum hrtimer_restart share_timer(struct hrtimer *timer)
  * circuit_share_renew - the caps that a line is under have changed
  * @share: its account's
  *
- * What it has used by the old ones does not count, and it does not wait for what it would have got by them.
+ * What it has used by the old ones does not count, and it does not wait for what it would have got
+ * by them.
  */
 void circuit_share_renew(struct circuit_share *share)
 {
@@ -479,8 +483,8 @@ void circuit_share_cap(struct circuit_share *share, u32 percent)
 }
 
 /*
- * Leave the workers for so many ns, unless the caps have changed since they were looked at; the account's
- * reference goes with it. Returns false if it has already.
+ * Leave the workers for so many ns, unless the caps have changed since they were looked at; the
+ * account's reference goes with it. Returns false if it has already.
  */
 static bool share_wait(struct circuit_share *share, u64 ns, int renewed)
 {
@@ -502,8 +506,8 @@ static bool share_wait(struct circuit_share *share, u64 ns, int renewed)
 }
 
 /*
- * What a share may have of a processor's time, as circuit_share_terms() tells the share's turn; as if it had
- * something to do, for whoever asks is about to do it. In an RCU reader.
+ * What a share may have of a processor's time, as circuit_share_terms() tells the share's turn; as
+ * if it had something to do, for whoever asks is about to do it. In an RCU reader.
  */
 static u32 share_rate(const struct circuit_share *share, const struct circuit_pools *pools)
 {
@@ -528,7 +532,8 @@ static u32 share_rate(const struct circuit_share *share, const struct circuit_po
  *
  * Context: any.
  *
- * Return: false if the line's cap, or its part of a group's, is used up, or it waits for that already.
+ * Return: false if the line's cap, or its part of a group's, is used up, or it waits for that
+ * already.
  */
 bool circuit_share_left(struct circuit_share *share)
 {
@@ -558,7 +563,8 @@ bool circuit_share_left(struct circuit_share *share)
  *
  * Context: any.
  *
- * Return: how many ns to wait before the next is done, by the line's cap and its part of its groups'.
+ * Return: how many ns to wait before the next is done, by the line's cap and its part of its
+ * groups'.
  */
 u64 circuit_share_charge(struct circuit_share *share, u64 ns)
 {

@@ -2,34 +2,37 @@
 /*
  * Shares: which line the operator works for next.
  *
- * What the operator does for lines in threads, and as often as they like, are jobs: ends of circuits that
- * are its own, sockets that receive for them, those that take calls of the world's, and hearing
- * what guests say, beyond what is heard at once (signalling.c). Without more, whoever has more of those, or has more
- * to do in each, would get more of the processors.
+ * What the operator does for lines in threads, and as often as they like, are jobs: ends of
+ * circuits that are its own, sockets that receive for them, those that take calls of the world's,
+ * and hearing what guests say, beyond what is heard at once (signalling.c). Without more, whoever
+ * has more of those, or has more to do in each, would get more of the processors.
  *
- * Jobs wait in the queue of their account, which is a line's. A queue with jobs is a work of the kernel's
- * workqueue circuit_trunk, which runs about as many of them at once as there are processors; the others wait.
- * A queue's turn lasts until it has used its quantum of a processor's time, by the account's clock, or has no
- * job left; with jobs left it goes to the end. A job is not interrupted, so a turn may take longer: the next
- * ones are shorter by that much, or left out. That is deficit round robin, first of lines, and within a line
- * of its jobs, one look each. A quantum is by the line's weight. As long as no other line waits for a
- * worker there is nobody to be fair to but for the kernel's scheduler, and it just goes on.
+ * Jobs wait in the queue of their account, which is a line's. A queue with jobs is a work of the
+ * kernel's workqueue circuit_trunk, which runs about as many of them at once as there are
+ * processors; the others wait. A queue's turn lasts until it has used its quantum of a processor's
+ * time, by the account's clock, or has no job left; with jobs left it goes to the end. A job is not
+ * interrupted, so a turn may take longer: the next ones are shorter by that much, or left out. That
+ * is deficit round robin, first of lines, and within a line of its jobs, one look each. A quantum
+ * is by the line's weight. As long as no other line waits for a worker there is nobody to be fair
+ * to but for the kernel's scheduler, and it just goes on.
  *
- * A line may be allowed only so much of a processor's time altogether. What its turns use counts against
- * that, and what relays use that go on in a thread (relay.c); a queue that has used what it may leaves the workers, and a timer brings it back when that would have come
- * at the rate. What a look takes beyond it is made up for. No cap holds a line that has a job for which somebody
- * waits, an administrator: circuit_job_hurry().
+ * A line may be allowed only so much of a processor's time altogether. What its turns use counts
+ * against that, and what relays use that go on in a thread (relay.c); a queue that has used what it
+ * may leaves the workers, and a timer brings it back when that would have come at the rate. What a
+ * look takes beyond it is made up for. No cap holds a line that has a job for which somebody waits,
+ * an administrator: circuit_job_hurry().
  *
- * The lines of a group share what the group has: each has at most its part, by weight, of the group's weight
- * and of the group's cap, among those of its lines that have something to do at the moment. A line in several groups
- * has the least of what they leave it. What lines of a group use is counted against the group's cap besides, since those
- * who come and go would be together more than it. Of a group a turn needs one atomic variable for the number of those who
- * share it and one for its cap; nothing is locked, and nobody looks at other lines.
+ * The lines of a group share what the group has: each has at most its part, by weight, of the
+ * group's weight and of the group's cap, among those of its lines that have something to do at the
+ * moment. A line in several groups has the least of what they leave it. What lines of a group use
+ * is counted against the group's cap besides, since those who come and go would be together more
+ * than it. Of a group a turn needs one atomic variable for the number of those who share it and one
+ * for its cap; nothing is locked, and nobody looks at other lines.
  *
- * So a line uses one processor at a time, as a VM with a vhost thread does. How many workers there are at
- * most, on which processors, and their priority are to be set in /sys/devices/virtual/workqueue/circuit_trunk.
- * The order among those that wait is the workqueue's: of arrival, but from 6.9 on, where works wait per
- * processor and begin in turn, only about that.
+ * So a line uses one processor at a time, as a VM with a vhost thread does. How many workers there
+ * are at most, on which processors, and their priority are to be set in
+ * /sys/devices/virtual/workqueue/circuit_trunk. The order among those that wait is the workqueue's:
+ * of arrival, but from 6.9 on, where works wait per processor and begin in turn, only about that.
  */
 #ifndef _CIRCUIT_SHARE_H
 #define _CIRCUIT_SHARE_H
@@ -114,8 +117,8 @@ struct circuit_job;
 
 /**
  * struct circuit_job_ops - what a job does
- * @look: do what there is to be done, or a part of it and kick again; one at a time, in a thread, which
- *	may sleep; charges @turn
+ * @look: do what there is to be done, or a part of it and kick again; one at a time, in a thread,
+ *	which may sleep; charges @turn
  * @idle: there was no kick since: drop the reference that the kick has taken
  */
 struct circuit_job_ops {
@@ -149,12 +152,14 @@ struct circuit_job {
  * @cap: and at most
  * @pools: that it is in, NULL for none; changes under the exchange's lock
  * @fresh: jobs that were kicked
- * @work: does them; it owns what follows, and while it is queued or runs it has a reference of the account
+ * @work: does them; it owns what follows, and while it is queued or runs it has a reference of the
+ *	account
  * @ready: those that are next
  * @counted: the pools that it is counted in now
  * @counts: by which weight, 0 if it has nothing to do
  * @owed: ns that it has used more than its quanta were
- * @throttled: it has used what it may, and waits for @timer, which has a reference of the account, too
+ * @throttled: it has used what it may, and waits for @timer, which has a reference of the account,
+ *	too
  * @urgent: jobs that are; while there are any, no cap and no debt counts
  * @renewed: changes when the caps do
  * @timer: queues @work

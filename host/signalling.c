@@ -9,10 +9,11 @@
  * other guests cause (ALERT, RESET, a late CONNECTED or REFUSED) is kept in the
  * ends of circuits, bounded by the line's quotas: nothing is allocated here.
  *
- * What a guest says is heard at once, by a thread of high priority, as long as that takes no more than
- * SIG_FAST percent of a processor and the line's cap has something left; what is beyond that, or is not
- * done in one turn of it, is a job of the line's (share.h). So one call costs no more than waking one thread,
- * and a storm of them what other work for the line would: it has its share of the threads, and its cap.
+ * What a guest says is heard at once, by a thread of high priority, as long as that takes no more
+ * than SIG_FAST percent of a processor and the line's cap has something left; what is beyond that,
+ * or is not done in one turn of it, is a job of the line's (share.h). So one call costs no more
+ * than waking one thread, and a storm of them what other work for the line would: it has its share
+ * of the threads, and its cap.
  *
  * Everything under exchange->lock.
  */
@@ -477,7 +478,9 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 		if (msg->want.bytes)
 			circuit_meter_want(circuit_of_end(end), CIRCUIT_BYTES, end->nr,
 					   msg->want.bytes);
-		/* By that the end may have lost its number: it was reset, or the circuit is gone. */
+		/*
+		 * By that the end may have lost its number: it was reset, or the circuit is gone.
+		 */
 		end = xa_load(&line->ends, msg->want.index);
 		if (end && msg->want.messages)
 			circuit_meter_want(circuit_of_end(end), CIRCUIT_MESSAGES, end->nr,
@@ -497,8 +500,8 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 }
 
 /*
- * If others wait until the guest has taken a message, have it ring when it has. Returns true if it has
- * meanwhile.
+ * If others wait until the guest has taken a message, have it ring when it has. Returns true if it
+ * has meanwhile.
  */
 static bool sig_steps(struct circuit_line *line)
 {

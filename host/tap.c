@@ -93,8 +93,8 @@ static void tap_skip(struct circuit_tap *tap, unsigned int end, u32 n)
 }
 
 /*
- * A writer overwrites before it says so, our guests 32 KiB at a time, or a message. What has been read, and is so
- * close to being overwritten, is taken for lost.
+ * A writer overwrites before it says so, our guests 32 KiB at a time, or a message. What has been
+ * read, and is so close to being overwritten, is taken for lost.
  */
 static u32 tap_margin(u32 size)
 {

@@ -366,7 +366,9 @@ int circuit_trunk_setup(const struct circuit_trunk *trunk, u32 mark, struct sock
 	if (tcp) {
 		/* What a guest has to say has been collected in its ring already. */
 		tcp_sock_set_nodelay(sock->sk);
-		/* Urgent data is where it was among the rest; the guest takes it out, or does not. */
+		/*
+		 * Urgent data is where it was among the rest; the guest takes it out, or does not.
+		 */
 		sock_set_flag(sock->sk, SOCK_URGINLINE);
 	}
 	if (trunk)

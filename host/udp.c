@@ -5,22 +5,24 @@
  *	DIALS --+--> TALKS --> GONE
  *	WAITS --+
  *
- * A guest's socket that sends to somebody who is not on a line has a circuit with him, a flow, whose rings
- * hold messages. Its other end is the operator's: what the guest writes goes out of a UDP
- * socket, and what comes there from him goes into the ring. All flows of a guest's port that take the same
- * trunk go through the same socket, so that the world sees them come from one port, whomever
- * they are with; what comes from others is not for anybody. A port that is exposed has a socket as well, and there
- * who sends something is a call to the guest, unless there is a flow with him.
+ * A guest's socket that sends to somebody who is not on a line has a circuit with him, a flow,
+ * whose rings hold messages. Its other end is the operator's: what the guest writes goes out of a
+ * UDP socket, and what comes there from him goes into the ring. All flows of a guest's port that
+ * take the same trunk go through the same socket, so that the world sees them come from one port,
+ * whomever they are with; what comes from others is not for anybody. A port that is exposed has a
+ * socket as well, and there who sends something is a call to the guest, unless there is a flow with
+ * him.
  *
- * A socket (struct circuit_udp) is referenced by its flows, by the exposure, and by its work, which takes out
- * what it has received and puts it into the rings of the flows, which it finds by
- * whom they are with. It does so for all of them in turn: what does not fit into a ring is lost, and counted
- * there. A flow's own work (see local.c) sends, and waits when the socket takes no more. Both write
- * to the flow's ring, which has a lock for that, outside of the exchange's.
+ * A socket (struct circuit_udp) is referenced by its flows, by the exposure, and by its work, which
+ * takes out what it has received and puts it into the rings of the flows, which it finds by whom
+ * they are with. It does so for all of them in turn: what does not fit into a ring is lost, and
+ * counted there. A flow's own work (see local.c) sends, and waits when the socket takes no more.
+ * Both write to the flow's ring, which has a lock for that, outside of the exchange's.
  *
- * A flow ends when the guest hangs up, when there is an ICMP message that nobody listens at the other end, when the
- * exposure is taken back, and when nothing was heard of either end for a while: as with any
- * translation of addresses, nobody says when it is over. Then the next datagram begins another.
+ * A flow ends when the guest hangs up, when there is an ICMP message that nobody listens at the
+ * other end, when the exposure is taken back, and when nothing was heard of either end for a while:
+ * as with any translation of addresses, nobody says when it is over. Then the next datagram begins
+ * another.
  */
 #include <linux/errqueue.h>
 #include <linux/hashtable.h>
@@ -79,7 +81,8 @@ enum flow_state {
  * @blocked: flows that wait until there is room again, referenced
  * @errors: how many were reported, of whichever flow
  * @drops: what the socket had no room for, as far as it was counted; by its work
- * @told: the flow that the turn has put something into last, whose guest wants to know, referenced, or NULL
+ * @told: the flow that the turn has put something into last, whose guest wants to know, referenced,
+ *	or NULL
  * @native: the callbacks of the socket as they were
  */
 struct circuit_udp {
@@ -712,7 +715,10 @@ static bool flow_put(struct udp_flow *flow, const struct sk_buff *skb)
 	return circuit_tx_publish(&local->tx, need);
 }
 
-/* What came before there was a ring; @flow->lock is held. Returns true if the guest wants to be told. */
+/*
+ * What came before there was a ring; @flow->lock is held. Returns true if the guest wants to be
+ * told.
+ */
 static bool flow_put_early(struct udp_flow *flow)
 {
 	bool notify = false;
@@ -754,8 +760,8 @@ static bool flow_deliver(struct udp_flow *flow, struct sk_buff *skb)
 }
 
 /*
- * What the socket has had no room for is of nobody knows which flow, but the guest's: it is counted in the one
- * that goes on.
+ * What the socket has had no room for is of nobody knows which flow, but the guest's: it is counted
+ * in the one that goes on.
  */
 static void flow_count_drops(struct udp_flow *flow, struct circuit_udp *udp)
 {
@@ -772,7 +778,10 @@ static void flow_count_drops(struct udp_flow *flow, struct circuit_udp *udp)
 	mutex_unlock(&flow->lock);
 }
 
-/* The turn goes on with somebody else, or has ended: tell the guest that something was put there for. */
+/*
+ * The turn goes on with somebody else, or has ended: tell the guest that something was put there
+ * for.
+ */
 static void udp_tell(struct circuit_udp *udp)
 {
 	struct udp_flow *flow = udp->told;
@@ -810,8 +819,8 @@ static int datagram_scope(const struct sk_buff *skb)
 }
 
 /*
- * Who calls may be anybody, and say that he is somebody else: there are to be only so many calls a second, and
- * those that the guest has not answered may not have all that its line may have.
+ * Who calls may be anybody, and say that he is somebody else: there are to be only so many calls a
+ * second, and those that the guest has not answered may not have all that its line may have.
  */
 static bool udp_takes_calls(struct circuit_udp *udp, const struct circuit_exposure *exp)
 {
@@ -832,7 +841,10 @@ static struct udp_flow *udp_called(struct circuit_udp *udp, const struct in6_add
 	struct circuit_exposure *exp;
 	u64 deciding;
 
-	/* The lock is everybody's: what may not be a call does not come so far. The work has the bucket. */
+	/*
+	 * The lock is everybody's: what may not be a call does not come so far. The work has the
+	 * bucket.
+	 */
 	if (!READ_ONCE(udp->exp) || !circuit_bucket_has(&udp->calls, CALLS, ktime_get_ns()))
 		return NULL;
 	mutex_lock(&ex->lock);
@@ -977,7 +989,9 @@ static const struct circuit_job_ops udp_job_ops = {
 	.idle = udp_idle,
 };
 
-/* --- to the world ------------------------------------------------------------------------------- */
+/*
+ * --- to the world -------------------------------------------------------------------------------
+ */
 
 /* Which address the datagrams come from, if the socket has any. */
 union source_control {
@@ -1035,7 +1049,10 @@ static int flow_send(struct udp_flow *flow, u32 len)
 		return -EMSGSIZE;
 	if (unlikely(flow->key.scope))
 		((struct sockaddr_in6 *)&to)->sin6_scope_id = flow->key.scope;
-	/* What an ICMP message said of another flow is reported to whoever comes next: twice is true. */
+	/*
+	 * What an ICMP message said of another flow is reported to whoever comes next: twice is
+	 * true.
+	 */
 	seen = atomic_read(&flow->udp->errors);
 	while (tries--) {
 		flow_source(flow, &msg, &control);
@@ -1136,7 +1153,10 @@ static bool flow_is_over(struct udp_flow *flow)
 	return false;
 }
 
-/* Returns how the turn has ended: -EAGAIN if somebody will kick, 0 if there is more, else the flow is gone. */
+/*
+ * Returns how the turn has ended: -EAGAIN if somebody will kick, 0 if there is more, else the flow
+ * is gone.
+ */
 static int flow_turn(struct udp_flow *flow, bool *notify)
 {
 	struct circuit_local *local = &flow->local;
@@ -1184,7 +1204,10 @@ static int flow_turn(struct udp_flow *flow, bool *notify)
 		bytes -= min(bytes, need);
 		WRITE_ONCE(flow->used, jiffies);
 		flow_has_said(flow);
-		/* What is lost on its way to the network is lost. That there is no way is worth to be told. */
+		/*
+		 * What is lost on its way to the network is lost. That there is no way is worth to
+		 * be told.
+		 */
 		if (unlikely(err == -ENETUNREACH || err == -EHOSTUNREACH || err == -EACCES)) {
 			flow_hangup(flow, CIRCUIT_REASON_TRUNK, -err);
 			return err;

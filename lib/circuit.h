@@ -27,10 +27,10 @@
  *	EPROTO		the far end broke the rules of the ring
  *	ESTALE		the mapping has lost its circuit (sockets only; see circuit(7))
  *	ECONNRESET	the far end died, or aborted; or what else SO_ERROR said
- * Of a connected socket of datagrams of AF_CIRCUIT, circuit_msg_peek() may say what became of one that was
- * sent (ECONNREFUSED, EHOSTUNREACH, EACCES, ENOBUFS, or what a policy says): once, and it is not final.
- * Who reads gets the last only after all that did arrive. EINVAL is a mistake in how the
- * call was used (a call for messages on a stream, more released than there was), and changes
+ * Of a connected socket of datagrams of AF_CIRCUIT, circuit_msg_peek() may say what became of one
+ * that was sent (ECONNREFUSED, EHOSTUNREACH, EACCES, ENOBUFS, or what a policy says): once, and it
+ * is not final. Who reads gets the last only after all that did arrive. EINVAL is a mistake in how
+ * the call was used (a call for messages on a stream, more released than there was), and changes
  * nothing.
  *
  * Threads: the two directions are independent. At any time one thread may make the calls that
@@ -380,8 +380,9 @@ int circuit_msg_send(struct circuit *c, const struct circuit_view *views, unsign
  * The first is the one after the last released: the same are given again until they are.
  *
  * Return: how many; 0 at the end; or a negative errno: EAGAIN if there is none. With datagrams of
- * AF_CIRCUIT that may also be when circuit_wait() has said that there is something, which was not from
- * the peer; and an errno that tells of one that was sent is given once, but a final one again and again.
+ * AF_CIRCUIT that may also be when circuit_wait() has said that there is something, which was not
+ * from the peer; and an errno that tells of one that was sent is given once, but a final one again
+ * and again.
  */
 int circuit_msg_peek(struct circuit *c, struct circuit_view *views, unsigned int count);
 
@@ -408,8 +409,9 @@ int circuit_msg_release(struct circuit *c, const struct circuit_view *last);
  * waits for ever. Even with a timeout of 0 it asks whether the other process or the connection
  * still lives, which nothing else does.
  *
- * On a socket it sleeps in poll(), which goes by the events that were armed for what was asked for; who polls
- * without circuit_arm() is woken for a byte to read, or a quarter of the ring to write in.
+ * On a socket it sleeps in poll(), which goes by the events that were armed for what was asked for;
+ * who polls without circuit_arm() is woken for a byte to read, or a quarter of the ring to write
+ * in.
  *
  * Return: those of @events that have come true, the end of the stream and a closed far end among
  * them; 0 if time is up; or a negative errno: EINTR if a signal handler has run while it slept.

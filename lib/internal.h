@@ -184,7 +184,8 @@ struct rx {
  * @shutdown: pass on what circuit_shutdown() has to say, if it does not do so by a flag
  * @events: what to poll for
  * @flags: the flags in the control page are this end's to set
- * @near: the far end runs on the same processors, as that of a socket does not unless the VM calls itself
+ * @near: the far end runs on the same processors, as that of a socket does not unless the VM calls
+ *	itself
  */
 struct transport {
 	int	(*kick)(struct circuit *c);

@@ -221,7 +221,10 @@ EXPORT int circuit_msg_fill(struct circuit *c, size_t len, unsigned int flags)
 	}
 	tx->room = 0;
 	tx->tail += need;
-	/* Small ones follow soon: the far end has read where they will be, and their lines have to come back. */
+	/*
+	 * Small ones follow soon: the far end has read where they will be, and their lines have to
+	 * come back.
+	 */
 	if (need <= LINE) {
 		to = tx->data + (tx->tail & (tx->size - 1));
 		prefetch_write(to);
@@ -502,7 +505,9 @@ EXPORT int circuit_msg_peek(struct circuit *c, struct circuit_view *views, unsig
 		err = rx_release(c, message_bytes(c, head.len));
 		if (unlikely(err))
 			return err;
-		/* That somebody's rate of calls is exceeded is not that there is nothing to read. */
+		/*
+		 * That somebody's rate of calls is exceeded is not that there is nothing to read.
+		 */
 		if (found == FOUND_ERROR)
 			return head.flags == EAGAIN ? -ENOBUFS : -(int)head.flags;
 	}

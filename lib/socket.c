@@ -29,7 +29,9 @@ static int socket_kick(struct circuit *c)
 								     circuit_fail(c, errno);
 }
 
-/* Or was it the far end that wrote a zero there? ENOTCONN: the socket has another circuit by now. */
+/*
+ * Or was it the far end that wrote a zero there? ENOTCONN: the socket has another circuit by now.
+ */
 static int socket_lost(struct circuit *c)
 {
 	return ioctl(c->fd, SIOCCIRCUITKICK) && (errno == ESTALE || errno == ENOTCONN) ? ESTALE :

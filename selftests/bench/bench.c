@@ -15,9 +15,10 @@
  *	bench messages PROTO ADDRESS PORT SIZE BATCH MS	send messages of SIZE bytes, BATCH with
  *						each system call, which are received likewise
  *
- * PROTO is circuit (the address being a line), busy (the same, with programs that ask again and again instead of
- * waiting), tcp, vsock (a context's number) or unix (any); for messages, of which round trips can be measured as
- * well, it is seqpacket, dgram or udp. Prints one line of figures, see figures.h:
+ * PROTO is circuit (the address being a line), busy (the same, with programs that ask again and
+ * again instead of waiting), tcp, vsock (a context's number) or unix (any); for messages, of which
+ * round trips can be measured as well, it is seqpacket, dgram or udp. Prints one line of figures,
+ * see figures.h:
  *
  *	rtt, loaded, many: quantiles of round trips
  *	stream, pull, loaded: bytes that were received, and the ns from their first to their last by the
@@ -356,7 +357,10 @@ static void serve_all_messages(unsigned int port)
 	}
 }
 
-/* Say where we are until it is confirmed: a datagram may be lost; messages are not, however long it takes. */
+/*
+ * Say where we are until it is confirmed: a datagram may be lost; messages are not, however long it
+ * takes.
+ */
 static void control(int s, bool end, unsigned int batch, uint64_t sum[2])
 {
 	struct control c = { end, batch };

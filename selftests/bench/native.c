@@ -5,8 +5,8 @@
  *
  * Two processes, each pinned to a core of its own if there are two. Kinds take turns within a
  * repeat, so that a machine which is faster now than before is so for all of them. Figures go to
- * DIR/raw, and what they were made under to DIR/conditions, as bench-common.sh says; selftests/bench/report
- * makes tables of them.
+ * DIR/raw, and what they were made under to DIR/conditions, as bench-common.sh says;
+ * selftests/bench/report makes tables of them.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -9,9 +9,10 @@
  *	zero ask map|copy LINE PORT SIZE N	datagrams, and the answers of who sends each back ("peer
  *						dgram-echo"), one after the other
  *
- * Both ways do the same work: the sender stores a word into each cache line of what it sends, and the
- * receiver looks at each. "copy" does so in memory of its own, and calls send() and recv(), or sendmmsg() and
- * recvmmsg(); "map" does it in the ring, by libcircuit. Prints one line of figures, see figures.h.
+ * Both ways do the same work: the sender stores a word into each cache line of what it sends, and
+ * the receiver looks at each. "copy" does so in memory of its own, and calls send() and recv(), or
+ * sendmmsg() and recvmmsg(); "map" does it in the ring, by libcircuit. Prints one line of figures,
+ * see figures.h.
  */
 #define _GNU_SOURCE
 #include <circuit.h>

@@ -573,8 +573,8 @@ static int fail_nth(int n)
 }
 
 /*
- * Fail the allocation @first of @step, then every @stride'th, and so on, until there is none left to
- * fail. Whatever fails must do so with a clean error. What has worked all the same is undone.
+ * Fail the allocation @first of @step, then every @stride'th, and so on, until there is none left
+ * to fail. Whatever fails must do so with a clean error. What has worked all the same is undone.
  */
 static void fail_each(int first, int stride, int (*step)(char **arg), void (*undo)(char **arg),
 		      char **arg)
@@ -703,9 +703,9 @@ static void fail_verbose(const char *level)
 }
 
 /*
- * Loading a module, but for the loader's own hundreds of allocations: what is the module's begins with
- * the first that has do_init_module() on the stack that the kernel logs when it fails. What that calls
- * may make hundreds more, of which INSMODS are made to fail, others each time.
+ * Loading a module, but for the loader's own hundreds of allocations: what is the module's begins
+ * with the first that has do_init_module() on the stack that the kernel logs when it fails. What
+ * that calls may make hundreds more, of which INSMODS are made to fail, others each time.
  */
 #define INSMODS	40
 

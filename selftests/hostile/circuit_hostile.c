@@ -658,7 +658,8 @@ static int attack_trunk(struct hostile *h, unsigned long end)
 }
 
 /*
- * Send without ever asking whether we may. 0 if the other guest takes no more than what was allowed.
+ * Send without ever asking whether we may. 0 if the other guest takes no more than what was
+ * allowed.
  */
 static int attack_rate(struct hostile *h, unsigned long end)
 {

@@ -1053,7 +1053,9 @@ static void window_pages(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, shown(win, slot + PAGE_SIZE - 1), small->page);
 	KUNIT_EXPECT_PTR_EQ(test, shown(win, 3 * slot - 1), whole->page + whole->npages - 1);
 
-	/* Taken away it is scratch; shown once more it is there again, where there is room first. */
+	/*
+	 * Taken away it is scratch; shown once more it is there again, where there is room first.
+	 */
 	circuit_window_revoke(win, small, at[0]);
 	KUNIT_EXPECT_PTR_EQ(test, shown(win, slot), win->scratch);
 	KUNIT_EXPECT_PTR_EQ(test, shown(win, 2 * slot), whole->page);
@@ -1110,7 +1112,10 @@ static void window_full(struct kunit *test)
 	mutex_init(&ex->lock);
 	INIT_LIST_HEAD(&ex->idle_cables);
 	for (i = 0; i < 2; i++) {
-		/* Memory for three small cables; room for three in one window, for one in the other. */
+		/*
+		 * Memory for three small cables; room for three in one window, for one in the
+		 * other.
+		 */
 		cable_line(test, ex, &lines[i], i + 1, i ? 1 : 3);
 		lines[i].quota.limits.max[CIRCUIT_MEMORY] = 3 * 4 * PAGE_SIZE;
 		c[i].size[0] = c[i].size[1] = CIRCUIT_RING_MIN;
@@ -1285,7 +1290,10 @@ static void scale_hangup(struct circuit *c)
 	circuit_hangup(&c->end[1], CIRCUIT_REASON_NONE);
 }
 
-/* Nanoseconds of setting a call up and ending it, the least of many tries: the machine has other work. */
+/*
+ * Nanoseconds of setting a call up and ending it, the least of many tries: the machine has other
+ * work.
+ */
 static u64 scale_cost(struct kunit *test, struct subscriber *s)
 {
 	u64 least = U64_MAX, start;
@@ -1494,8 +1502,8 @@ static const struct circuit_job_ops burner_ops = {
 };
 
 /*
- * Whoever has more jobs, or longer ones, has no more of a worker than others; by weight. With one line alone it
- * has all of it.
+ * Whoever has more jobs, or longer ones, has no more of a worker than others; by weight. With one
+ * line alone it has all of it.
  */
 static void shares(struct kunit *test)
 {
@@ -1547,7 +1555,10 @@ static void shares(struct kunit *test)
 		KUNIT_EXPECT_GT(test, share, sum[0] * 2 / 3);
 		KUNIT_EXPECT_LT(test, share, sum[0] * 3 / 2);
 	}
-	/* Nobody else waits any more: who uses more than a quantum each time does not wait for himself. */
+	/*
+	 * Nobody else waits any more: who uses more than a quantum each time does not wait for
+	 * himself.
+	 */
 	sum[2] = b[2][0].burned;
 	stop = false;
 	KUNIT_EXPECT_TRUE(test, circuit_job_kick(&b[2][0].job));
@@ -1595,7 +1606,10 @@ static void caps(struct kunit *test)
 						else
 							wait = 1;
 					}
-					/* What one look has been too much, or is still to be paid for. */
+					/*
+					 * What one look has been too much, or is still to be paid
+					 * for.
+					 */
 					KUNIT_EXPECT_LE(test, sum, fair + fair / 50 + looks[l]);
 					KUNIT_EXPECT_GE(test, sum + looks[l], fair - fair / 50);
 				}
@@ -1794,7 +1808,10 @@ static void shares_capped(struct kunit *test)
 	circuit_account_put(account);
 }
 
-/* A line that waits for its cap has done what somebody waits for, and goes on when the cap of its group is lifted. */
+/*
+ * A line that waits for its cap has done what somebody waits for, and goes on when the cap of its
+ * group is lifted.
+ */
 static void shares_hurried(struct kunit *test)
 {
 	struct circuit_account *account = circuit_account_alloc("line");
@@ -1848,7 +1865,9 @@ static void shares_hurried(struct kunit *test)
 	circuit_pool_put(pool);
 }
 
-/* Four lines of a group get as much of a worker as the one that is in none, and its cap is kept to. */
+/*
+ * Four lines of a group get as much of a worker as the one that is in none, and its cap is kept to.
+ */
 static void shares_grouped(struct kunit *test)
 {
 	struct circuit_pool *pool = circuit_pool_alloc();

@@ -612,8 +612,8 @@ static void limited_later(struct kunit *test, struct circuit_exchange *ex,
 	KUNIT_EXPECT_FALSE(test, list_empty(&ex->wanting));
 	KUNIT_EXPECT_TRUE(test, list_empty(&a->steps));
 	/*
-	 * The far end has gone: it is limited all the same, by new rates as well, and given a ring's worth
-	 * to find out; once more if it asks; and then it is told.
+	 * The far end has gone: it is limited all the same, by new rates as well, and given a
+	 * ring's worth to find out; once more if it asks; and then it is told.
 	 */
 	end[0].allow[CIRCUIT_BYTES][CIRCUIT_SEND] = 0;
 	end[1].hungup = true;

@@ -407,7 +407,9 @@ TEST(socket_opens_if_it_can)
 
 /* --- datagrams of AF_CIRCUIT ------------------------------------------------------------------ */
 
-/* What the operator puts into the ring: from whom, and what; or what became of one that was sent. */
+/*
+ * What the operator puts into the ring: from whom, and what; or what became of one that was sent.
+ */
 static void operator_puts(uint32_t port, const char *line, uint32_t error, const char *text)
 {
 	struct circuit_datagram head = { .len = error ? 0 : strlen(text), .port = port, .error = error,

@@ -605,7 +605,10 @@ static unsigned long doorbells(int fd)
 	return info.tx_doorbells;
 }
 
-/* The operator is told once of a batch, and again at most where that takes so long that it has read what there was. */
+/*
+ * The operator is told once of a batch, and again at most where that takes so long that it has read
+ * what there was.
+ */
 TEST(dgram_batch_told_once, .type = SOCK_DGRAM, .circuits_only = "SOL_CIRCUIT")
 {
 	struct iovec iov = { "x", 1 };
@@ -627,8 +630,8 @@ TEST(dgram_batch_told_once, .type = SOCK_DGRAM, .circuits_only = "SOL_CIRCUIT")
 }
 
 /*
- * However many follow each other without a pause, and however long that lasts, nobody is forgotten: the last of
- * them is received, and answered.
+ * However many follow each other without a pause, and however long that lasts, nobody is forgotten:
+ * the last of them is received, and answered.
  */
 TEST(dgram_bursts, .type = SOCK_DGRAM)
 {

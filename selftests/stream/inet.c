@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the tables of options in Documentation/inet.rst say of TCP and UDP sockets: honoured, accepted, the
- * socket is native with it, or refused; and what the program sees is what it sees of TCP and UDP.
+ * What the tables of options in Documentation/inet.rst say of TCP and UDP sockets: honoured,
+ * accepted, the socket is native with it, or refused; and what the program sees is what it sees of
+ * TCP and UDP.
  */
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -700,7 +701,10 @@ static long send_to(int fd, unsigned int port, const void *buf, size_t len, int 
 	return sendto(fd, buf, len, flags, &a.sa, n);
 }
 
-/* A socket with the option sends by UDP, which where only the exchange leads may say that it cannot. */
+/*
+ * A socket with the option sends by UDP, which where only the exchange leads may say that it
+ * cannot.
+ */
 static void sends_natively(int level, int opt, const void *val, socklen_t len)
 {
 	bool want = circuits();

@@ -480,7 +480,10 @@ TEST(listener_io)
 	ERR(ioctl(l, FIONREAD, &val), EINVAL);
 }
 
-/* Bound to the address that is called itself, which need not be one of the machine's, or to any (or to @other, of IPv4). */
+/*
+ * Bound to the address that is called itself, which need not be one of the machine's, or to any (or
+ * to @other, of IPv4).
+ */
 static int listener_at(bool specific, const char *other, unsigned int port, int reuse)
 {
 	int l = other ? OK(socket(AF_INET, SOCK_STREAM, protocol)) : sock(), one = 1;

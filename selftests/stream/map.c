@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Circuits that their processes have mapped: what linux/circuit.h promises of them, down to the words of the
- * control page. Over AF_INET and AF_INET6 with --map, when the sockets become circuits.
+ * Circuits that their processes have mapped: what linux/circuit.h promises of them, down to the
+ * words of the control page. Over AF_INET and AF_INET6 with --map, when the sockets become
+ * circuits.
  */
 #include "stream_test.h"
 #include <linux/circuit_ring.h>
@@ -536,7 +537,10 @@ TEST(map_lost, .map = true)
 	OK(connect(fd[0], &none, sizeof(none)));
 	CHECK(all_zero(m.base, m.len));
 	ERR(ioctl(fd[0], SIOCCIRCUITKICK), ENOTCONN);
-	/* It leads nowhere, not even to the circuit that has the memory next, which knows nothing of what was there. */
+	/*
+	 * It leads nowhere, not even to the circuit that has the memory next, which knows nothing
+	 * of what was there.
+	 */
 	close(fd[1]);
 	for (i = 0; i < 8; i++) {
 		pair_of_size(other, 16384);

@@ -255,7 +255,10 @@ static long long stamp_us(const struct scm_timestamping *t)
 	return t->ts[0].tv_sec * 1000000ll + t->ts[0].tv_nsec / 1000;
 }
 
-/* When was it received? A kernel whose first socket asks for that may take a while to begin with it. */
+/*
+ * When was it received? A kernel whose first socket asks for that may take a while to begin with
+ * it.
+ */
 UDP_TEST(udp_timestamping_received)
 {
 	long long before = now_us();
@@ -416,7 +419,10 @@ UDP_TEST(udp_segments)
 	pieces(r, buf, 3000, 300);
 }
 
-/* How often the far end of a socket that is connected was told of something; 0 if that is not by a circuit. */
+/*
+ * How often the far end of a socket that is connected was told of something; 0 if that is not by a
+ * circuit.
+ */
 static unsigned long doorbells(int fd)
 {
 	struct circuit_info info;
@@ -507,7 +513,9 @@ static void gro_on(int r)
 	OK(setsockopt(r, SOL_UDP, UDP_GRO, &one, sizeof(one)));
 }
 
-/* What was sent as one is received as one, with the length of its pieces; the last may be shorter. */
+/*
+ * What was sent as one is received as one, with the length of its pieces; the last may be shorter.
+ */
 UDP_TEST(udp_coalesced_as_sent)
 {
 	const size_t len[] = { 3000, 2900, 100, 301, 60000 };
@@ -534,7 +542,10 @@ UDP_TEST(udp_coalesced_as_sent)
 	ERR(recv(r, buf, 1, MSG_DONTWAIT), EAGAIN);
 }
 
-/* One that is shorter or empty is the end, as is one of somebody else, and none is longer than the first. */
+/*
+ * One that is shorter or empty is the end, as is one of somebody else, and none is longer than the
+ * first.
+ */
 UDP_TEST(udp_coalesced_ends)
 {
 	uint16_t size = 100;
@@ -947,7 +958,10 @@ UDP_TEST(udp_inherited)
 	expect_text(s, "back");
 }
 
-/* As servers do that give each client a socket: the one that has got the first datagram, and make another. */
+/*
+ * As servers do that give each client a socket: the one that has got the first datagram, and make
+ * another.
+ */
 UDP_TEST(udp_server_connects)
 {
 	int r, s, next, i, one[8];

@@ -140,7 +140,9 @@ static void put_packet(uint64_t time, const void *head, size_t head_len, const v
 	put32(total);
 }
 
-/* --- packets ----------------------------------------------------------------------------------- */
+/*
+ * --- packets -----------------------------------------------------------------------------------
+ */
 
 static uint32_t sum(const void *data, size_t len, uint32_t sum)
 {
@@ -210,7 +212,9 @@ static void put_segment(const struct circuit_tap_record *rec, const void *data)
 	cap.gaps += !!(rec->flags & CIRCUIT_TAP_LOST);
 }
 
-/* --- the tap ----------------------------------------------------------------------------------- */
+/*
+ * --- the tap -----------------------------------------------------------------------------------
+ */
 
 /* Exactly @len bytes; 0 at the end, or when a signal has come. */
 static int read_all(int fd, void *to, size_t len)

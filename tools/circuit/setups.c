@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* How long calls took to be set up, and work has waited and taken: what the operator counts, see linux/circuit_netlink.h. */
+/*
+ * How long calls took to be set up, and work has waited and taken: what the operator counts, see
+ * linux/circuit_netlink.h.
+ */
 #include <stdio.h>
 #include <string.h>
 #include "circuit.h"

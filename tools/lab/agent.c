@@ -378,7 +378,9 @@ static void serve_one(int sock)
 	case 'R':
 		send_frame(sock, 'S', &ok, 4);
 		sync();
-		/* What is sent leaves in a work of the kernel's: who asked closes when it is there. */
+		/*
+		 * What is sent leaves in a work of the kernel's: who asked closes when it is there.
+		 */
 		if (poll(&p, 1, 5000) == 1)
 			recv(sock, &ok, sizeof(ok), 0);
 		/* Power off takes ACPI; to a VMM with -action reboot=shutdown this is the same. */

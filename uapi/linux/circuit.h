@@ -207,34 +207,34 @@ struct circuit_info {
  * As long as it is mapped the process is this end of the circuit. It owns tail, event and bytes of
  * the producer dir[end].prod and head and event of the consumer dir[!end].cons; begins with
  * @tx_tail and @rx_head of struct circuit_info; keeps to the contract of linux/circuit_ring.h; and
- * passes notifications that are due on with SIOCCIRCUITKICK. Flags stay the kernel's: shutdown() and
- * close() say FIN, as they always do. (Urgent data is among the rest, and SIOCATMARK does not know.)
- * SO_ERROR, SIOCINQ and SIOCOUTQ look at what the process has published, and so does poll(): it goes by what
- * the process has armed its events for, if that is still to come, and otherwise by a byte to read or a
- * quarter of the ring to write in. Who sleeps in another way arms the events himself. read() and
- * write(), in all their forms, fail with EBUSY. When the last mapping goes, the kernel takes the
- * indices over from the control page, and read() and write() work again; a tail or head which cannot be
- * resets the connection.
+ * passes notifications that are due on with SIOCCIRCUITKICK. Flags stay the kernel's: shutdown()
+ * and close() say FIN, as they always do. (Urgent data is among the rest, and SIOCATMARK does not
+ * know.) SO_ERROR, SIOCINQ and SIOCOUTQ look at what the process has published, and so does poll():
+ * it goes by what the process has armed its events for, if that is still to come, and otherwise by
+ * a byte to read or a quarter of the ring to write in. Who sleeps in another way arms the events
+ * himself. read() and write(), in all their forms, fail with EBUSY. When the last mapping goes, the
+ * kernel takes the indices over from the control page, and read() and write() work again; a tail or
+ * head which cannot be resets the connection.
  *
  * A mapping holds its socket: the connection ends with shutdown(), or when both the descriptors
  * and the mappings are gone. It survives fork() and is shared then.
  *
- * The circuit of a socket of datagrams of AF_CIRCUIT leads to the operator, and its rings hold struct
- * circuit_datagram, to and from anybody, as sendto() and recvfrom() have them: whom it is connected to only
- * the socket knows, which has to be to be mapped, and connect() does not change what the process sees. Among
- * what is read are errors, of what the process has sent. What cannot be a datagram has the operator cut the
- * socket off, which then begins anew with its port, as a socket whose line has gone down does. shutdown() says
- * nothing to the far end, a limit leaves the mapping alone (the operator keeps to it), and so does AF_UNSPEC.
+ * The circuit of a socket of datagrams of AF_CIRCUIT leads to the operator, and its rings hold
+ * struct circuit_datagram, to and from anybody, as sendto() and recvfrom() have them: whom it is
+ * connected to only the socket knows, which has to be to be mapped, and connect() does not change
+ * what the process sees. Among what is read are errors, of what the process has sent. What cannot
+ * be a datagram has the operator cut the socket off, which then begins anew with its port, as a
+ * socket whose line has gone down does. shutdown() says nothing to the far end, a limit leaves the
+ * mapping alone (the operator keeps to it), and so does AF_UNSPEC.
  *
- * What is mapped are the rings as they are: a process that is given a socket in use may find in them what
- * was sent and received by it before.
+ * What is mapped are the rings as they are: a process that is given a socket in use may find in
+ * them what was sent and received by it before.
  *
- * A mapping loses its circuit when the line goes down, when the socket is disconnected, and when the
- * operator limits the circuit's bytes, which a process cannot be trusted with (and mmap() fails with
- * EOPNOTSUPP). From then on it shows zeroed memory of its own that leads nowhere, so magic in
- * the control page is 0; SIOCCIRCUITKICK fails with ESTALE, or ENOTCONN if the socket has another circuit
- * by now, and read() and write() do what they do on any
- * socket. There is no signal.
+ * A mapping loses its circuit when the line goes down, when the socket is disconnected, and when
+ * the operator limits the circuit's bytes, which a process cannot be trusted with (and mmap() fails
+ * with EOPNOTSUPP). From then on it shows zeroed memory of its own that leads nowhere, so magic in
+ * the control page is 0; SIOCCIRCUITKICK fails with ESTALE, or ENOTCONN if the socket has another
+ * circuit by now, and read() and write() do what they do on any socket. There is no signal.
  */
 #define CIRCUIT_MAP_TX			4096
 #define CIRCUIT_MAP_RX(tx_size)		(CIRCUIT_MAP_TX + 2 * (__u64)(tx_size))

@@ -402,9 +402,9 @@ enum {
 #define CIRCUIT_SETUPS		96
 
 /*
- * How long work for a line has waited for a thread, and how long it took, one look at one circuit or
- * socket each: counts, as above. Count i is of those that took at least 2^(SHIFT + i) ns; the first has
- * those that took less, too, the last those that took more.
+ * How long work for a line has waited for a thread, and how long it took, one look at one circuit
+ * or socket each: counts, as above. Count i is of those that took at least 2^(SHIFT + i) ns; the
+ * first has those that took less, too, the last those that took more.
  */
 #define CIRCUIT_TIME_SHIFT	8
 #define CIRCUIT_TIMES		24

@@ -121,10 +121,11 @@ struct circuit_consumer {
 };
 
 /*
- * What the bytes of a ring are is a matter of the two sockets. Those of SOCK_STREAM see them as they
- * are. Those of SOCK_SEQPACKET write messages: each is a struct circuit_message, @len bytes, and what is
- * missing to the next multiple of CIRCUIT_MESSAGE_ALIGN, which means nothing. Head and tail move by
- * whole messages, so a head never wraps, and an end that finds anything else resets the circuit.
+ * What the bytes of a ring are is a matter of the two sockets. Those of SOCK_STREAM see them as
+ * they are. Those of SOCK_SEQPACKET write messages: each is a struct circuit_message, @len bytes,
+ * and what is missing to the next multiple of CIRCUIT_MESSAGE_ALIGN, which means nothing. Head and
+ * tail move by whole messages, so a head never wraps, and an end that finds anything else resets
+ * the circuit.
  */
 #define CIRCUIT_MESSAGE_ALIGN	8u		/* bytes */
 

@@ -57,10 +57,10 @@
  * addresses take 16 bytes, IPv4 ones as IPv4-mapped IPv6, and ports are in the byte
  * order of the machine here as well.
  *
- * OPTIONS is for circuits of which the far end is a socket of the host's; for others it
- * means nothing. It may be sent if CIRCUIT_SIG_F_OPTIONS was agreed upon, WANT and ALLOW
- * if CIRCUIT_SIG_F_RATE was. ALLOW answers a WANT as soon as there is something to give, and comes unasked when a
- * limit begins, changes or ends.
+ * OPTIONS is for circuits of which the far end is a socket of the host's; for others it means
+ * nothing. It may be sent if CIRCUIT_SIG_F_OPTIONS was agreed upon, WANT and ALLOW if
+ * CIRCUIT_SIG_F_RATE was. ALLOW answers a WANT as soon as there is something to give, and comes
+ * unasked when a limit begins, changes or ends.
  *
  * A circuit number belongs to the guest from CONNECTED or ALERT until it says
  * HANGUP; afterwards the operator may use it again at any time.
@@ -194,10 +194,11 @@ enum circuit_sig_type {
 #define CIRCUIT_TRUNK_LINE	"trunk"
 
 /*
- * Kinds of socket in CALL and LISTEN: the SOCK_* numbers. IP is for the first two, as TCP and as UDP, and
- * UDP if CIRCUIT_SIG_F_UDP was agreed upon. What UDP sends to each of its peers is a call to that one, and
- * rings hold what it sends as SEQPACKET's hold messages. Without IP a socket of datagrams makes a
- * single CALL, with @port 0: for a circuit to the operator, who switches what it sends.
+ * Kinds of socket in CALL and LISTEN: the SOCK_* numbers. IP is for the first two, as TCP and as
+ * UDP, and UDP if CIRCUIT_SIG_F_UDP was agreed upon. What UDP sends to each of its peers is a call
+ * to that one, and rings hold what it sends as SEQPACKET's hold messages. Without IP a socket of
+ * datagrams makes a single CALL, with @port 0: for a circuit to the operator, who switches what it
+ * sends.
  */
 #define CIRCUIT_SIG_STREAM	1
 #define CIRCUIT_SIG_DGRAM	2
@@ -209,11 +210,11 @@ enum circuit_sig_type {
 #define CIRCUIT_SIG_REUSEPORT	(1u << 2)	/* LISTEN: others may listen there as well */
 
 /*
- * @limits of CONNECTED, ALERT and ALLOW: what the operator limits. An end that may not send as much as
- * it likes stops when it has sent what it was allowed to, and asks for more when it has more; an end
- * that may not receive as much takes that much out of its ring, and leaves the rest there.
- * Each begins with CIRCUIT_SIG_ALLOWANCE bytes. Where rings hold messages the number of these can be limited
- * as well, which begins with CIRCUIT_SIG_MESSAGES; an end then has to keep to both.
+ * @limits of CONNECTED, ALERT and ALLOW: what the operator limits. An end that may not send as much
+ * as it likes stops when it has sent what it was allowed to, and asks for more when it has more; an
+ * end that may not receive as much takes that much out of its ring, and leaves the rest there. Each
+ * begins with CIRCUIT_SIG_ALLOWANCE bytes. Where rings hold messages the number of these can be
+ * limited as well, which begins with CIRCUIT_SIG_MESSAGES; an end then has to keep to both.
  */
 #define CIRCUIT_SIG_LIMIT_TX	(1u << 0)	/* what this end sends */
 #define CIRCUIT_SIG_LIMIT_RX	(1u << 1)	/* what it receives */
@@ -329,12 +330,12 @@ struct circuit_sig_call {
  * @local: IP: this end's address, otherwise zero
  * @remote: IP: the far end's address, otherwise zero
  * @flags: 0 or CIRCUIT_SIG_IP
- * @limits: CIRCUIT_SIG_LIMIT_*, 0 unless CIRCUIT_SIG_F_RATE was agreed upon, CIRCUIT_SIG_F_MESSAGES for those of
- *	messages
+ * @limits: CIRCUIT_SIG_LIMIT_*, 0 unless CIRCUIT_SIG_F_RATE was agreed upon, CIRCUIT_SIG_F_MESSAGES
+ *	for those of messages
  *
- * @ref of the header is the call's in CONNECTED and PROCEEDING, the listener's in ALERT.
- * PROCEEDING has the addresses and ports, @line if the call goes over a trunk, and zeroes for what there
- * is not yet.
+ * @ref of the header is the call's in CONNECTED and PROCEEDING, the listener's in ALERT. PROCEEDING
+ * has the addresses and ports, @line if the call goes over a trunk, and zeroes for what there is
+ * not yet.
  */
 struct circuit_sig_circuit {
 	__u32	index;
