@@ -260,14 +260,14 @@ void circuit_share_terms(const struct circuit_share *share, u32 *weight, u32 *ra
 	*rate = least > CIRCUIT_CAP_MAX * CIRCUIT_CAP_PERCENT ? 0 : least;
 }
 
-/* How much of a processor's time the share may use now. */
-static u64 share_may(const struct circuit_share *share, u32 rate)
+/* How much of a processor's time a share may use now that gets @rate, and is in @pools. */
+static u64 share_may(const struct circuit_share *share, const struct circuit_pools *pools, u32 rate)
 {
-	const struct circuit_pools *pools = share->counted;
 	const struct circuit_cap *cap;
 	unsigned int i;
 	u64 now, may;
 
+	/* Nor has any pool a cap. */
 	if (likely(!rate))
 		return U64_MAX;
 	now = ktime_get_ns();
@@ -281,9 +281,8 @@ static u64 share_may(const struct circuit_share *share, u32 rate)
 }
 
 /* It has used so much. Returns how long it has to wait. */
-static u64 share_use(struct circuit_share *share, u32 rate, u64 ns)
+static u64 share_use(struct circuit_share *share, struct circuit_pools *pools, u32 rate, u64 ns)
 {
-	const struct circuit_pools *pools = share->counted;
 	struct circuit_cap *cap;
 	unsigned int i;
 	u64 now, wait;
@@ -537,21 +536,14 @@ static u32 share_rate(const struct circuit_share *share, const struct circuit_po
  */
 bool circuit_share_left(struct circuit_share *share)
 {
-	u64 now = ktime_get_ns(), left;
 	struct circuit_pools *pools;
-	struct circuit_cap *cap;
-	unsigned int i;
+	bool left;
 
 	if (unlikely(atomic_read(&share->throttled)))
 		return false;
 	rcu_read_lock();
 	pools = rcu_dereference(share->pools);
-	left = circuit_cap_left(&share->cap.due, share_rate(share, pools), now);
-	for (i = 0; pools && i < pools->n; i++) {
-		cap = &pools->pool[i]->cap;
-		left = min(left, circuit_cap_left(&cap->due, READ_ONCE(cap->percent) *
-						  CIRCUIT_CAP_PERCENT, now));
-	}
+	left = share_may(share, pools, share_rate(share, pools));
 	rcu_read_unlock();
 	return left;
 }
@@ -568,19 +560,12 @@ bool circuit_share_left(struct circuit_share *share)
  */
 u64 circuit_share_charge(struct circuit_share *share, u64 ns)
 {
-	u64 now = ktime_get_ns(), wait;
 	struct circuit_pools *pools;
-	struct circuit_cap *cap;
-	unsigned int i;
+	u64 wait;
 
 	rcu_read_lock();
 	pools = rcu_dereference(share->pools);
-	wait = circuit_cap_use(&share->cap.due, share_rate(share, pools), ns, now);
-	for (i = 0; pools && i < pools->n; i++) {
-		cap = &pools->pool[i]->cap;
-		wait = max(wait, circuit_cap_use(&cap->due, READ_ONCE(cap->percent) *
-						 CIRCUIT_CAP_PERCENT, ns, now));
-	}
+	wait = share_use(share, pools, share_rate(share, pools), ns);
 	rcu_read_unlock();
 	return wait;
 }
@@ -619,7 +604,7 @@ static void share_turn(struct work_struct *work)
 	if (share_nobody_waits(share) || atomic_read(&share->urgent))
 		share->owed = 0;
 	left = quantum - share->owed;
-	may = atomic_read(&share->throttled) ? 0 : share_may(share, rate);
+	may = atomic_read(&share->throttled) ? 0 : share_may(share, share->counted, rate);
 	/* What is written back may have to go through another job of this line. */
 	noio = memalloc_noio_save();
 	while (left > 0) {
@@ -641,7 +626,7 @@ static void share_turn(struct work_struct *work)
 	share->owed = clamp_t(s64, -left, 0, min_t(s64, OWED_MAX, OWED_TURNS * quantum));
 	/* Who only came to be told to wait is not made to wait for that. */
 	used = looked ? circuit_clock_read(&turn.clock) : 0;
-	wait = share_use(share, rate, used);
+	wait = share_use(share, share->counted, rate, used);
 	/* By caps that are no more? */
 	smp_mb();	/* pairs with circuit_share_renew() */
 	if (unlikely(atomic_read(&share->renewed) != renewed)) {
