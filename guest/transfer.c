@@ -31,11 +31,23 @@ static u64 spin_max(const struct circuit *c)
 	return (u64)READ_ONCE(c->line->door_ns) * min(READ_ONCE(spin_doorbells), 1000u);
 }
 
+/* Likewise, for data, which the socket's user may have said, too (SO_BUSY_POLL). */
+static u64 rx_spin_max(const struct sock *sk, const struct circuit *c)
+{
+	u64 max = spin_max(c);
+
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	max = max(max, (u64)READ_ONCE(sk->sk_ll_usec) * NSEC_PER_USEC);
+#endif
+	return max;
+}
+
 /*
  * Spin until the free-running index *@word has got to or beyond @goal, for at most
- * @max ns less what @backoff takes off. Returns true if it has.
+ * @max ns less what @backoff takes off, or until @over. Returns true if it has.
  */
-static bool spin(const struct sock *sk, const u32 *word, u32 goal, u64 max, u8 *backoff)
+static bool spin(struct circuit_ep *ep, const u32 *word, u32 goal, u64 max, u8 *backoff,
+		 bool (*over)(struct circuit_ep *ep))
 {
 	u64 end;
 
@@ -47,7 +59,8 @@ static bool spin(const struct sock *sk, const u32 *word, u32 goal, u64 max, u8 *
 			*backoff = 0;
 			return true;
 		}
-		if (need_resched() || signal_pending(current) || READ_ONCE(sk->sk_err))
+		if (need_resched() || signal_pending(current) || READ_ONCE(ep->sk->sk_err) ||
+		    (over && over(ep)))
 			return false;
 		cpu_relax();
 	} while (local_clock() < end);
@@ -205,9 +218,9 @@ void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len
 	circuit_tx_told(c);
 	/* The operator does not answer as fast as the far end reads. */
 	if (space >= 0 && space < need &&
-	    spin(sk, &c->tx.cons->head,
+	    spin(ep, &c->tx.cons->head,
 		 c->tx.head + min(max(c->tx.size / 4, need - space), c->tx.size - space), max,
-		 &c->tx_backoff))
+		 &c->tx_backoff, NULL))
 		return;
 	add_wait_queue(sk_sleep(sk), &wait);
 	circuit_tx_arm(&c->tx, max(c->tx.size / 2, need));
@@ -246,13 +259,10 @@ void circuit_rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 wan
 	u32 off;
 
 	if (c) {
-		max = spin_max(c);
-#ifdef CONFIG_NET_RX_BUSY_POLL
-		max = max(max, (u64)READ_ONCE(sk->sk_ll_usec) * NSEC_PER_USEC);
-#endif
+		max = rx_spin_max(sk, c);
 		/* What it may not take yet does not come by spinning. */
 		if (circuit_rx_allowed(c) >= want &&
-		    spin(sk, &c->rx.prod->tail, c->rx.head + want, max, &c->rx_backoff))
+		    spin(ep, &c->rx.prod->tail, c->rx.head + want, max, &c->rx_backoff, NULL))
 			return;
 	}
 	add_wait_queue(sk_sleep(sk), &wait);
@@ -288,15 +298,31 @@ void circuit_rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 wan
 }
 
 /**
- * circuit_rx_spin - is it worth to wait for data without going to sleep?
+ * circuit_rx_spin - wait for data for as long as it is worth, without going to sleep
  * @ep: the endpoint; its rx_mutex is held
  * @c: its circuit, in whose ring there is nothing
+ * @over: is there something else to do than to wait for this?
+ *
+ * Who goes to sleep then and is woken calls circuit_rx_slept().
  *
  * Return: true if something has come.
  */
-bool circuit_rx_spin(struct circuit_ep *ep, struct circuit *c)
+bool circuit_rx_spin(struct circuit_ep *ep, struct circuit *c,
+		     bool (*over)(struct circuit_ep *ep))
 {
-	return spin(ep->sk, &c->rx.prod->tail, c->rx.head + 1, spin_max(c), &c->rx_backoff);
+	return spin(ep, &c->rx.prod->tail, c->rx.head + 1, rx_spin_max(ep->sk, c),
+		    &c->rx_backoff, over);
+}
+
+/**
+ * circuit_rx_slept - it was not worth it, or was it?
+ * @ep: the endpoint; its rx_mutex is held
+ * @c: its circuit
+ * @ns: how long there was nothing to do after it was over
+ */
+void circuit_rx_slept(struct circuit_ep *ep, struct circuit *c, u64 ns)
+{
+	spin_learn(ns, rx_spin_max(ep->sk, c), &c->rx_backoff);
 }
 
 /**

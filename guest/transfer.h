@@ -135,7 +135,9 @@ int circuit_tx_begin(struct circuit_ep *ep, struct msghdr *msg, long *timeo);
 int circuit_tx_may(struct circuit *c, u32 room, u32 least, u32 len);
 void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len, long *timeo);
 void circuit_rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 want, long *timeo);
-bool circuit_rx_spin(struct circuit_ep *ep, struct circuit *c);
+bool circuit_rx_spin(struct circuit_ep *ep, struct circuit *c,
+		     bool (*over)(struct circuit_ep *ep));
+void circuit_rx_slept(struct circuit_ep *ep, struct circuit *c, u64 ns);
 int circuit_message_put(struct circuit *c, struct msghdr *msg, u32 len);
 int circuit_message_take(struct circuit *c, struct msghdr *msg, size_t len, int flags, u32 may,
 			 u32 *want);

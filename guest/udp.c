@@ -149,6 +149,7 @@ enum udp_source {
  * @peeked: &enum udp_source of what was looked at, and has to be the next to be read; read and
  *	written without a lock, as the next is
  * @turn: circuits come first
+ * @drained: nothing was left, as far as known, of what was read from last; without a lock
  * @received: datagrams of UDP's that were read; without a lock, about so many
  * @flows: by whom they are with
  * @nr: how many
@@ -174,6 +175,7 @@ struct circuit_udp {
 	struct udp_native	*natives;
 	u8			peeked;
 	bool			turn;
+	bool			drained;
 	u32			received;
 	struct hlist_head	flows[BUCKETS];
 	unsigned int		nr;
@@ -1812,6 +1814,7 @@ static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int f
 			if (unlikely(udp_test_bit(GRO_ENABLED, flow->ep.sk)))
 				ret = flow_coalesce(c, msg, len, ret, flags, may);
 			circuit_rx_rewatch(&flow->ep);
+			WRITE_ONCE(u->drained, c->rx.tail == c->rx.head);
 			/* Others may have looked while it was not in @ready. */
 			if (c->rx.tail != c->rx.head && !(flags & MSG_PEEK))
 				flow->ep.sk->sk_data_ready(flow->ep.sk);
@@ -1864,31 +1867,57 @@ static int either_take(struct circuit_udp *u, struct socket *sock, struct msghdr
 	return ret;
 }
 
-/* Who talks to one other waits for him for a moment without going to sleep. */
-static void udp_spin(struct circuit_udp *u)
+/* Is there something else to do than to wait for the only flow that may have something? */
+static bool udp_spin_over(struct circuit_ep *ep)
 {
-	struct udp_flow *flow = NULL, *f;
-	struct circuit *c;
-	unsigned int i;
+	struct udp_flow *flow = container_of(ep, struct udp_flow, ep);
+	struct circuit_udp *u = flow->u;
 
-	if (READ_ONCE(u->nr) != 1)
-		return;
-	rcu_read_lock();
-	for (i = 0; i < BUCKETS && !flow; i++)
-		hlist_for_each_entry_rcu(f, &u->flows[i], node)
-			if (refcount_inc_not_zero(&f->ep.ref)) {
-				flow = f;
-				break;
-			}
-	rcu_read_unlock();
+	return READ_ONCE(u->ready.next) != &flow->ready ||
+	       READ_ONCE(u->ready.prev) != &flow->ready || native_pending(ep->sk) ||
+	       READ_ONCE(ep->state) != TCP_ESTABLISHED;
+}
+
+/*
+ * Who has just read all that a flow had waits for more for a moment, without going to sleep, and
+ * without asking to be told; unless others read as well. Returns that flow, referenced; NULL if
+ * there is something to read, or more than one to look into.
+ */
+static struct udp_flow *udp_spin(struct circuit_udp *u)
+{
+	struct udp_flow *flow;
+	struct circuit *c;
+
+	udp_answer(u);
+	flow = udp_ready(u);
 	if (!flow)
-		return;
-	mutex_lock(&flow->ep.rx_mutex);
+		return NULL;
+	if (!mutex_trylock(&flow->ep.rx_mutex))
+		goto put;
 	c = circuit_ep_rings(&flow->ep);
-	if (c && !c->rx_mapped && circuit_rx_spin(&flow->ep, c))
-		flow_is_ready(flow, false);
+	if (c && !c->rx_mapped && !udp_spin_over(&flow->ep) && !circuit_rx_avail(&c->rx) &&
+	    circuit_rx_allowed(c)) {
+		circuit_rx_spin(&flow->ep, c, udp_spin_over);
+		mutex_unlock(&flow->ep.rx_mutex);
+		return flow;
+	}
 	mutex_unlock(&flow->ep.rx_mutex);
+put:
 	flow_put(flow);
+	return NULL;
+}
+
+/* It was in vain, and something came @ns later. */
+static void udp_slept(struct udp_flow *flow, u64 ns)
+{
+	struct circuit *c;
+
+	if (!mutex_trylock(&flow->ep.rx_mutex))
+		return;
+	c = circuit_ep_rings(&flow->ep);
+	if (c)
+		circuit_rx_slept(&flow->ep, c, ns);
+	mutex_unlock(&flow->ep.rx_mutex);
 }
 
 /*
@@ -1906,6 +1935,8 @@ static int circuit_udp_recvmsg(struct socket *sock, struct msghdr *msg, size_t l
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	struct sock *sk = sock->sk;
 	struct circuit_udp *u = udp_of(sk);
+	struct udp_flow *spun = NULL;
+	u64 start;
 	long timeo;
 	int ret;
 
@@ -1917,10 +1948,12 @@ static int circuit_udp_recvmsg(struct socket *sock, struct msghdr *msg, size_t l
 	}
 	__module_get(THIS_MODULE);
 	timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	if (timeo && READ_ONCE(u->drained))
+		spun = udp_spin(u);
 	ret = either_take(u, sock, msg, len, flags);
 	if (ret != -EAGAIN || !timeo)
 		goto out;
-	udp_spin(u);
+	start = local_clock();
 	add_wait_queue(sk_sleep(sk), &wait);
 	smp_mb();	/* pairs with that in skwq_has_sleeper() */
 	for (;;) {
@@ -1936,7 +1969,11 @@ static int circuit_udp_recvmsg(struct socket *sock, struct msghdr *msg, size_t l
 		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
+	if (spun)
+		udp_slept(spun, local_clock() - start);
 out:
+	if (spun)
+		flow_put(spun);
 	module_put(THIS_MODULE);
 	return ret;
 }
