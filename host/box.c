@@ -15,6 +15,11 @@
  * not more often than ERRORS times a second. A flow whose rule limits bytes keeps the rule's
  * meters: what is too much for them is lost.
  *
+ * A guest that writes one datagram after the other, and hears nothing, is not waited for with each:
+ * its doorbell is asked for when it will have written as many as come within CIRCUIT_PACE_DELAY, or
+ * a timer looks. As a network card does; without that, whoever is faster than the guest would be
+ * woken by every one of them.
+ *
  * What a guest has written before it hung up still goes out; nothing gets in then.
  *
  * What a box writes to another arrives in that order. The box's job owns @rx and the flows; @tx is
@@ -35,6 +40,8 @@
 #define ERRORS		100
 /* Flows that are looked up before others get their turn. */
 #define LOOKUPS		16
+/* Bytes that are left where they are for more to come. */
+#define BURST		(32u << 10)
 
 /**
  * struct box_flow - where datagrams for somebody go
@@ -68,7 +75,10 @@ struct box_flow {
  * @lookups: of the turn
  * @told: the box that the turn has put something into last, whose guest wants to know, referenced,
  *	or NULL
+ * @pace: of what the guest writes
+ * @timer: looks though there was no doorbell; has a reference
  * @seed: of the hash of flows
+ * @heard: it was told something since it was last waited for; without a lock
  * @lock: of local.tx, and of the next four
  * @open: it takes datagrams
  * @broken: the guest has broken a rule of @local.tx
@@ -87,7 +97,10 @@ struct circuit_box {
 	u32			last;
 	u32			lookups;
 	struct circuit_box	*told;
+	struct circuit_pace	pace;
+	struct hrtimer		timer;
 	u32			seed;
+	bool			heard;
 	struct mutex		lock;
 	bool			open;
 	bool			broken;
@@ -307,6 +320,7 @@ static bool box_deliver(struct circuit_box *to, const struct circuit_datagram *h
 	if (head->len)
 		ring_copy(&local->tx, sizeof(*head), rx, skip, head->len);
 	circuit_local_used(local, local->nr, need, allowed);
+	WRITE_ONCE(to->heard, true);
 	notify = circuit_tx_publish(&local->tx, need);
 unlock:
 	mutex_unlock(&to->lock);
@@ -411,6 +425,23 @@ static void box_withdraw(struct circuit_local *local)
 		flow_forget(flow);
 }
 
+static enum hrtimer_restart box_timer(struct hrtimer *timer)
+{
+	struct circuit_box *box = container_of(timer, struct circuit_box, timer);
+	u64 start = local_clock();
+
+	circuit_local_kick(&box->local);
+	circuit_account_interrupt(box->local.account, CIRCUIT_USE_DATAGRAMS, local_clock() - start);
+	circuit_local_put(&box->local);
+	return HRTIMER_NORESTART;
+}
+
+static void box_timer_stop(struct circuit_box *box)
+{
+	if (hrtimer_cancel(&box->timer))
+		circuit_local_put(&box->local);
+}
+
 /* Nobody finds it any more, and nobody has anything to say to it. */
 static void box_close(struct circuit_box *box)
 {
@@ -418,6 +449,7 @@ static void box_close(struct circuit_box *box)
 	struct circuit_exchange *ex = local->ex;
 	unsigned int i;
 
+	box_timer_stop(box);
 	mutex_lock(&box->lock);
 	box->open = false;
 	mutex_unlock(&box->lock);
@@ -486,17 +518,99 @@ static int box_avail(struct circuit_box *box)
 	return avail;
 }
 
+/**
+ * circuit_pace_woken - somebody was woken to look
+ * @pace: what is known of who writes
+ * @ns: how long that has taken
+ */
+void circuit_pace_woken(struct circuit_pace *pace, u64 ns)
+{
+	pace->wakes = (7 * pace->wakes + min_t(u64, ns, CIRCUIT_PACE_DELAY_MAX)) / 8;
+}
+
+/**
+ * circuit_pace_delay - for how long to leave a datagram where it is
+ * @pace: what is known of who writes
+ *
+ * A few times as long as one waits who is looked at as soon as possible: what being woken costs on
+ * this machine, and with what else it has to do.
+ *
+ * Return: ns.
+ */
+u32 circuit_pace_delay(const struct circuit_pace *pace)
+{
+	return clamp(CIRCUIT_PACE_WAKES * pace->wakes, CIRCUIT_PACE_DELAY_MIN,
+		     CIRCUIT_PACE_DELAY_MAX);
+}
+
+/**
+ * circuit_pace_ahead - there is nothing left to read: for how many datagrams to wait
+ * @pace: what is known of who writes them
+ * @answered: he has been told something since the last time
+ *
+ * Now and then it is tried whether more come within circuit_pace_delay(): how far they are apart
+ * when each is looked at tells nothing about that. If as many come as were waited for it is more
+ * the next time, otherwise as many as have come.
+ *
+ * Return: so many, at least 1.
+ */
+u32 circuit_pace_ahead(struct circuit_pace *pace, bool answered)
+{
+	if (answered || !pace->ahead) {
+		pace->alone = 0;
+		pace->ahead = 1;
+	} else if (pace->ahead > 1) {
+		if (pace->count >= pace->ahead)
+			pace->ahead = min(2 * pace->ahead, CIRCUIT_PACE_MAX);
+		else
+			pace->ahead = max(pace->count, 1u);
+	} else if (pace->count && ++pace->alone >= CIRCUIT_PACE_ALONE) {
+		pace->alone = 0;
+		pace->ahead = CIRCUIT_PACE_TRY;
+	}
+	pace->count = 0;
+	return pace->ahead;
+}
+
+/*
+ * There is nothing to read. Ask to be told when there is, or, of a guest that does nothing but
+ * write, when there will be as much as is worth it; datagrams have taken @need bytes.
+ */
+static void box_wait(struct circuit_box *box, u32 need)
+{
+	struct circuit_rx *rx = &box->local.rx;
+	u32 ahead, want = 1;
+
+	box_timer_stop(box);
+	ahead = circuit_pace_ahead(&box->pace, READ_ONCE(box->heard));
+	WRITE_ONCE(box->heard, false);
+	/* A timer that comes with the next tick comes too late. */
+	if (ahead > 1 && need && hrtimer_resolution < CIRCUIT_PACE_DELAY_MIN)
+		want = min3(ahead * need, rx->size / 2, BURST);
+	if (want <= need)
+		want = 1;
+	/* The next ones may be smaller: only one byte is in any of them. */
+	circuit_rx_arm(rx, want);
+	if (want > 1) {
+		circuit_local_get(&box->local);
+		hrtimer_start(&box->timer, ns_to_ktime(circuit_pace_delay(&box->pace)),
+			      HRTIMER_MODE_REL);
+	}
+}
+
 static void box_turn(struct circuit_box *box)
 {
 	struct circuit_local *local = &box->local;
 	struct circuit_end *far = circuit_far_end(&local->c->end[local->nr]);
-	u32 datagrams = QUANTUM, bytes = QUANTUM_BYTES, need, allowed;
+	u32 datagrams = QUANTUM, bytes = QUANTUM_BYTES, need = 0, allowed;
 	struct circuit_datagram head;
 	bool notify = false;
 	int avail;
 	u8 reset;
 
 	box->lookups = 0;
+	box_timer_stop(box);
+	circuit_pace_woken(&box->pace, max_t(s64, local_clock() - local->job.since, 0));
 	if (unlikely(READ_ONCE(box->asked))) {
 		mutex_lock(&box->lock);
 		box->asked = false;
@@ -514,7 +628,7 @@ static void box_turn(struct circuit_box *box)
 			return;
 		}
 		if (!avail) {
-			circuit_rx_arm(&local->rx, 1);
+			box_wait(box, need);
 			avail = box_avail(box);
 			if (!avail && !box->lingers)
 				goto out;
@@ -535,6 +649,7 @@ static void box_turn(struct circuit_box *box)
 		circuit_local_used(local, !local->nr, need, allowed);
 		notify |= circuit_rx_release(&local->rx, need);
 		bytes -= min(bytes, need);
+		box->pace.count++;
 	}
 	circuit_local_kick(local);
 out:
@@ -607,6 +722,7 @@ enum circuit_reason circuit_box_open(struct circuit *c)
 		return CIRCUIT_REASON_NO_MEMORY;
 	box = box_of(local);
 	mutex_init(&box->lock);
+	compat_hrtimer_setup(&box->timer, box_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 	ratelimit_state_init(&box->errors, HZ, ERRORS);
 	ratelimit_set_flags(&box->errors, RATELIMIT_MSG_ON_RELEASE);
 	box->seed = get_random_u32();

@@ -1026,6 +1026,30 @@ struct circuit_udp *circuit_udp_expose(struct circuit_exposure *exp, struct sock
 void circuit_udp_unexpose(struct circuit_udp *udp);
 
 /* box.c */
+#define CIRCUIT_PACE_MAX	16u		/* datagrams that are left where they are, at most */
+#define CIRCUIT_PACE_TRY	4u		/* and for a try */
+#define CIRCUIT_PACE_ALONE	32u		/* waits without an answer before that */
+#define CIRCUIT_PACE_WAKES	4u		/* for as long as it takes to be woken so often, ... */
+#define CIRCUIT_PACE_DELAY_MIN	50000u		/* ... in ns */
+#define CIRCUIT_PACE_DELAY_MAX	1000000u
+
+/**
+ * struct circuit_pace - how fast datagrams come that nobody answers
+ * @count: so many since there was nothing left to read
+ * @ahead: and so many were waited for
+ * @alone: how often in a row for one, and nobody has answered
+ * @wakes: what it takes to be woken, in ns
+ */
+struct circuit_pace {
+	u32	count;
+	u32	ahead;
+	u32	alone;
+	u32	wakes;
+};
+
+void circuit_pace_woken(struct circuit_pace *pace, u64 ns);
+u32 circuit_pace_delay(const struct circuit_pace *pace);
+u32 circuit_pace_ahead(struct circuit_pace *pace, bool answered);
 enum circuit_reason circuit_box_open(struct circuit *c);
 
 /* expose.c */

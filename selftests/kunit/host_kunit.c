@@ -1453,9 +1453,94 @@ static void bell_storm(struct kunit *test)
 	KUNIT_EXPECT_LE(test, served, CIRCUIT_BELL_FREE + 256 + 2);
 }
 
+/*
+ * Datagrams that come every @gap ns, for a second, and @slow ns later if somebody has looked since
+ * the one before: how often they are looked for, how many there were, and for how long they wait.
+ */
+static unsigned int pace_looks(struct circuit_pace *pace, u64 gap, u64 slow, bool answered,
+			       unsigned int *n, u64 *worst)
+{
+	u64 now = 1234567890123ull, end = now + NSEC_PER_SEC, next = now, first, timer;
+	unsigned int looks = 0;
+	u32 ahead;
+
+	*n = 0;
+	*worst = 0;
+	while (now < end) {
+		ahead = circuit_pace_ahead(pace, answered);
+		first = next;
+		timer = now + circuit_pace_delay(pace);
+		now = next + (ahead - 1) * gap;
+		if (ahead > 1)
+			now = min(now, timer);
+		if (now >= first)
+			*worst = max(*worst, now - first);
+		for (; next <= now; next += gap)
+			pace->count++;
+		next += pace->count ? slow : 0;
+		*n += pace->count;
+		looks++;
+	}
+	return looks;
+}
+
+/*
+ * The operator is woken for many datagrams at once, but only where nobody waits for an answer, or
+ * long.
+ */
+static void bell_pace(struct kunit *test)
+{
+	static const u64 gaps[] = { 300, 5000, 10000, 30000, 300000, 10000000 };
+	struct circuit_pace pace = {};
+	unsigned int i, n, looks;
+	u64 worst, delay;
+
+	/* By what it takes to be woken, within bounds. */
+	KUNIT_EXPECT_EQ(test, circuit_pace_delay(&pace), CIRCUIT_PACE_DELAY_MIN);
+	for (i = 0; i < 100; i++)
+		circuit_pace_woken(&pace, NSEC_PER_SEC);
+	KUNIT_EXPECT_EQ(test, circuit_pace_delay(&pace), CIRCUIT_PACE_DELAY_MAX);
+	for (i = 0; i < 100; i++)
+		circuit_pace_woken(&pace, 60000);
+	delay = circuit_pace_delay(&pace);
+	KUNIT_EXPECT_GE(test, delay, 200000ull);
+	KUNIT_EXPECT_LE(test, delay, 260000ull);
+
+	for (i = 0; i < ARRAY_SIZE(gaps); i++) {
+		looks = pace_looks(&pace, gaps[i], 0, false, &n, &worst);
+		KUNIT_EXPECT_LE(test, worst, delay);
+		if (gaps[i] <= delay / 3)
+			KUNIT_EXPECT_LE(test, looks, n / 2);
+		if (gaps[i] <= delay / 10)
+			KUNIT_EXPECT_LE(test, looks, n / 7);
+		/* All that it costs where it is of no use. */
+		if (gaps[i] > delay)
+			KUNIT_EXPECT_LE(test, looks, n + n / CIRCUIT_PACE_ALONE + 2);
+		/* Being looked at takes longer than writing does. */
+		looks = pace_looks(&pace, gaps[i], 100000, false, &n, &worst);
+		KUNIT_EXPECT_LE(test, worst, delay);
+		if (gaps[i] <= delay / 10)
+			KUNIT_EXPECT_LE(test, looks, n / 4);
+		/* Of a pace it has got used to, none waits where there may be an answer to it. */
+		looks = pace_looks(&pace, gaps[i], 0, true, &n, &worst);
+		KUNIT_EXPECT_EQ(test, worst, 0ull);
+		KUNIT_EXPECT_EQ(test, looks, n);
+	}
+	/* Nor does the second of two that are a question, each time. */
+	for (i = 0; i < 1000; i++) {
+		pace.count = 1;
+		KUNIT_EXPECT_EQ(test, circuit_pace_ahead(&pace, i % 2), 1U);
+	}
+	/* Nor the first after a pause, of which the timer tells. */
+	pace_looks(&pace, 1000, 0, false, &n, &worst);
+	pace.count = 0;
+	KUNIT_EXPECT_EQ(test, circuit_pace_ahead(&pace, false), 1U);
+}
+
 static struct kunit_case bell_cases[] = {
 	KUNIT_CASE(bell_limit),
 	KUNIT_CASE(bell_storm),
+	KUNIT_CASE(bell_pace),
 	{}
 };
 

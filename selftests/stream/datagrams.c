@@ -89,6 +89,24 @@ TEST(dgram_keep_apart, .type = SOCK_DGRAM)
 	}
 }
 
+/* Each comes at once, whatever the size of those before, and though nobody answers. */
+TEST(dgram_one_at_a_time, .type = SOCK_DGRAM)
+{
+	static const size_t len[] = { 10000, 10, 1, 0, 1400, 1, 40000, 100, 7 };
+	uint8_t buf[40000], got[40001];
+	unsigned int port, round;
+	int r = bound(&port), s = sock();
+	size_t i;
+
+	for (round = 0; round < 10; round++)
+		for (i = 0; i < sizeof(len) / sizeof(len[0]); i++) {
+			pattern(buf, len[i], i);
+			EQ(to(s, port, buf, len[i]), len[i]);
+			EQ(recv(r, got, sizeof(got), 0), len[i]);
+			pattern_check(got, len[i], i);
+		}
+}
+
 /* Who sends without a port gets one, and that is where the answer goes. */
 TEST(dgram_answer, .type = SOCK_DGRAM)
 {
