@@ -242,10 +242,12 @@ static void drain(int s, uint64_t sum[2])
 /* The time it took. */
 static uint64_t fill(int s, size_t size, unsigned int ms)
 {
+	unsigned int i, pieces = figures_pieces(size);
 	uint64_t start = now(), t;
 
 	do {
-		put(s, buf, size);
+		for (i = 0; i < pieces; i++)
+			put(s, buf, size);
 		t = now() - start;
 	} while (t < ms * 1000000ull);
 	shutdown(s, SHUT_WR);
@@ -383,19 +385,20 @@ static void messages(const char *where, unsigned int port, size_t size, unsigned
 {
 	struct mmsghdr m[MAX_BATCH] = {};
 	struct iovec iov = { buf, size };
+	unsigned int i, pieces = figures_pieces(size * batch);
 	int s = call(where, port);
 	uint64_t start, sent, sum[2];
-	unsigned int i;
 
 	for (i = 0; i < batch; i++)
 		m[i].msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
 	control(s, false, batch, sum);
 	start = now();
 	do {
-		if (batch == 1)
-			put(s, buf, size);
-		else if (sendmmsg(s, m, batch, MSG_NOSIGNAL) <= 0)
-			die("sendmmsg");
+		for (i = 0; i < pieces; i++)
+			if (batch == 1)
+				put(s, buf, size);
+			else if (sendmmsg(s, m, batch, MSG_NOSIGNAL) <= 0)
+				die("sendmmsg");
 		sent = now() - start;
 	} while (sent < ms * 1000000ull);
 	control(s, true, 1, sum);

@@ -15,6 +15,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/*
+ * How many pieces of so many bytes to send before the clock is looked at again: that takes as long
+ * as something small does to be sent.
+ */
+static inline unsigned int figures_pieces(size_t size)
+{
+	size_t n = size ? (16u << 10) / size : 64;
+
+	return n < 1 ? 1 : n > 64 ? 64 : n;
+}
+
 static inline int figures_order(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;

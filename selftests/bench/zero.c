@@ -377,6 +377,7 @@ static void stream(char **argv)
 	struct order o = { STREAM, .size = atoi(argv[5]) };
 	int s = order(SOCK_STREAM, argv, &o);
 	struct circuit *c = o.map ? mapped(s) : NULL;
+	unsigned int pieces = figures_pieces(o.size);
 	uint64_t v = 0, start = now(), until = start + atoi(argv[6]) * 1000000ull;
 
 	do {
@@ -387,7 +388,7 @@ static void stream(char **argv)
 			produce(buf, o.size, v++);
 			all(sends, s, buf, o.size);
 		}
-	} while (now() < until);
+	} while (v % pieces || now() < until);
 	end(s, c, "bytes", start);
 }
 
@@ -399,7 +400,7 @@ static void messages(char **argv)
 	uint64_t v = 0, start = now(), until = start + atoi(argv[7]) * 1000000ull;
 	struct mmsghdr m[MAX_BATCH];
 	struct iovec iov[MAX_BATCH];
-	unsigned int i;
+	unsigned int i, pieces = figures_pieces(o.size * o.batch) * o.batch;
 	void *p;
 
 	for (i = 0; i < o.batch; i++) {
@@ -427,7 +428,7 @@ static void messages(char **argv)
 			ret = sendmmsg(s, m, o.batch, MSG_NOSIGNAL) > 0 ? 0 : -errno;
 		if (ret)
 			die("send", ret);
-	} while (now() < until);
+	} while (v % pieces || now() < until);
 	end(s, c, "n", start);
 }
 
