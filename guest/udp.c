@@ -1775,6 +1775,27 @@ static u32 flow_coalesce(struct circuit *c, struct msghdr *msg, size_t len, u32 
 	return size + more;
 }
 
+/*
+ * Others may have looked while the flow was not in @ready, and sleep beside what is left in it. Who
+ * has just peeked tells only those who wait to read: for others nothing is new.
+ */
+static void udp_pass_on(struct sock *sk, const struct circuit *c, bool peek)
+{
+	struct socket_wq *wq;
+
+	if (c->rx.tail == c->rx.head)
+		return;
+	if (!peek) {
+		sk->sk_data_ready(sk);
+		return;
+	}
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq))
+		wake_up_interruptible_poll(&wq->wait, EPOLLMSG);
+	rcu_read_unlock();
+}
+
 /* Receive what has come by a circuit; -EAGAIN if nothing has. */
 static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int flags)
 {
@@ -1815,10 +1836,9 @@ static int udp_take(struct circuit_udp *u, struct msghdr *msg, size_t len, int f
 				ret = flow_coalesce(c, msg, len, ret, flags, may);
 			circuit_rx_rewatch(&flow->ep);
 			WRITE_ONCE(u->drained, c->rx.tail == c->rx.head);
-			/* Others may have looked while it was not in @ready. */
-			if (c->rx.tail != c->rx.head && !(flags & MSG_PEEK))
-				flow->ep.sk->sk_data_ready(flow->ep.sk);
 		}
+		if (likely(ret != -EAGAIN))
+			udp_pass_on(flow->ep.sk, c, flags & MSG_PEEK);
 		mutex_unlock(&flow->ep.rx_mutex);
 		flow_put(flow);
 		if (ret != -EAGAIN)
