@@ -5,7 +5,7 @@
 #include <linux/slab.h>
 #include "host.h"
 
-/* Nanoseconds that relays have taken of whoever ran on a processor. */
+/* Nanoseconds that relays and timers have taken of whoever ran on a processor. */
 DEFINE_PER_CPU(u64, circuit_interrupted);
 
 /* --- accounts -------------------------------------------------------------------------------- */

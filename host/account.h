@@ -10,7 +10,7 @@
  * In threads it is measured in turns: work for one account, and what of it has passed since the
  * last charge is charged next. A turn's clock shows how long its thread has run: it stops while
  * that sleeps or had to leave the processor to somebody else, of which preemption notifiers tell,
- * and while a relay interrupts it, which charges the line that has rung. (Without
+ * and while a relay or a timer interrupts it, which charges the line that has rung. (Without
  * CONFIG_PREEMPT_NOTIFIERS it shows what time it is, and a thread that had to wait charges for that
  * as well.) Other interrupts, and what the stack does in softirqs, are not told apart from the
  * thread that they interrupt, as for any process.

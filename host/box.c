@@ -16,8 +16,8 @@
  * meters: what is too much for them is lost.
  *
  * A guest that writes one datagram after the other, and hears nothing, is not waited for with each:
- * its doorbell is asked for when it will have written as many as come within CIRCUIT_PACE_DELAY, or
- * a timer looks. As a network card does; without that, whoever is faster than the guest would be
+ * its doorbell is asked for when it will have written as many as come within circuit_pace_delay(),
+ * or a timer looks. As a network card does; without that, whoever is faster than the guest would be
  * woken by every one of them.
  *
  * What a guest has written before it hung up still goes out; nothing gets in then.
@@ -431,7 +431,9 @@ static enum hrtimer_restart box_timer(struct hrtimer *timer)
 	u64 start = local_clock();
 
 	circuit_local_kick(&box->local);
-	circuit_account_interrupt(box->local.account, CIRCUIT_USE_DATAGRAMS, local_clock() - start);
+	start = local_clock() - start;
+	circuit_account_interrupt(box->local.account, CIRCUIT_USE_DATAGRAMS, start);
+	circuit_share_charge(&box->local.account->share, start);
 	circuit_local_put(&box->local);
 	return HRTIMER_NORESTART;
 }
