@@ -645,7 +645,7 @@ static void write_figure(FILE *raw, const struct measure *m, int repeat, struct 
 
 int main(int argc, char **argv)
 {
-	int repeats = 7, opt, r, processors;
+	int repeats = 15, opt, r, processors;
 	FILE *raw, *conditions;
 	size_t i;
 

@@ -72,5 +72,5 @@ t_run "circuits, memory and listeners are back to nothing" nothing_left
 # Instrumented kernels get through a tenth of that in the time.
 many=10000
 [ "$HOST_KIND$GUEST_KIND" = stockstock ] || many=1000
-t_run -t 120 "$many circuits on one line" many $many
+t_run -t 240 "$many circuits on one line" many $many
 t_run "nothing left of them" nothing_left

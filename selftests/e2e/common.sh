@@ -152,7 +152,7 @@ many() { # N
 	local before after
 	before=$(line_get g1 memory)
 	guest_bg g2 hold "peer hold-listen 3200 $1 4096"
-	guest_exec -t 110 g1 "peer hold g2 3200 $1 4096"
+	guest_exec -t 220 g1 "peer hold g2 3200 $1 4096"
 	after=$(line_get g1 memory)
 	t_note "$1 circuits with 4 KiB rings: $(((after - before) / $1)) bytes each"
 	# 2 rings, a control page, and what does not fit the cables exactly
