@@ -95,6 +95,20 @@ namespace() { # NAME NUMBER: with an Ethernet to the host, 192.0.NUMBER.0/24
 	ip -n "$1" link set lo up
 }
 
+# A network card, with a wire to one of another namespace, called far: 192.0.4.0/24. Needs lab --wire.
+wire_up() {
+	modprobe e1000 2>/dev/null || true
+	ip netns add far
+	ip link set eth1 netns far
+	echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
+	ip address add 192.0.4.1/24 dev eth0
+	ip -n far address add 192.0.4.2/24 dev eth1
+	ip link set eth0 up
+	ip -n far link set eth1 up
+	ip -n far link set lo up
+	wait_for 20 busybox ping -c 1 -W 1 192.0.4.2
+}
+
 # transfer FROM TO BYTES: over a circuit, checksums compared.
 transfer() {
 	local port=$((RANDOM + 2000)) sum

@@ -681,24 +681,12 @@ firewall() {
 	"$CIRCUIT" trunk del marked
 }
 
-# Over real cards nobody copies what the guest has written: not for TCP, not on its way, and not when
-# some of it is lost and has to be sent again.
-wire_up() {
-	modprobe e1000 2>/dev/null || true
-	ip netns add far
-	ip link set eth1 netns far
-	echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
-	ip address add 192.0.4.1/24 dev eth0
-	ip -n far address add 192.0.4.2/24 dev eth1
-	ip link set eth0 up
-	ip -n far link set eth1 up
-	ip -n far link set lo up
-	wait_for 20 busybox ping -c 1 -W 1 192.0.4.2
-}
 zerocopy() { # BYTES: at least so many have been sent without a copy
 	local n
 	n=$(json_get "$("$CIRCUIT" -j show)" zerocopy) && [ "$n" -ge "$1" ]
 }
+# Over real cards nobody copies what the guest has written: not for TCP, not on its way, and not when
+# some of it is lost and has to be sent again.
 wire() {
 	local WORLD=far
 	[ -e /run/netns/far ] || wire_up
