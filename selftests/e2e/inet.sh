@@ -143,14 +143,16 @@ why() {
 	[ "$(line_get g1 calls-native)" -gt 0 ]
 }
 
-# An operator that is not waited for, which it may be faster than: a moment is up to a tick.
+# An operator that is not waited for, nor hears the guest at once.
 impatient() {
 	local file=/sys/module/circuit_guest/parameters/ask_timeout before i
 	before=$(natives g1 timeout)
 	guest_exec g1 "cp $file /tmp/patience; echo 0 >$file"
+	"$CIRCUIT" line set g1 doorbells 100/s
 	for ((i = 0; i < 30 && $(natives g1 timeout) == before; i++)); do
 		fetch g1 "http://$(guest_ip g2):8001/file" >/dev/null
 	done
+	"$CIRCUIT" line set g1 doorbells none
 	guest_exec g1 "cat /tmp/patience >$file"
 	more_than "$before" natives g1 timeout
 	expect "$(sum_of g2) 1" "$(fetch g1 "http://$(guest_ip g2):8001/file")" "with patience"
@@ -324,8 +326,8 @@ udp_why() {
 
 # A flow whose way changes is read as it was sent: what UDP has received first. (g1's first datagrams are UDP's, by policy.)
 udp_in_order() {
-	local before ms=10
-	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || ms=50
+	local before ms=30
+	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || ms=60
 	before=$(line_get g1 calls-out)
 	guest_exec g2 "rm -f /tmp/go; mkfifo /tmp/go"
 	guest_bg g2 ordered "peer dgram-ordered udp:9103 150 /tmp/go"
