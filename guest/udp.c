@@ -33,6 +33,7 @@
 #include <linux/module.h>
 #include <linux/net_tstamp.h>
 #include <linux/rhashtable.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <linux/udp.h>
