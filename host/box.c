@@ -22,8 +22,10 @@
  *
  * What a guest has written before it hung up still goes out; nothing gets in then.
  *
- * What a box writes to another arrives in that order. The box's job owns @rx and the flows; @tx is
- * written by the works of any number of boxes, and has a lock, outside of the exchange's.
+ * What a box writes to another arrives in that order. The box's job owns @rx, the flows and the
+ * timer, which it alone starts, with a reference of the box that the timer drops, or whoever stops
+ * it: each turn when it begins, and for good when the box closes. It is stopped without any lock.
+ * @tx is written by the works of any number of boxes, and has a lock, outside of the exchange's.
  */
 #include <linux/jhash.h>
 #include <linux/random.h>
@@ -428,12 +430,12 @@ static void box_withdraw(struct circuit_local *local)
 static enum hrtimer_restart box_timer(struct hrtimer *timer)
 {
 	struct circuit_box *box = container_of(timer, struct circuit_box, timer);
-	u64 start = local_clock();
+	u64 start = local_clock(), took;
 
 	circuit_local_kick(&box->local);
-	start = local_clock() - start;
-	circuit_account_interrupt(box->local.account, CIRCUIT_USE_DATAGRAMS, start);
-	circuit_share_charge(&box->local.account->share, start);
+	took = local_clock() - start;
+	circuit_account_interrupt(box->local.account, CIRCUIT_USE_DATAGRAMS, took);
+	circuit_share_charge(&box->local.account->share, took);
 	circuit_local_put(&box->local);
 	return HRTIMER_NORESTART;
 }

@@ -1026,12 +1026,12 @@ struct circuit_udp *circuit_udp_expose(struct circuit_exposure *exp, struct sock
 void circuit_udp_unexpose(struct circuit_udp *udp);
 
 /* box.c */
-#define CIRCUIT_PACE_MAX	16u		/* datagrams that are left where they are, at most */
+#define CIRCUIT_PACE_MAX	16u		/* datagrams that are left where they are */
 #define CIRCUIT_PACE_TRY	4u		/* and for a try */
 #define CIRCUIT_PACE_ALONE	32u		/* waits without an answer before that */
-#define CIRCUIT_PACE_WAKES	4u		/* for as long as it takes to be woken so often, ... */
-#define CIRCUIT_PACE_DELAY_MIN	50000u		/* ... in ns */
-#define CIRCUIT_PACE_DELAY_MAX	1000000u
+#define CIRCUIT_PACE_WAKES	4u		/* for as long as to be woken so often takes, ... */
+#define CIRCUIT_PACE_DELAY_MIN	50000u		/* ... but at least so many ns, ... */
+#define CIRCUIT_PACE_DELAY_MAX	1000000u	/* ... and at most */
 
 /**
  * struct circuit_pace - how fast datagrams come that nobody answers
