@@ -10,8 +10,8 @@
 . "$TOP/selftests/e2e/fair-common.sh"
 
 MANY=100 # flows of the third line
-WINDOWS=5 # seconds
-RATE=12 # Mbit/s: little enough for the queue to be where it is wanted, on any host
+WINDOWS=$((5 * LAB_SLOW)) # seconds
+RATE=$((12 / LAB_SLOW)) # Mbit/s: little enough for the queue to be where it is wanted
 
 setup() {
 	fair_up
@@ -76,7 +76,7 @@ shares() {
 	flows 1 1
 	flows 3 $MANY
 	settled "1 3"
-	windows 3 3
+	windows $((3 * LAB_SLOW)) 3
 	shares_note "1, 0 and $MANY flows"
 	by_weight 5 1 0 1
 	two=$(fastest)
@@ -95,7 +95,7 @@ shares() {
 	# Whoever measures has to see a difference: without classes it is by flows.
 	tc qdisc replace dev to-out parent 1:1 handle 3: bfifo limit 1mb
 	settled 3
-	windows 3 3
+	windows $((3 * LAB_SLOW)) 3
 	shares_note "1, 10 and $MANY flows without classes"
 	fails by_weight 50 1 1 1
 	tc qdisc del dev to-out root
