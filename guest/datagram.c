@@ -147,7 +147,7 @@ int circuit_datagram_sendmsg(struct circuit_ep *ep, const struct circuit_peer *p
 		if (!timeo) {
 			set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 			c->tx_need = need;
-			circuit_tx_arm(&c->tx, circuit_tx_lowat(c));
+			circuit_tx_watch(c, circuit_tx_lowat(c));
 			if (circuit_tx_space(&c->tx) >= (int)need)
 				continue;
 			trace_circuit_sock_stall(sk, c, true);
@@ -297,7 +297,7 @@ static bool datagram_writable(struct circuit_ep *ep)
 		want = circuit_tx_lowat(c);
 		space = circuit_tx_space(&c->tx);
 		if (space >= 0 && space < (int)want) {
-			circuit_tx_arm(&c->tx, want);
+			circuit_tx_watch(c, want);
 			space = circuit_tx_space(&c->tx);
 		}
 		if (space < 0)

@@ -83,6 +83,7 @@ struct circuit_map;
  * @window: the mapped window, write-back
  * @base: its physical address
  * @size: its size in bytes
+ * @vectors: by how many interrupts the operator can be heard, one for each processor or fewer
  * @doorbell: ring the operator; any context
  * @unmap: undo the mapping; called when the last user of the window is gone,
  *	after circuit_line_detach() and perhaps after the device
@@ -93,6 +94,7 @@ struct circuit_transport {
 	void		*window;
 	phys_addr_t	base;
 	u64		size;
+	unsigned int	vectors;
 	void		(*doorbell)(struct circuit_transport *t);
 	void		(*unmap)(struct circuit_transport *t);
 	void		*priv;
@@ -435,6 +437,38 @@ static inline u64 circuit_rx_total(const struct circuit *c)
  * How much may be sent now, as far as the operator is concerned: nothing if that would be a message
  * too many.
  */
+/**
+ * circuit_steer - have interrupts for a circuit come to this processor
+ * @c: a circuit of which a thread is going to wait for something
+ *
+ * Nothing depends on it.
+ */
+static inline void circuit_steer(const struct circuit *c)
+{
+	const struct circuit_transport *t = c->line->t;
+	struct circuit_guest_hdr *guest = t->window + CIRCUIT_OFF_GUEST;
+	u8 *slot = &guest->vector[c->index % CIRCUIT_STEERED], vector;
+
+	if (t->vectors == 1)
+		return;
+	vector = raw_smp_processor_id() % t->vectors;
+	if (READ_ONCE(*slot) != vector)
+		WRITE_ONCE(*slot, vector);
+}
+
+/* A thread's ways to ask for interrupts, under ep->tx_mutex and ep->rx_mutex; see ring.h. */
+static inline void circuit_tx_watch(struct circuit *c, u32 want)
+{
+	circuit_steer(c);
+	circuit_tx_arm(&c->tx, want);
+}
+
+static inline void circuit_rx_watch(struct circuit *c, u32 want)
+{
+	circuit_steer(c);
+	circuit_rx_arm(&c->rx, want);
+}
+
 static inline u32 circuit_tx_allowed(const struct circuit *c)
 {
 	u32 limits = smp_load_acquire(&c->limits);

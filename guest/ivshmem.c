@@ -2,10 +2,12 @@
 /*
  * The ivshmem-doorbell device as a transport.
  *
- * BAR 2 is the window, BAR 0 holds the doorbell register, MSI-X vector 0 is the
- * interrupt. Devices of this kind are used for other things too; what is not a
- * line's window is left alone.
+ * BAR 2 is the window, BAR 0 holds the doorbell register, MSI-X vectors are the
+ * interrupts, one for each processor if there are so many. Devices of this kind
+ * are used for other things too; what is not a line's window is left alone.
  */
+#include <linux/cpumask.h>
+#include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -24,6 +26,7 @@ struct ivshmem {
 	struct pci_dev		*pdev;
 	void __iomem		*regs;
 	struct circuit_line	*line;
+	unsigned int		irqs;	/* that were requested */
 };
 
 static void ivshmem_doorbell(struct circuit_transport *t)
@@ -108,6 +111,47 @@ static int ivshmem_check(struct ivshmem *iv)
 	return 0;
 }
 
+static void ivshmem_free_irqs(struct ivshmem *iv)
+{
+	int irq;
+
+	while (iv->irqs) {
+		irq = pci_irq_vector(iv->pdev, --iv->irqs);
+		irq_update_affinity_hint(irq, NULL);
+		free_irq(irq, iv);
+	}
+	pci_free_irq_vectors(iv->pdev);
+}
+
+static int ivshmem_request_irqs(struct ivshmem *iv)
+{
+	struct pci_dev *pdev = iv->pdev;
+	int vectors, irq, cpu, err;
+	const char *name;
+
+	vectors = pci_alloc_irq_vectors(pdev, 1, min(num_online_cpus(), CIRCUIT_VECTORS_MAX),
+					PCI_IRQ_MSIX);
+	if (vectors < 0) {
+		dev_err(&pdev->dev, "circuit: the device has no MSI-X vector\n");
+		return vectors;
+	}
+	iv->t.vectors = vectors;
+	while (iv->irqs < vectors) {
+		irq = pci_irq_vector(pdev, iv->irqs);
+		cpu = cpumask_local_spread(iv->irqs, NUMA_NO_NODE);
+		name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "circuit-%u", iv->irqs);
+		err = name ? request_irq(irq, ivshmem_interrupt, 0, name, iv) : -ENOMEM;
+		if (err) {
+			ivshmem_free_irqs(iv);
+			return err;
+		}
+		iv->irqs++;
+		/* Where circuit_steer() expects it; elsewhere it does as well, but wakes others. */
+		irq_set_affinity_and_hint(irq, cpumask_of(cpu));
+	}
+	return 0;
+}
+
 static int ivshmem_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct ivshmem *iv;
@@ -141,14 +185,9 @@ static int ivshmem_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		goto detach;
 
 	pci_set_master(pdev);
-	err = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSIX);
-	if (err < 0) {
-		dev_err(&pdev->dev, "circuit: the device has no MSI-X vector\n");
-		goto detach;
-	}
-	err = request_irq(pci_irq_vector(pdev, 0), ivshmem_interrupt, 0, "circuit", iv);
+	err = ivshmem_request_irqs(iv);
 	if (err)
-		goto vectors;
+		goto detach;
 	err = circuit_line_start(iv->line);
 	if (err) {
 		dev_err(&pdev->dev, "circuit: no line: %s (%d)\n",
@@ -162,9 +201,7 @@ static int ivshmem_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 quiesce:
 	circuit_line_quiesce(iv->line);
-	free_irq(pci_irq_vector(pdev, 0), iv);
-vectors:
-	pci_free_irq_vectors(pdev);
+	ivshmem_free_irqs(iv);
 detach:
 	circuit_line_detach(iv->line);	/* and with it the mapping */
 	goto regions;
@@ -187,8 +224,7 @@ static void ivshmem_remove(struct pci_dev *pdev)
 	struct ivshmem *iv = pci_get_drvdata(pdev);
 
 	circuit_line_quiesce(iv->line);
-	free_irq(pci_irq_vector(pdev, 0), iv);
-	pci_free_irq_vectors(pdev);
+	ivshmem_free_irqs(iv);
 	circuit_line_detach(iv->line);
 	pci_release_regions(pdev);
 	pci_disable_device(pdev);

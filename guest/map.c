@@ -436,6 +436,7 @@ bool circuit_map_writable(struct circuit *c)
 		map->armed[0] = tail + want - tx->size - 1;
 		WRITE_ONCE(tx->prod->event, map->armed[0]);
 	}
+	circuit_steer(c);
 	virt_mb();				/* R3, sleepy side */
 	return circuit_map_room(c) >= want;
 }
@@ -459,6 +460,7 @@ bool circuit_map_readable(struct circuit *c)
 		map->armed[1] = head + circuit_map_data(c);
 		WRITE_ONCE(rx->cons->event, map->armed[1]);
 	}
+	circuit_steer(c);
 	virt_mb();				/* R3, sleepy side */
 	return circuit_map_data(c) >= want;
 }

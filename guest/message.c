@@ -88,7 +88,7 @@ int circuit_message_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t le
 		if (!timeo) {
 			set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 			c->tx_need = need;
-			circuit_tx_arm(&c->tx, circuit_tx_lowat(c));
+			circuit_tx_watch(c, circuit_tx_lowat(c));
 			if (circuit_tx_may(c, need, need, need))
 				continue;
 			trace_circuit_sock_stall(sk, c, true);

@@ -64,7 +64,7 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 			err = -EAGAIN;
 			if (!timeo) {
 				set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
-				circuit_tx_arm(&c->tx, circuit_tx_lowat(c));
+				circuit_tx_watch(c, circuit_tx_lowat(c));
 				if (circuit_tx_may(c, 1, 1, min_t(size_t, len - done, SZ_1G)))
 					continue;
 				trace_circuit_sock_stall(sk, c, true);
@@ -340,7 +340,7 @@ static __poll_t rx_poll(struct circuit_ep *ep)
 		 * Even if there is enough already: whoever waits for edges is told of
 		 * each arrival, and looks here again before the next.
 		 */
-		circuit_rx_arm(&c->rx, max_t(u32, want, avail + 1));
+		circuit_rx_watch(c, max_t(u32, want, avail + 1));
 		ring = circuit_rx_flags(&c->rx);
 		avail = circuit_rx_avail(&c->rx);
 	}
@@ -380,7 +380,7 @@ static __poll_t tx_poll(struct circuit_ep *ep)
 	}
 	space = circuit_tx_space(&c->tx);
 	if (space >= 0 && space < want)
-		circuit_tx_arm(&c->tx, want);
+		circuit_tx_watch(c, want);
 	space = circuit_tx_may(c, want, max(c->tx_need, 1u), want);
 	if (space < 0)
 		circuit_ep_kill(ep, c);
@@ -537,11 +537,12 @@ bool circuit_stream_drained(struct circuit_ep *ep)
 	mutex_lock(&ep->tx_mutex);
 	c = circuit_ep_rings(ep);
 	if (c && circuit_tx_ours(ep, c)) {
+		circuit_steer(c);
 		WRITE_ONCE(c->tx.prod->event, circuit_tx_tail(c) - 1);
 		virt_mb();		/* R3, sleepy side */
 		drained = circuit_map_room(c) == c->tx.size;
 	} else if (c) {
-		circuit_tx_arm(&c->tx, c->tx.size);
+		circuit_tx_watch(c, c->tx.size);
 		drained = circuit_tx_space(&c->tx) == c->tx.size;
 	}
 	mutex_unlock(&ep->tx_mutex);

@@ -223,7 +223,7 @@ void circuit_tx_wait(struct circuit_ep *ep, struct circuit *c, u32 need, u32 len
 		 &c->tx_backoff, NULL))
 		return;
 	add_wait_queue(sk_sleep(sk), &wait);
-	circuit_tx_arm(&c->tx, max(c->tx.size / 2, need));
+	circuit_tx_watch(c, max(c->tx.size / 2, need));
 	if (!circuit_tx_may(c, need, need, len) && !circuit_tx_broken(ep)) {
 		trace_circuit_sock_stall(sk, c, true);
 		mutex_unlock(&ep->tx_mutex);
@@ -267,7 +267,7 @@ void circuit_rx_wait(struct circuit_ep *ep, struct circuit *c, u32 skip, u32 wan
 	}
 	add_wait_queue(sk_sleep(sk), &wait);
 	if (c) {
-		circuit_rx_arm(&c->rx, want);
+		circuit_rx_watch(c, want);
 		flags = circuit_rx_flags(&c->rx);
 		avail = circuit_rx_avail(&c->rx);
 		if (flags >= 0)
@@ -336,7 +336,7 @@ bool circuit_rx_rearm(struct circuit *c, u32 seen)
 {
 	int flags, avail;
 
-	circuit_rx_arm(&c->rx, seen + 1);
+	circuit_rx_watch(c, seen + 1);
 	/* Data after flags, or FIN might be taken for the end before the last of it. */
 	flags = circuit_rx_flags(&c->rx);
 	avail = circuit_rx_avail(&c->rx);

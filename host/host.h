@@ -77,6 +77,7 @@
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/nospec.h>
 #include <linux/percpu.h>
 #include <linux/poll.h>
 #include <linux/ratelimit.h>
@@ -394,7 +395,6 @@ struct circuit_addr {
  * @area: the line's own area, CIRCUIT_LINE_AREA bytes
  * @kick_file: the doorbell's eventfd; the reference keeps @wait from a surprise
  * @kick: the doorbell
- * @call: the interrupt
  * @wait: hooked to @kick
  * @poll: used once, to hook it
  * @bell: whether it is heard
@@ -402,6 +402,8 @@ struct circuit_addr {
  * @relay_work: what was beyond the budget
  * @relaying: relays at work, in either context; see circuit_relayed()
  * @sig_work: signalling, at once
+ * @vectors: how many interrupts the guest's device has, at least 1
+ * @call: those
  */
 struct circuit_window {
 	struct circuit_line	*line;
@@ -413,7 +415,6 @@ struct circuit_window {
 	void			*area;
 	struct file		*kick_file;
 	struct eventfd_ctx	*kick;
-	struct eventfd_ctx	*call;
 	wait_queue_entry_t	wait;
 	poll_table		poll;
 	struct circuit_bell	bell;
@@ -421,6 +422,8 @@ struct circuit_window {
 	struct work_struct	relay_work;
 	atomic_t		relaying;
 	struct work_struct	sig_work;
+	unsigned int		vectors;
+	struct eventfd_ctx	*call[];
 };
 
 static inline struct circuit_line_hdr *circuit_window_hdr(struct circuit_window *win)
@@ -433,6 +436,24 @@ static inline u32 circuit_window_epoch(const struct circuit_window *win)
 	const struct circuit_guest_hdr *guest = win->area + CIRCUIT_OFF_GUEST;
 
 	return virt_load_acquire(&guest->epoch);
+}
+
+/**
+ * circuit_window_vector - by which vector does a guest want to be interrupted?
+ * @win: its window
+ * @index: for this circuit, 0 for signalling
+ *
+ * Return: a vector that its device has.
+ */
+static inline unsigned int circuit_window_vector(const struct circuit_window *win, u32 index)
+{
+	const struct circuit_guest_hdr *guest = win->area + CIRCUIT_OFF_GUEST;
+	unsigned int vector;
+
+	if (win->vectors == 1 || !index)
+		return 0;
+	vector = READ_ONCE(guest->vector[index % CIRCUIT_STEERED]);
+	return vector < win->vectors ? array_index_nospec(vector, win->vectors) : 0;
 }
 
 /**
@@ -899,7 +920,8 @@ void circuit_line_set_trunks(struct circuit_line *line, struct circuit_trunk **t
 struct circuit_line *circuit_line_trunk(struct circuit_exchange *ex);
 
 /* window.c */
-int circuit_window_attach(struct circuit_exchange *ex, const char *name, int kick_fd, int call_fd);
+int circuit_window_attach(struct circuit_exchange *ex, const char *name, int kick_fd,
+			  const s32 *call_fds, unsigned int vectors);
 struct page *circuit_window_page(struct circuit_window *win, u64 off);
 int circuit_window_show(struct circuit_window *win, struct circuit_cable *cable, u32 *slot);
 void circuit_window_revoke(struct circuit_window *win, struct circuit_cable *cable, u32 slot);
@@ -1071,7 +1093,7 @@ void circuit_relay(struct irq_work *work);
 bool circuit_relayed(struct circuit_line *line, u32 index);
 void circuit_relay_work(struct work_struct *work);
 void circuit_notify(struct circuit_line *line, u32 index);
-void circuit_interrupt(struct circuit_line *line, struct circuit_window *win);
+void circuit_interrupt(struct circuit_line *line, struct circuit_window *win, u32 index);
 
 /**
  * circuit_end_notify - call an end's attention to its circuit

@@ -307,7 +307,7 @@ void circuit_line_delete(struct circuit_line *line)
 	if (win) {
 		WRITE_ONCE(circuit_window_hdr(win)->reason, CIRCUIT_REASON_LINE_DELETED);
 		virt_store_release(&circuit_window_hdr(win)->state, CIRCUIT_LINE_GONE);
-		circuit_interrupt(line, win);
+		circuit_interrupt(line, win, 0);
 	}
 	circuit_line_reset(line, CIRCUIT_REASON_LINE_DELETED);
 	circuit_line_set_groups(line, NULL, 0, NULL);
@@ -443,5 +443,5 @@ void circuit_line_fault(struct circuit_line *line, const char *what)
 	circuit_event_line(line, CIRCUIT_EVENT_LINE_FAULT, CIRCUIT_REASON_VIOLATION);
 	WRITE_ONCE(circuit_window_hdr(win)->reason, CIRCUIT_REASON_VIOLATION);
 	virt_store_release(&circuit_window_hdr(win)->state, CIRCUIT_LINE_FAULT);
-	circuit_interrupt(line, win);
+	circuit_interrupt(line, win, 0);
 }

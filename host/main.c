@@ -36,16 +36,22 @@ static int host_argument(void *to, size_t known, const void __user *arg)
 
 static int host_attach(struct net *net, const void __user *arg)
 {
+	s32 call_fds[CIRCUIT_VECTORS_MAX];
 	struct circuit_attach attach;
 	int err;
 
 	err = host_argument(&attach, sizeof(attach), arg);
 	if (err)
 		return err;
-	if (attach.flags || !circuit_name_ok(attach.line))
+	if (attach.flags || attach.pad || attach.vectors >= CIRCUIT_VECTORS_MAX ||
+	    !circuit_name_ok(attach.line))
 		return -EINVAL;
+	call_fds[0] = attach.call_fd;
+	if (copy_from_user(call_fds + 1, u64_to_user_ptr(attach.vector_fds),
+			   attach.vectors * sizeof(*call_fds)))
+		return -EFAULT;
 	return circuit_window_attach(circuit_exchange(net), attach.line, attach.kick_fd,
-				     attach.call_fd);
+				     call_fds, attach.vectors + 1);
 }
 
 static int host_tap(struct net *net, const void __user *arg)

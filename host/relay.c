@@ -23,14 +23,15 @@
  * circuit_interrupt - interrupt a guest
  * @line: its line
  * @win: its window, protected by RCU or the exchange's lock
+ * @index: for this circuit of its, 0 for signalling or the line itself
  *
  * Context: any but the wake-up of an eventfd.
  */
-void circuit_interrupt(struct circuit_line *line, struct circuit_window *win)
+void circuit_interrupt(struct circuit_line *line, struct circuit_window *win, u32 index)
 {
 	circuit_line_count(line, CIRCUIT_COUNT_INTERRUPTS);
 	trace_circuit_interrupt(line);
-	compat_eventfd_signal(win->call);
+	compat_eventfd_signal(win->call[circuit_window_vector(win, index)]);
 }
 
 /**
@@ -47,7 +48,7 @@ void circuit_notify(struct circuit_line *line, u32 index)
 	rcu_read_lock();
 	win = rcu_dereference(line->win);
 	if (win && circuit_attn_raise(win->area + CIRCUIT_OFF_ATTN_GUEST, index))
-		circuit_interrupt(line, win);
+		circuit_interrupt(line, win, index);
 	rcu_read_unlock();
 }
 

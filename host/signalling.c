@@ -576,7 +576,7 @@ static void sig_epoch(struct circuit_line *line, struct circuit_window *win, u32
 	WRITE_ONCE(hdr->state, CIRCUIT_LINE_UP);
 	virt_store_release(&hdr->epoch, epoch);
 	trace_circuit_epoch(line, epoch);
-	circuit_interrupt(line, win);
+	circuit_interrupt(line, win, 0);
 }
 
 /* Hear a guest for a while. Returns true if it has more to say. */

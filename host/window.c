@@ -141,8 +141,8 @@ static void kick_hook(struct file *file, wait_queue_head_t *wqh, poll_table *pol
 
 static void window_free(struct circuit_window *win)
 {
-	if (win->call)
-		eventfd_ctx_put(win->call);
+	while (win->vectors)
+		eventfd_ctx_put(win->call[--win->vectors]);
 	if (win->kick)
 		eventfd_ctx_put(win->kick);
 	if (win->kick_file)
@@ -226,7 +226,8 @@ put:
 	return file;
 }
 
-static int window_eventfds(struct circuit_window *win, int kick_fd, int call_fd)
+static int window_eventfds(struct circuit_window *win, int kick_fd, const s32 *call_fds,
+			   unsigned int vectors)
 {
 	struct eventfd_ctx *ctx;
 	struct file *file;
@@ -239,10 +240,12 @@ static int window_eventfds(struct circuit_window *win, int kick_fd, int call_fd)
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
 	win->kick = ctx;
-	ctx = eventfd_ctx_fdget(call_fd);
-	if (IS_ERR(ctx))
-		return PTR_ERR(ctx);
-	win->call = ctx;
+	while (win->vectors < vectors) {
+		ctx = eventfd_ctx_fdget(call_fds[win->vectors]);
+		if (IS_ERR(ctx))
+			return PTR_ERR(ctx);
+		win->call[win->vectors++] = ctx;
+	}
 	return 0;
 }
 
@@ -267,12 +270,13 @@ static void window_header(struct circuit_window *win)
 	ctrl->data[1] = CIRCUIT_CTRL_SIZE + CIRCUIT_SIG_RING;
 }
 
-static struct circuit_window *window_create(struct circuit_line *line, int kick_fd, int call_fd)
+static struct circuit_window *window_create(struct circuit_line *line, int kick_fd,
+					    const s32 *call_fds, unsigned int vectors)
 {
 	struct circuit_window *win;
 	int err;
 
-	win = kzalloc(sizeof(*win), GFP_KERNEL_ACCOUNT);
+	win = kzalloc(struct_size(win, call, vectors), GFP_KERNEL_ACCOUNT);
 	if (!win)
 		return ERR_PTR(-ENOMEM);
 	win->line = circuit_line_get(line);
@@ -285,7 +289,7 @@ static struct circuit_window *window_create(struct circuit_line *line, int kick_
 	init_waitqueue_func_entry(&win->wait, kick_wake);
 	init_poll_funcptr(&win->poll, kick_hook);
 
-	err = window_eventfds(win, kick_fd, call_fd);
+	err = window_eventfds(win, kick_fd, call_fds, vectors);
 	if (err)
 		goto free;
 	err = -ENOMEM;
@@ -307,13 +311,15 @@ free:
  * @ex: the exchange, not locked
  * @name: a name for which circuit_name_ok() holds
  * @kick_fd: eventfd that the guest's doorbell signals
- * @call_fd: eventfd that interrupts the guest
+ * @call_fds: eventfds that interrupt the guest
+ * @vectors: how many, 1 to CIRCUIT_VECTORS_MAX
  *
  * Return: a descriptor of the window, installed in the caller's table; -ENODEV if
  * there is no such line, -EBUSY if it is attached, -EBADF or -EINVAL if a
  * descriptor is not an eventfd, or what else made the attempt fail.
  */
-int circuit_window_attach(struct circuit_exchange *ex, const char *name, int kick_fd, int call_fd)
+int circuit_window_attach(struct circuit_exchange *ex, const char *name, int kick_fd,
+			  const s32 *call_fds, unsigned int vectors)
 {
 	struct circuit_window *win;
 	struct circuit_line *line;
@@ -332,7 +338,7 @@ int circuit_window_attach(struct circuit_exchange *ex, const char *name, int kic
 	err = -EBUSY;
 	if (circuit_line_window(line))
 		goto unlock;
-	win = window_create(line, kick_fd, call_fd);
+	win = window_create(line, kick_fd, call_fds, vectors);
 	err = PTR_ERR(win);
 	if (IS_ERR(win))
 		goto unlock;

@@ -47,6 +47,29 @@ cats() {
 	wait_for 20 line_idle g2
 }
 
+# Interrupts for circuits that g1 has had: on each of its processors.
+interrupts() { guest_exec g1 "awk '/ circuit-/ { a += \$2; b += \$3 } END { print a, b }' /proc/interrupts"; }
+
+# Whoever waits is woken by an interrupt on his own processor.
+steered() {
+	local param=/sys/module/circuit_guest/parameters/spin_doorbells spin cpu before after
+	expect 2 "$(guest_exec g1 nproc)" processors
+	guest_bg g2 serve "bench serve circuit 7000"
+	wait_for 20 guest_exec g1 "bench rtt circuit g2 7000 1"
+	spin=$(guest_exec g1 "cat $param; echo 0 >$param")
+	for cpu in 0 1; do
+		read -ra before < <(interrupts)
+		guest_exec g1 "taskset -c $cpu bench rtt circuit g2 7000 400"
+		read -ra after < <(interrupts)
+		echo "on processor $cpu: ${before[*]} -> ${after[*]}"
+		[ $((after[cpu] - before[cpu])) -gt 200 ]
+		[ $((after[1 - cpu] - before[1 - cpu])) -lt 100 ]
+	done
+	guest_exec g1 "echo $spin >$param"
+	guest_bg_kill g2 serve
+	wait_for 20 line_idle g1
+}
+
 # Instrumented kernels get through a part of it in the time.
 most=$((256 << 20)) in_sequence=1000 many=10000
 [ "$HOST_KIND$GUEST_KIND" = stockstock ] || most=$((64 << 20)) in_sequence=300 many=1000
@@ -69,6 +92,7 @@ t_run "call refused: nobody listens" refused g1 99 'Connection refused'
 t_run "call refused: no such line" refused nobody 99 'No route to host'
 t_run "circuit-cat" cats
 t_run "call to oneself" transfer g1 g1 100000
+t_run "interrupts come to the processor of who waits" steered
 t_run -t 200 "socket semantics within one guest" semantics
 t_run -t 200 "messages" messages
 t_run -t 300 "datagrams" datagrams

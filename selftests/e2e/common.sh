@@ -28,14 +28,17 @@ json_get() { # JSON KEY: the first value of that name
 # guests_up NAME...: guests with a network, each on the line of its name. Those that another
 # scenario has left are taken as they are, and the lines made as new.
 guests_up() {
-	local g
+	local g smp
 	host_up
 	for g; do
 		if ! guest_alive "$g" || ! line_is "$g" up; then
 			! guest_alive "$g" || guest_kill9 "$g"
 			! "$CIRCUIT" line show "$g" >/dev/null 2>&1 || "$CIRCUIT" line del "$g"
 			"$CIRCUIT" line add "$g"
-			guest_start "$g" --line "$g" --net --no-wait
+			# Where most of what races in a guest would, there are processors to race on.
+			smp=1
+			[ "$g" != g1 ] || smp=2
+			guest_start "$g" --line "$g" --net --smp $smp --no-wait
 		fi
 		"$CIRCUIT" line set "$g" circuits 12000 memory 256M addr none
 	done

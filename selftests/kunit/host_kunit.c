@@ -1097,6 +1097,29 @@ static void cable_line(struct kunit *test, struct circuit_exchange *ex, struct c
 	rcu_assign_pointer(line->win, window_of(test, slots));
 }
 
+/* Whatever a guest writes to its table, it is a vector that its device has. */
+static void window_vectors(struct kunit *test)
+{
+	struct circuit_window *win = window_of(test, 3);
+	struct circuit_guest_hdr *guest = win->area + CIRCUIT_OFF_GUEST;
+	unsigned int hint;
+
+	for (win->vectors = 1; win->vectors <= CIRCUIT_VECTORS_MAX; win->vectors++) {
+		for (hint = 0; hint < 256; hint++) {
+			guest->vector[7] = hint;
+			guest->vector[0] = hint;
+			KUNIT_ASSERT_EQ(test, circuit_window_vector(win, 7),
+					hint < win->vectors ? hint : 0);
+			/* Circuits share slots, but none has signalling's. */
+			KUNIT_ASSERT_EQ(test, circuit_window_vector(win, 7 + CIRCUIT_STEERED),
+					circuit_window_vector(win, 7));
+			KUNIT_ASSERT_EQ(test, circuit_window_vector(win, 0), 0);
+		}
+	}
+	win->vectors = 0;
+	window_done(test, win);
+}
+
 /* What a call is told when there is no place for its cable: nobody was charged, nothing is left. */
 static void window_full(struct kunit *test)
 {
@@ -1377,6 +1400,7 @@ static struct kunit_case cable_cases[] = {
 	KUNIT_CASE(cable_places),
 	KUNIT_CASE(window_pages),
 	KUNIT_CASE(window_full),
+	KUNIT_CASE(window_vectors),
 	KUNIT_CASE(cables_kept),
 	{}
 };

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,19 +53,24 @@ static int tell(int sock, int64_t value, int fd)
 }
 
 /* Every eventfd before the window: QEMU takes the device for ready after that. */
-static int handshake(int sock, int kick, int call, int window)
+static int handshake(int sock, int kick, const int *call, unsigned int vectors, int window)
 {
-	return tell(sock, IVSHMEM_PROTOCOL, -1) || tell(sock, CIRCUIT_PEER_GUEST, -1) ||
-	       tell(sock, CIRCUIT_PEER_HOST, kick) || tell(sock, CIRCUIT_PEER_GUEST, call) ||
-	       tell(sock, -1, window);
+	int err = tell(sock, IVSHMEM_PROTOCOL, -1) || tell(sock, CIRCUIT_PEER_GUEST, -1) ||
+		  tell(sock, CIRCUIT_PEER_HOST, kick);
+
+	while (vectors--)
+		err = err || tell(sock, CIRCUIT_PEER_GUEST, *call++);
+	return err || tell(sock, -1, window);
 }
 
-static int attach(const char *line, int kick, int call)
+static int attach(const char *line, int kick, const int *call, unsigned int vectors)
 {
 	struct circuit_attach arg = {
 		.size = sizeof(arg),
 		.kick_fd = kick,
-		.call_fd = call,
+		.call_fd = call[0],
+		.vectors = vectors - 1,
+		.vector_fds = (uintptr_t)(call + 1),
 	};
 	int fd, window;
 
@@ -101,22 +107,31 @@ static int attach(const char *line, int kick, int call)
 
 int do_line_run(int argc, char **argv)
 {
-	char chardev[64];
+	int sock[2], kick, call[CIRCUIT_VECTORS_MAX], window, n;
+	unsigned int vectors, i;
+	char chardev[64], device[96];
 	char **args;
-	int sock[2], kick, call, window, n;
 
 	if (argc < 3 || strcmp(argv[1], "--"))
 		return usage_error("line run: NAME -- VMM [ ARG ]...");
+	/* One for each of the guest's processors: more than this machine has, it is not likely to have. */
+	vectors = sysconf(_SC_NPROCESSORS_ONLN);
+	if (vectors - 1 >= CIRCUIT_VECTORS_MAX)
+		vectors = CIRCUIT_VECTORS_MAX;
 	kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (kick < 0 || call < 0)
+	if (kick < 0)
 		return fail("eventfd");
+	for (i = 0; i < vectors; i++) {
+		call[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (call[i] < 0)
+			return fail("eventfd");
+	}
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock))
 		return fail("socketpair");
-	window = attach(argv[0], kick, call);
+	window = attach(argv[0], kick, call, vectors);
 	if (window < 0)
 		return EXIT_KERNEL;
-	if (handshake(sock[1], kick, call, window))
+	if (handshake(sock[1], kick, call, vectors, window))
 		return fail("handshake");
 
 	n = argc - 2;
@@ -128,7 +143,9 @@ int do_line_run(int argc, char **argv)
 	args[n++] = "-chardev";
 	args[n++] = chardev;
 	args[n++] = "-device";
-	args[n++] = "ivshmem-doorbell,chardev=circuit-line,vectors=1,master=off";
+	snprintf(device, sizeof(device), "ivshmem-doorbell,chardev=circuit-line,vectors=%u,master=off",
+		 vectors);
+	args[n++] = device;
 	execvp(args[0], args);
 	return fail(args[0]);
 }

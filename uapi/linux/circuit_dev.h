@@ -16,7 +16,10 @@
  * @line: name of a detached line in the exchange of the caller's network
  *	namespace
  * @kick_fd: eventfd that the guest's doorbell signals
- * @call_fd: eventfd that interrupts the guest
+ * @call_fd: eventfd that interrupts the guest, by vector 0 of its device
+ * @vectors: how many more vectors the device has, fewer than CIRCUIT_VECTORS_MAX
+ * @pad: must be zero
+ * @vector_fds: address of an array of __s32, the eventfds of those, from vector 1 on
  *
  * The ioctl returns the descriptor of the line's window: a file of the window's
  * size to be mapped shared as the BAR of the guest's device. The line is attached
@@ -26,7 +29,7 @@
  * Errors: EPERM without CAP_NET_ADMIN over the exchange's network namespace,
  * E2BIG or EINVAL for an argument this kernel does not know, ENODEV for an unknown
  * line, EBUSY for one that is attached, EBADF or EINVAL for descriptors that are
- * not eventfds, ENOMEM.
+ * not eventfds, EFAULT, ENOMEM.
  */
 struct circuit_attach {
 	__u32	size;
@@ -34,10 +37,14 @@ struct circuit_attach {
 	char	line[CIRCUIT_NAME_SIZE];
 	__s32	kick_fd;
 	__s32	call_fd;
+	__u32	vectors;
+	__u32	pad;
+	__u64	vector_fds;
 };
 
+/* Arguments may grow, and say their size themselves. */
 #define CIRCUIT_IOC_MAGIC	0xCC
-#define CIRCUIT_IOC_ATTACH	_IOW(CIRCUIT_IOC_MAGIC, 1, struct circuit_attach)
+#define CIRCUIT_IOC_ATTACH	_IO(CIRCUIT_IOC_MAGIC, 1)
 
 /**
  * struct circuit_tap_request - argument of CIRCUIT_IOC_TAP
@@ -84,6 +91,6 @@ struct circuit_tap_record {
 	__u16	flags;
 };
 
-#define CIRCUIT_IOC_TAP		_IOW(CIRCUIT_IOC_MAGIC, 2, struct circuit_tap_request)
+#define CIRCUIT_IOC_TAP		_IO(CIRCUIT_IOC_MAGIC, 2)
 
 #endif /* _UAPI_LINUX_CIRCUIT_DEV_H */

@@ -101,10 +101,11 @@
 
 /*
  * ivshmem: peer numbers in the doorbell register. Vector 0 of the host's peer is
- * the doorbell, vector 0 of the guest's is the interrupt.
+ * the doorbell, those of the guest's are interrupts: see struct circuit_guest_hdr.
  */
 #define CIRCUIT_PEER_HOST	0
 #define CIRCUIT_PEER_GUEST	1
+#define CIRCUIT_VECTORS_MAX	64u
 
 /* State of a line in struct circuit_line_hdr. */
 #define CIRCUIT_LINE_UP		1	/* waiting for an epoch or at work */
@@ -139,14 +140,22 @@ struct circuit_line_hdr {
 	__u8	pad[4052];
 };
 
+/* Slots of circuit_guest_hdr.vector. */
+#define CIRCUIT_STEERED		2048u
+
 /**
  * struct circuit_guest_hdr - the guest's page
  * @epoch: the epoch the guest wants, 0 for none
  * @pad: zero
+ * @vector: by which vector of its device the guest wants to be interrupted for circuit n: what is
+ *	at n modulo CIRCUIT_STEERED, so some circuits go together. A vector that the device has not
+ *	got counts as 0. The guest may change it whenever it likes, and what is on its way is not
+ *	moved. Vector 0 is signalling's, and all that there is if the table is zero.
  */
 struct circuit_guest_hdr {
 	__u32	epoch;
-	__u8	pad[4092];
+	__u8	pad[2044];
+	__u8	vector[CIRCUIT_STEERED];
 };
 
 /*
