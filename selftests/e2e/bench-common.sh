@@ -14,6 +14,7 @@
 . "$TOP/selftests/e2e/common.sh"
 
 RAW=/out/raw
+COUNTED="g1 g2" # guests whose doings are
 # Servers are started once for all.
 export LAB_BG=7200
 BENCH_HOST=${CIRCUIT%/tools/*}/tests/bench
@@ -113,7 +114,7 @@ spinning() { # [N]
 # charges it. And how long the host's processors were busy, in ticks of its clock.
 snapshot() {
 	local g pid t n name time vhost json dir
-	for g in g1 g2; do
+	for g in $COUNTED; do
 		[ -e "$LAB_GUESTS/$g" ] || continue
 		read -r pid <"$LAB_GUESTS/$g/pid"
 		dir=(/sys/kernel/debug/kvm/"$pid"-*)
