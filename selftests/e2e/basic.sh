@@ -77,6 +77,7 @@ most=$((256 << 20)) in_sequence=1000 many=10000
 t_run -t 30 "host module loads" host_up
 t_run "lines: create, show, change, delete" lines
 t_run "lines: bad input is refused and leaves nothing" lines_bad
+t_run "attaching: bad arguments are refused" attach_bad
 t_run -t 120 "two guests attach" guests_up g1 g2
 t_run "the lab sees splats" splats_seen
 t_run "a second VM cannot attach to the same line" attach_twice

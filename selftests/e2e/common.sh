@@ -341,6 +341,50 @@ lines_bad() {
 	expect "$before" "$("$CIRCUIT" line show)" lines
 }
 
+# What a VMM may get wrong when it attaches itself; of the last, nothing is wrong.
+attach_bad() {
+	"$CIRCUIT" line add x
+	python3 -c '
+import array, ctypes, errno, fcntl, os, struct
+libc = ctypes.CDLL(None)
+kick, call, more = (libc.eventfd(0, 0) for _ in range(3))
+null = os.open("/dev/null", os.O_RDWR)
+dev = os.open("/dev/circuit", os.O_RDWR)
+def attach(call=call, vectors=0, fds=(), size=64, flags=0, pad=0, line=b"x", address=None, extra=b""):
+    fds = array.array("i", fds)
+    address = address if address is not None else fds.buffer_info()[0] if fds else 0
+    arg = struct.pack("<II32siiIIQ", size, flags, line, kick, call, vectors, pad, address) + extra
+    try:
+        return fcntl.ioctl(dev, 0xcc01, bytearray(arg))
+    except OSError as e:
+        return errno.errorcode[e.errno]
+def expect(want, got):
+    assert got == want, f"{want}, not {got}"
+expect("EINVAL", attach(size=48))
+expect("EINVAL", attach(flags=1))
+expect("EINVAL", attach(pad=1))
+expect("EINVAL", attach(line=b"a b"))
+expect("ENODEV", attach(line=b"nobody"))
+expect("E2BIG", attach(size=72, extra=b"1" * 8))
+expect("E2BIG", attach(size=1 << 20))
+expect("EBADF", attach(call=-1))
+expect("EINVAL", attach(call=null))
+expect("EINVAL", attach(vectors=64, fds=[more] * 64))
+expect("EINVAL", attach(vectors=0xffffffff, fds=[more]))
+expect("EFAULT", attach(vectors=1))
+expect("EFAULT", attach(vectors=1, address=0xffff888000000000))
+expect("EBADF", attach(vectors=2, fds=[more, -1]))
+expect("EINVAL", attach(vectors=2, fds=[more, null]))
+window = attach(vectors=63, fds=[more] * 63)
+assert isinstance(window, int), window
+expect("EBUSY", attach())
+os.close(window)
+window = attach(size=72, extra=bytes(8))
+assert isinstance(window, int), window
+'
+	"$CIRCUIT" line del x
+}
+
 # Devices that look like a line's to PCI: some are not, some are of another age or broken. The
 # module says what is wrong, once, leaves them alone and takes the one good line.
 window() { # FILE SIZE [SIGNALLING-VERSION CLAIMED-SIZE]
