@@ -433,10 +433,6 @@ static inline u64 circuit_rx_total(const struct circuit *c)
 	return READ_ONCE(c->rx_mapped) ? n + (u32)(circuit_rx_head(c) - READ_ONCE(c->rx.head)) : n;
 }
 
-/*
- * How much may be sent now, as far as the operator is concerned: nothing if that would be a message
- * too many.
- */
 /**
  * circuit_steer - have interrupts for a circuit come to this processor
  * @c: a circuit of which a thread is going to wait for something
@@ -469,6 +465,10 @@ static inline void circuit_rx_watch(struct circuit *c, u32 want)
 	circuit_rx_arm(&c->rx, want);
 }
 
+/*
+ * How much may be sent now, as far as the operator is concerned: nothing if that would be a message
+ * too many.
+ */
 static inline u32 circuit_tx_allowed(const struct circuit *c)
 {
 	u32 limits = smp_load_acquire(&c->limits);

@@ -542,7 +542,6 @@ static int line_epoch(struct circuit_line *line)
 	u32 epoch;
 
 	memset(line->attn_out, 0, CIRCUIT_PAGE);
-	memset(guest->vector, 0, sizeof(guest->vector));	/* who was here may have had more */
 	memset(&ctrl->dir[0].prod, 0, sizeof(ctrl->dir[0].prod));
 	memset(&ctrl->dir[1].cons, 0, sizeof(ctrl->dir[1].cons));
 	circuit_ring_init(&line->tx, &line->rx, ctrl, data, CIRCUIT_SIG_RING,

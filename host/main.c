@@ -20,14 +20,17 @@ struct workqueue_struct *circuit_wq, *circuit_slow_wq;
 /* For the host's sockets. */
 struct workqueue_struct *circuit_trunk_wq;
 
-/* An argument begins with its size, and what this kernel does not know of it is zero. */
-static int host_argument(void *to, size_t known, const void __user *arg)
+/*
+ * An argument begins with its size, @least when it was new; what it has not got is zero, and so has to
+ * be what this kernel does not know of it.
+ */
+static int host_argument(void *to, size_t least, size_t known, const void __user *arg)
 {
 	u32 size;
 
 	if (get_user(size, (const u32 __user *)arg))
 		return -EFAULT;
-	if (size < known)
+	if (size < least)
 		return -EINVAL;
 	if (size > PAGE_SIZE)
 		return -E2BIG;
@@ -40,7 +43,7 @@ static int host_attach(struct net *net, const void __user *arg)
 	struct circuit_attach attach;
 	int err;
 
-	err = host_argument(&attach, sizeof(attach), arg);
+	err = host_argument(&attach, offsetofend(struct circuit_attach, call_fd), sizeof(attach), arg);
 	if (err)
 		return err;
 	if (attach.flags || attach.pad || attach.vectors >= CIRCUIT_VECTORS_MAX ||
@@ -59,7 +62,7 @@ static int host_tap(struct net *net, const void __user *arg)
 	struct circuit_tap_request req;
 	int err;
 
-	err = host_argument(&req, sizeof(req), arg);
+	err = host_argument(&req, sizeof(req), sizeof(req), arg);
 	if (err)
 		return err;
 	if (req.flags)

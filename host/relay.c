@@ -29,9 +29,11 @@
  */
 void circuit_interrupt(struct circuit_line *line, struct circuit_window *win, u32 index)
 {
+	unsigned int vector = circuit_window_vector(win, index);
+
 	circuit_line_count(line, CIRCUIT_COUNT_INTERRUPTS);
-	trace_circuit_interrupt(line);
-	compat_eventfd_signal(win->call[circuit_window_vector(win, index)]);
+	trace_circuit_interrupt(line, vector);
+	compat_eventfd_signal(win->call[vector]);
 }
 
 /**

@@ -356,10 +356,13 @@ void circuit_sig_forget(struct circuit_end *end)
  */
 void circuit_sig_start(struct circuit_line *line, struct circuit_window *win)
 {
+	struct circuit_guest_hdr *guest = win->area + CIRCUIT_OFF_GUEST;
 	struct circuit_ctrl *ctrl = win->area + CIRCUIT_OFF_SIG;
 	void *data = ctrl + 1;
 
 	memset(win->area + CIRCUIT_OFF_ATTN_GUEST, 0, CIRCUIT_PAGE);
+	/* Whoever was here before may have had more vectors. */
+	memset(guest->vector, 0, sizeof(guest->vector));
 	memset(&ctrl->dir[1].prod, 0, sizeof(ctrl->dir[1].prod));
 	memset(&ctrl->dir[0].cons, 0, sizeof(ctrl->dir[0].cons));
 	circuit_ring_init(&line->tx, &line->rx, ctrl, data, CIRCUIT_SIG_RING,

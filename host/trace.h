@@ -244,9 +244,18 @@ DEFINE_EVENT(circuit_bell, circuit_doorbell,
 	TP_ARGS(line)
 );
 
-DEFINE_EVENT(circuit_bell, circuit_interrupt,
-	TP_PROTO(const struct circuit_line *line),
-	TP_ARGS(line)
+TRACE_EVENT(circuit_interrupt,
+	TP_PROTO(const struct circuit_line *line, unsigned int vector),
+	TP_ARGS(line, vector),
+	TP_STRUCT__entry(
+		__string(line, line->name)
+		__field(u32, vector)
+	),
+	TP_fast_assign(
+		compat_assign_str(line, line->name);
+		__entry->vector = vector;
+	),
+	TP_printk("line=%s vector=%u", __get_str(line), __entry->vector)
 );
 
 /* A line has to wait, for so long: enum circuit_throttle says why. */

@@ -57,6 +57,8 @@ steered() {
 	guest_bg g2 serve "bench serve circuit 7000"
 	wait_for 20 guest_exec g1 "bench rtt circuit g2 7000 1"
 	spin=$(guest_exec g1 "cat $param; echo 0 >$param")
+	# shellcheck disable=SC2064
+	trap "guest_exec g1 'echo $spin >$param'" EXIT
 	for cpu in 0 1; do
 		read -ra before < <(interrupts)
 		guest_exec g1 "taskset -c $cpu bench rtt circuit g2 7000 400"
@@ -65,7 +67,6 @@ steered() {
 		[ $((after[cpu] - before[cpu])) -gt 200 ]
 		[ $((after[1 - cpu] - before[1 - cpu])) -lt 100 ]
 	done
-	guest_exec g1 "echo $spin >$param"
 	guest_bg_kill g2 serve
 	wait_for 20 line_idle g1
 }

@@ -14,7 +14,7 @@ COUNT=10 # connections of each program
 COUNTED="s1 s2 s3 s4 s5 s6 s7 s8"
 
 boot() {
-	local g smp
+	local g smp cpu
 	host_up >/dev/null
 	for g in $COUNTED; do
 		smp=1
@@ -27,12 +27,23 @@ boot() {
 		wait_for 20 line_is "$g" up
 	done
 	for g in s2 s4 s6 s8; do
-		guest_bg $g serve-circuit "bench serve circuit 7000"
-		guest_bg $g serve-tcp "bench serve tcp 7000"
-		wait_for 20 tcp_listens $g
+		serve $g 0
 	done
-	for g in s1 s3 s5 s7; do
-		guest_exec $g "bench rtt circuit s$((${g#s} + 1)) 7000 1"
+	for ((cpu = 1; cpu < CPUS[-1]; cpu++)); do
+		serve s2 $cpu
+	done
+}
+
+# Each processor that calls has one that answers.
+port() { echo $((7000 + 10 * $1)); } # PROCESSOR
+serve() { # GUEST PROCESSOR
+	local port caller=s$((${1#s} - 1)) who where
+	port=$(port "$2")
+	for who in circuit tcp; do
+		where=$1
+		[ $who = circuit ] || where=$(guest_ip "$1")
+		guest_bg "$1" "serve-$who-$2" "taskset -c $2 bench serve $who $port"
+		wait_for 20 guest_exec "$caller" "bench many $who $where $port 1 1 1"
 	done
 }
 
@@ -66,7 +77,7 @@ programs() {
 		read -r g cpu <<<"$one"
 		where=s$((${g#s} + 1))
 		[ "$who" = circuit ] || where=$(guest_ip "$where")
-		guest_bg "$g" "many$cpu" "taskset -c $cpu bench many $who $where 7000 $COUNT 1 $(ms 2000)"
+		guest_bg "$g" "many$cpu" "taskset -c $cpu bench many $who $where $(port "$cpu") $COUNT 1 $(ms 2000)"
 	done
 	for one; do
 		read -r g cpu <<<"$one"

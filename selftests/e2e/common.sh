@@ -360,7 +360,7 @@ def attach(call=call, vectors=0, fds=(), size=64, flags=0, pad=0, line=b"x", add
         return errno.errorcode[e.errno]
 def expect(want, got):
     assert got == want, f"{want}, not {got}"
-expect("EINVAL", attach(size=48))
+expect("EINVAL", attach(size=40))
 expect("EINVAL", attach(flags=1))
 expect("EINVAL", attach(pad=1))
 expect("EINVAL", attach(line=b"a b"))
@@ -378,6 +378,9 @@ expect("EINVAL", attach(vectors=2, fds=[more, null]))
 window = attach(vectors=63, fds=[more] * 63)
 assert isinstance(window, int), window
 expect("EBUSY", attach())
+os.close(window)
+window = attach(size=48)
+assert isinstance(window, int), window
 os.close(window)
 window = attach(size=72, extra=bytes(8))
 assert isinstance(window, int), window

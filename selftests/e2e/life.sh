@@ -125,7 +125,7 @@ vmm_of_writer_killed() {
 	guest_kill9 g1
 	ended_with g2 drain5004 'end' 'Connection reset by peer'
 	wait_for 20 line_idle g2
-	guest_start g1 --line g1 --net
+	guest_start g1 --line g1 --net --smp 2
 	wait_for 20 line_is g1 up
 	transfer g1 g2 1000000
 }

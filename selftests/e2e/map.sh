@@ -154,7 +154,7 @@ line_goes() {
 	held "lost, Stale file handle" "Connection reset by peer"
 	guest_kill9 g1
 	"$CIRCUIT" line add g1 circuits 12000
-	guest_start g1 --line g1 --net
+	guest_start g1 --line g1 --net --smp 2
 	wait_for 20 line_is g1 up
 	wait_for 20 guest_exec g1 "peer calls g2 3700 1 1"
 }

@@ -479,9 +479,10 @@ t_run() {
 	(
 		set +m
 		exec {LAB_OUT}>&- >/dev/null 2>&1
-		left=$((${LAB_UNTIL:-EPOCHSECONDS + limit} - EPOCHSECONDS))
+		left=$limit
+		[ -z "${LAB_UNTIL:-}" ] || left=$((LAB_UNTIL - EPOCHSECONDS))
 		if [ "$left" -lt "$limit" ]; then
-			sleep "$left"
+			sleep $((left > 0 ? left : 0))
 			: >"$LAB_RUN/over"
 		else
 			sleep "$limit"
@@ -499,6 +500,8 @@ t_run() {
 	if ! splats=$(splat_scan 2>&1); then
 		why='splat'
 	elif [ -e "$LAB_RUN/over" ]; then
+		lab_say "# lab: cut short after $(lab_since "$start") s: $name"
+		tail -5 "$log" | sed 's/^/#   /' >&"$LAB_OUT"
 		exit 0
 	elif [ -e "$LAB_RUN/timeout" ]; then
 		why="timeout after $limit s"
@@ -552,7 +555,9 @@ leak_scan() { # host|guests: what has leaked there counts as a failed test
 		[ "$HOST_KIND" != debug ] || names=(host)
 	elif [ "$GUEST_KIND" = debug ]; then
 		for name in $(guest_list); do
-			! guest_alive "$name" || ! guest_ready "$name" 1 2>/dev/null || names+=("$name")
+			# Of a test that was cut short there may be one that has not booted.
+			[ ! -e "$LAB_RUN/over" ] || guest_ready "$name" 1 2>/dev/null || continue
+			! guest_alive "$name" || names+=("$name")
 		done
 	fi
 	[ ${#names[@]} -gt 0 ] || return 0
@@ -580,7 +585,7 @@ leak_scan() { # host|guests: what has leaked there counts as a failed test
 
 splat_test() { # WHEN: a splat outside of all tests counts as a failed one
 	local text
-	rm -f "$LAB_RUN"/expected.*
+	[ -e "$LAB_RUN/over" ] || rm -f "$LAB_RUN"/expected.*
 	if ! text=$(splat_scan 2>&1); then
 		lab_result fail "$1" "the kernel log of the host or of a guest"
 		printf '%s\n' "$text" | sed 's/^/#   splat: /' >&"$LAB_OUT"
@@ -626,6 +631,7 @@ lab_scenario() { # FILE
 		lab_result skip "$name" "$LAB_NO_TIME"
 		return 0
 	fi
+	rm -f "$LAB_RUN/over"
 	! grep -q '^# lab: takes guests down' "$1" || leak_scan guests
 	tests=$(wc -l <"$LAB_RUN/results")
 	failed=$(lab_count fail)
@@ -646,7 +652,11 @@ lab_scenario() { # FILE
 lab_finish() {
 	local passed failed skipped
 	leak_scan guests
-	lab_clear || t_fail -n "the end" "what was used cannot be taken down"
+	if [ -e "$LAB_RUN/over" ]; then # and what the test would have cleaned up is not
+		[ ! -e /sys/kernel/debug/failslab ] || echo 0 >/sys/kernel/debug/failslab/probability
+		ip -all netns delete
+	fi
+	lab_clear || [ -e "$LAB_RUN/over" ] || t_fail -n "the end" "what was used cannot be taken down"
 	# Inodes and the like are most of what there is to scan, and nothing that matters here.
 	[ "$HOST_KIND" != debug ] || echo 2 >/proc/sys/vm/drop_caches
 	leak_scan host

@@ -150,7 +150,8 @@ struct circuit_line_hdr {
  * @vector: by which vector of its device the guest wants to be interrupted for circuit n: what is
  *	at n modulo CIRCUIT_STEERED, so some circuits go together. A vector that the device has not
  *	got counts as 0. The guest may change it whenever it likes, and what is on its way is not
- *	moved. Vector 0 is signalling's, and all that there is if the table is zero.
+ *	moved. The operator zeroes it when it takes up an epoch: a guest that knows nothing of this,
+ *	or has only vector 0, which is signalling's, leaves it so.
  */
 struct circuit_guest_hdr {
 	__u32	epoch;
