@@ -613,6 +613,7 @@ int circuit_stream_sendmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len
 int circuit_stream_recvmsg(struct circuit_ep *ep, struct msghdr *msg, size_t len, int flags);
 __poll_t circuit_stream_poll(struct circuit_ep *ep, __poll_t events);
 u32 circuit_stream_unread(struct circuit_ep *ep);
+bool circuit_stream_ended(struct circuit_ep *ep);
 u32 circuit_stream_inq(struct circuit_ep *ep);
 bool circuit_stream_at_mark(struct circuit_ep *ep);
 u32 circuit_stream_unsent(struct circuit_ep *ep);

@@ -1111,7 +1111,7 @@ static int get_tcp_info(struct sock *sk, struct circuit_ep *ep, char __user *opt
 	tcp_get_info(sk, &info);
 	lock_sock(sk);
 	info.tcpi_state = ep->state;
-	if (ep->state == TCP_ESTABLISHED && sk->sk_shutdown & RCV_SHUTDOWN)
+	if (ep->state == TCP_ESTABLISHED && circuit_stream_ended(ep))
 		info.tcpi_state = TCP_CLOSE_WAIT;
 	if (ep->c) {
 		info.tcpi_bytes_acked = circuit_tx_total(ep->c);
@@ -1190,8 +1190,9 @@ static int circuit_inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t 
  */
 static void tell_inq(struct circuit_ep *ep, struct msghdr *msg)
 {
-	msg->msg_inq = circuit_stream_unread(ep) ?:
-		       !!(READ_ONCE(ep->sk->sk_shutdown) & RCV_SHUTDOWN);
+	bool ended = circuit_stream_ended(ep);	/* before what there is before that */
+
+	msg->msg_inq = circuit_stream_unread(ep) ?: ended;
 	if (tcp_sk(ep->sk)->recvmsg_inq)
 		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(msg->msg_inq), &msg->msg_inq);
 }

@@ -465,6 +465,30 @@ u32 circuit_stream_unread(struct circuit_ep *ep)
 }
 
 /**
+ * circuit_stream_ended - has the stream an end that is known?
+ * @ep: the endpoint, whose socket may not have been told of it yet
+ *
+ * There may be something before that to be read.
+ */
+bool circuit_stream_ended(struct circuit_ep *ep)
+{
+	bool ended = READ_ONCE(ep->sk->sk_shutdown) & RCV_SHUTDOWN;
+	struct circuit *c;
+	int flags;
+
+	if (ended)
+		return true;
+	mutex_lock(&ep->rx_mutex);
+	c = circuit_ep_rings(ep);
+	if (c) {
+		flags = circuit_rx_flags(&c->rx);
+		ended = flags > 0 && flags & CIRCUIT_TX_FIN;
+	}
+	mutex_unlock(&ep->rx_mutex);
+	return ended;
+}
+
+/**
  * circuit_stream_inq - SIOCINQ: bytes that recv() would find without passing the mark
  * @ep: the endpoint
  */

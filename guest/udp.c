@@ -1343,6 +1343,11 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 			flow->untold = true;
 			return 0;
 		}
+		/* It has hung up, and the tasklet has not told yet. */
+		if (unlikely(!circuit_tx_open(&c->tx))) {
+			circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+			return -ENETDOWN;
+		}
 		if (unlikely(len > c->tx.size - sizeof(struct circuit_message)))
 			return -EMSGSIZE;
 		if (unlikely(flow->untold))
@@ -1354,8 +1359,12 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 			if (unlikely(err))
 				break;
 			circuit_tx_tell(ep, c, circuit_tx_publish(&c->tx, need), more);
-			if (unlikely(circuit_tx_lost(&c->tx, &c->tx.tail)))
+			if (unlikely(circuit_tx_lost(&c->tx, &c->tx.tail))) {
 				circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
+				/* Nobody has read it, nor will, so it may go another way. */
+				iov_iter_revert(&msg->msg_iter, len);
+				return -ENETDOWN;
+			}
 			patience->fails = false;	/* what follows belongs to it */
 			return 1;
 		}

@@ -1166,7 +1166,7 @@ static void hold_mapped(int s, bool lost)
 	socklen_t len = sizeof(info);
 	struct circuit_ctrl *ctrl;
 	struct circuit_dir *out, *in;
-	int err = 0;
+	int err = 0, i;
 	size_t all;
 
 	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len))
@@ -1191,10 +1191,15 @@ static void hold_mapped(int s, bool lost)
 	while (__atomic_load_n(&ctrl->magic, __ATOMIC_RELAXED) == CIRCUIT_RING_MAGIC &&
 	       (lost ? poll(NULL, 0, 10) : poll(&p, 1, 10)) == 0)
 		;
-	if (ctrl->magic)
+	if (ctrl->magic) {
 		printf("ended\n");
-	else
-		printf("lost, %s\n", ioctl(s, SIOCCIRCUITKICK) ? strerror(errno) : "and not");
+	} else {
+		/* It was taken away by the host, perhaps, and the kernel has yet to hear of that. */
+		for (i = 0; i < 100 && !(err = ioctl(s, SIOCCIRCUITKICK)); i++)
+			poll(NULL, 0, 10);
+		printf("lost, %s\n", err ? strerror(errno) : "and not");
+		err = 0;
+	}
 	/* It is memory, whatever became of the circuit. */
 	memset((char *)ctrl + CIRCUIT_MAP_TX, 0x55, all - CIRCUIT_MAP_TX);
 	len = sizeof(err);
