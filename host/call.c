@@ -820,7 +820,6 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 {
 	struct circuit_end *far = circuit_far_end(end);
 	struct circuit *c = circuit_of_end(end);
-	bool relayed = circuit_relayed(end->line, end->index);
 
 	/* Whoever leaves without a word to the far end has cut it off. */
 	if (!reason && !(READ_ONCE(c->ctrl->dir[end->nr].prod.flags) &
@@ -838,11 +837,12 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 		if (reason)
 			circuit_cut_off(far, reason);
 		/*
-		 * With its number, a mark of this end that has not been passed on is lost. A
-		 * local end has no other way to learn of it.
+		 * Its guest has told, most likely. But with the number a mark is lost that has not
+		 * been passed on; who was told, by a process that writes what it likes, that the
+		 * far end had closed does not mark; and who lies would leave the far end to be
+		 * paid for by its line alone.
 		 */
-		if (!relayed || far->line->is_trunk)
-			circuit_end_notify(far);
+		circuit_end_notify(far);
 		return;
 	}
 	circuit_event_call(c, CIRCUIT_EVENT_RELEASED, reason);

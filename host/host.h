@@ -400,7 +400,6 @@ struct circuit_addr {
  * @bell: whether it is heard
  * @relay: takes marks from the guest
  * @relay_work: what was beyond the budget
- * @relaying: relays at work, in either context; see circuit_relayed()
  * @sig_work: signalling, at once
  * @vectors: how many interrupts the guest's device has, at least 1
  * @call: those
@@ -420,7 +419,6 @@ struct circuit_window {
 	struct circuit_bell	bell;
 	struct irq_work		relay;
 	struct work_struct	relay_work;
-	atomic_t		relaying;
 	struct work_struct	sig_work;
 	unsigned int		vectors;
 	struct eventfd_ctx	*call[];
@@ -1090,7 +1088,6 @@ void circuit_exposure_closed(void);
 
 /* relay.c */
 void circuit_relay(struct irq_work *work);
-bool circuit_relayed(struct circuit_line *line, u32 index);
 void circuit_relay_work(struct work_struct *work);
 void circuit_notify(struct circuit_line *line, u32 index);
 void circuit_interrupt(struct circuit_line *line, struct circuit_window *win, u32 index);

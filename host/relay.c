@@ -99,8 +99,6 @@ static bool relay(struct circuit_window *win, u64 now)
 	struct relayed r = { .win = win };
 	bool more = false;
 
-	atomic_inc(&win->relaying);
-	smp_mb__after_atomic();		/* pairs with circuit_relayed() */
 	rcu_read_lock();
 	if (circuit_window_epoch(win) == READ_ONCE(win->line->epoch))
 		more = circuit_attn_scan(win->area + CIRCUIT_OFF_ATTN_HOST, relay_mark, &r,
@@ -108,33 +106,8 @@ static bool relay(struct circuit_window *win, u64 now)
 	else
 		circuit_sig_kick(win);
 	rcu_read_unlock();
-	smp_mb__before_atomic();	/* passed on before it is through */
-	atomic_dec(&win->relaying);
 	circuit_bell_told(win, (s64)r.told - 1, now);
 	return more;
-}
-
-/**
- * circuit_relayed - has a mark reached the far end?
- * @line: the line whose guest has made it, its exchange locked
- * @index: the circuit's number, still published
- *
- * Return: true if the guest's mark was passed on, or never made; false if it may not
- * have been and will be lost when the number is no longer published.
- */
-bool circuit_relayed(struct circuit_line *line, u32 index)
-{
-	struct circuit_window *win = circuit_line_window(line);
-	struct circuit_attn *attn;
-
-	if (!win)
-		return false;
-	attn = win->area + CIRCUIT_OFF_ATTN_HOST;
-	if (READ_ONCE(attn->bits[index / 64]) & 1ull << (index % 64))
-		return false;
-	/* The relay that took the mark was counted before it did, and is until it is through. */
-	smp_mb();
-	return !atomic_read(&win->relaying);
 }
 
 /**

@@ -94,6 +94,13 @@ scribbles() {
 	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')" circuits
 }
 
+# One that has its kernel believe that the far end has closed already: that one is told all the same.
+no_calls() { [ "$("$CIRCUIT" -j show | tr -d ' \n')" = '[]' ]; }
+lies() {
+	guest_exec g1 "peer lie g2 3700"
+	wait_for 10 no_calls
+}
+
 # hold: a process of g1's has a circuit to g2 mapped, and waits.
 hold() { # [lost]
 	guest_bg g1 hold "peer hold-mapped g2 3700 ${1:-}"
@@ -181,6 +188,7 @@ t_run -t 300 "mapped circuits of TCP sockets" cases_redirected tcp 10.77.0.1
 t_run -t 300 "mapped circuits of UDP sockets" cases_redirected udp fd00:77::1 --dgram
 t_run -t 180 "libcircuit between two guests" library
 t_run "mapped: a process scribbles at another guest" scribbles
+t_run "mapped: a process lies to its kernel about the far end" lies
 t_run "mapped: as write-back memory" cached
 t_run "mapped: the far process dies" far_process_dies
 t_run "mapped: this process dies" killed

@@ -61,6 +61,7 @@
  *					long as the connection lasts; FILE says how many there have been,
  *					and then how it has ended
  *	peer stayed FILE...		wait until each of those has had another byte back since; within 20 s
+ *	peer lie LINE PORT		call, map the circuit, write into it that the far end has closed, and close
  *	peer scribble LINE PORT ROUNDS	call, map the circuit, write anything anywhere in it and tell the far end,
  *					over and over
  *	peer map FILE			have a page of it mapped until killed
@@ -1208,6 +1209,25 @@ static void hold_mapped(int s, bool lost)
 	printf("%s\n", err ? strerror(err) : echo_byte(s));
 }
 
+/* Have the kernel of this end believe that the far end has closed, and then close. */
+static void lie(int s)
+{
+	struct circuit_info info;
+	socklen_t len = sizeof(info);
+	struct circuit_ctrl *ctrl;
+	size_t all;
+
+	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len))
+		die("CIRCUIT_SO_INFO");
+	all = CIRCUIT_MAP_BYTES(info.tx_size, info.rx_size);
+	ctrl = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
+	if (ctrl == MAP_FAILED)
+		die("mmap");
+	__atomic_store_n(&ctrl->dir[info.end].cons.flags, CIRCUIT_RX_CLOSED, __ATOMIC_RELEASE);
+	munmap(ctrl, all);
+	close(s);
+}
+
 static uint32_t rnd(uint32_t *state)
 {
 	*state = *state * 1664525 + 1013904223;
@@ -1285,6 +1305,8 @@ int main(int argc, char **argv)
 		swap(call(argv[2], argv[3], 0), strtoull(argv[4], NULL, 0));
 	} else if (!strcmp(what, "echo")) {
 		echo(listen_on(atoi(argv[2]), 0, 4096));
+	} else if (!strcmp(what, "lie") && argc > 3) {
+		lie(call(argv[2], argv[3], 0));
 	} else if (!strcmp(what, "calls") && argc > 5) {
 		calls(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
 	} else if (!strcmp(what, "hold-listen") && argc > 4) {

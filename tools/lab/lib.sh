@@ -192,7 +192,7 @@ guest_start() {
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none
 		-name "$name" -M 'q35,usb=off,vmport=off,graphics=off,sata=off,smbus=off,hpet=off'
 		-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
-		-enable-kvm -cpu host,-xsave -smp "$smp" -m "$mem" -action reboot=shutdown
+		-enable-kvm -cpu host,-xsave -smp "$smp,sockets=$smp" -m "$mem" -action reboot=shutdown
 		-kernel "$GUEST_IMAGE" -initrd "$initrd"
 		-append "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=1M tsc=reliable nokaslr mitigations=off pci=noearly,lastbus=0 lab.name=$name$append"
 		-chardev "file,id=console,path=$dir/console,append=on" -serial chardev:console
