@@ -1359,7 +1359,10 @@ static int flow_write(struct udp_flow *flow, struct msghdr *msg, u32 len, bool m
 			if (unlikely(err))
 				break;
 			circuit_tx_tell(ep, c, circuit_tx_publish(&c->tx, need), more);
-			if (unlikely(circuit_tx_lost(&c->tx, &c->tx.tail))) {
+			err = circuit_tx_lost(&c->tx, &c->tx.tail);
+			if (unlikely(err < 0)) {
+				circuit_ep_kill(ep, c);
+			} else if (unlikely(err)) {
 				circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_PEER_RESET);
 				/* Nobody has read it, nor will, so it may go another way. */
 				iov_iter_revert(&msg->msg_iter, len);

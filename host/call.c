@@ -822,8 +822,7 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 	struct circuit *c = circuit_of_end(end);
 
 	/* Whoever leaves without a word to the far end has cut it off. */
-	if (!reason && !(READ_ONCE(c->ctrl->dir[end->nr].prod.flags) &
-			 (CIRCUIT_TX_FIN | CIRCUIT_TX_RST)))
+	if (!reason && !circuit_end_left(end))
 		reason = CIRCUIT_REASON_PEER_RESET;
 	circuit_line_add(end->line, CIRCUIT_COUNT_BYTES_OUT, circuit_end_bytes(end));
 	circuit_line_add(end->line, CIRCUIT_COUNT_BYTES_IN, circuit_end_bytes(far));
@@ -834,15 +833,15 @@ void circuit_hangup(struct circuit_end *end, enum circuit_reason reason)
 	if (!far->hungup) {
 		if (far->line->is_trunk && c->local->ops->hungup)
 			c->local->ops->hungup(c->local);
+		/*
+		 * What it has said there, it has told by a mark, most likely. But with its number a
+		 * mark is lost that has not been passed on; a guest in which a process has written
+		 * that the far end has closed makes none; and a local end has no other way.
+		 */
 		if (reason)
 			circuit_cut_off(far, reason);
-		/*
-		 * Its guest has told, most likely. But with the number a mark is lost that has not
-		 * been passed on; who was told, by a process that writes what it likes, that the
-		 * far end had closed does not mark; and who lies would leave the far end to be
-		 * paid for by its line alone.
-		 */
-		circuit_end_notify(far);
+		else if (!READ_ONCE(end->told) || far->line->is_trunk)
+			circuit_end_notify(far);
 		return;
 	}
 	circuit_event_call(c, CIRCUIT_EVENT_RELEASED, reason);

@@ -511,6 +511,7 @@ struct circuit_cable {
  * @addr: its IP address, :: if it has none
  * @nr: which end: 0 calls, 1 is called
  * @hungup: its guest is through with it, or never had it
+ * @told: a mark was passed on when it had said in the circuit that it is
  * @owe: CIRCUIT_OWE_*
  * @reason: why it was refused or reset
  * @error: the errno of that, 0 for the reason's own
@@ -525,6 +526,7 @@ struct circuit_end {
 	struct in6_addr		addr;
 	u8			nr;
 	bool			hungup;
+	bool			told;
 	u8			owe;
 	u8			reason;
 	u16			error;
@@ -1091,6 +1093,20 @@ void circuit_relay(struct irq_work *work);
 void circuit_relay_work(struct work_struct *work);
 void circuit_notify(struct circuit_line *line, u32 index);
 void circuit_interrupt(struct circuit_line *line, struct circuit_window *win, u32 index);
+
+/**
+ * circuit_end_left - does an end say in the circuit that it has hung up?
+ * @end: the end, protected by RCU or the exchange's lock
+ *
+ * These are the words of its guest, which may change its mind.
+ */
+static inline bool circuit_end_left(struct circuit_end *end)
+{
+	const struct circuit_dir *dir = circuit_of_end(end)->ctrl->dir;
+
+	return READ_ONCE(dir[end->nr].prod.flags) & CIRCUIT_TX_END &&
+	       READ_ONCE(dir[!end->nr].cons.flags) & CIRCUIT_RX_CLOSED;
+}
 
 /**
  * circuit_end_notify - call an end's attention to its circuit

@@ -91,6 +91,8 @@ static void relay_mark(void *arg, u32 index)
 		return;
 	r->told++;
 	count_mark(circuit_of_end(end), end->nr);
+	if (unlikely(circuit_end_left(end)))
+		WRITE_ONCE(end->told, true);
 	circuit_end_notify(far);
 }
 

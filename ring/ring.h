@@ -471,11 +471,11 @@ static inline void circuit_rx_close(struct circuit_rx *rx)
  * circuit_tx_open - may the far end still read?
  * @tx: the ring
  *
- * It says that it will not when it hangs up.
+ * It says that it will not when it hangs up, after all that it has to say.
  */
 static inline bool circuit_tx_open(const struct circuit_tx *tx)
 {
-	return !(READ_ONCE(tx->cons->flags) & CIRCUIT_RX_CLOSED);
+	return !(virt_load_acquire(&tx->cons->flags) & CIRCUIT_RX_CLOSED);
 }
 
 /**

@@ -1307,8 +1307,10 @@ static void scale_hangup(struct circuit *c)
 {
 	unsigned int i;
 
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < 2; i++) {
 		WRITE_ONCE(c->ctrl->dir[i].prod.flags, CIRCUIT_TX_FIN);
+		WRITE_ONCE(c->ctrl->dir[i].cons.flags, CIRCUIT_RX_CLOSED);
+	}
 	circuit_hangup(&c->end[0], CIRCUIT_REASON_NONE);
 	circuit_hangup(&c->end[1], CIRCUIT_REASON_NONE);
 }

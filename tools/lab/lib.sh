@@ -483,7 +483,7 @@ t_run() {
 		[ -z "${LAB_UNTIL:-}" ] || left=$((LAB_UNTIL - EPOCHSECONDS))
 		if [ "$left" -lt "$limit" ]; then
 			sleep $((left > 0 ? left : 0))
-			: >"$LAB_RUN/over"
+			: >"$LAB_RUN/cut"
 		else
 			sleep "$limit"
 			: >"$LAB_RUN/timeout"
@@ -499,7 +499,7 @@ t_run() {
 	kill -KILL -- "-$pid" 2>/dev/null || true # what the function left behind in its group
 	if ! splats=$(splat_scan 2>&1); then
 		why='splat'
-	elif [ -e "$LAB_RUN/over" ]; then
+	elif [ -e "$LAB_RUN/cut" ]; then
 		lab_say "# lab: cut short after $(lab_since "$start") s: $name"
 		tail -5 "$log" | sed 's/^/#   /' >&"$LAB_OUT"
 		exit 0
@@ -556,7 +556,7 @@ leak_scan() { # host|guests: what has leaked there counts as a failed test
 	elif [ "$GUEST_KIND" = debug ]; then
 		for name in $(guest_list); do
 			# Of a test that was cut short there may be one that has not booted.
-			[ ! -e "$LAB_RUN/over" ] || guest_ready "$name" 1 2>/dev/null || continue
+			[ ! -e "$LAB_RUN/cut" ] || guest_ready "$name" 1 2>/dev/null || continue
 			! guest_alive "$name" || names+=("$name")
 		done
 	fi
@@ -585,7 +585,7 @@ leak_scan() { # host|guests: what has leaked there counts as a failed test
 
 splat_test() { # WHEN: a splat outside of all tests counts as a failed one
 	local text
-	[ -e "$LAB_RUN/over" ] || rm -f "$LAB_RUN"/expected.*
+	[ -e "$LAB_RUN/cut" ] || rm -f "$LAB_RUN"/expected.*
 	if ! text=$(splat_scan 2>&1); then
 		lab_result fail "$1" "the kernel log of the host or of a guest"
 		printf '%s\n' "$text" | sed 's/^/#   splat: /' >&"$LAB_OUT"
@@ -631,14 +631,14 @@ lab_scenario() { # FILE
 		lab_result skip "$name" "$LAB_NO_TIME"
 		return 0
 	fi
-	rm -f "$LAB_RUN/over"
+	rm -f "$LAB_RUN/over" "$LAB_RUN/cut"
 	! grep -q '^# lab: takes guests down' "$1" || leak_scan guests
 	tests=$(wc -l <"$LAB_RUN/results")
 	failed=$(lab_count fail)
 	lab_say "# lab: $name"
 	bash -euo pipefail -c '. "$LAB/lib.sh"; . "$0"' "$1" || status=$?
 	[ "$status" -eq 0 ] || t_fail -n "$name" "ended with exit code $status"
-	[ ! -e "$LAB_RUN/over" ] || lab_result skip "$name: the rest" "$LAB_NO_TIME"
+	[ ! -e "$LAB_RUN/over" ] && [ ! -e "$LAB_RUN/cut" ] || lab_result skip "$name: the rest" "$LAB_NO_TIME"
 	splat_test "$name: splats after its last test"
 	lab_rest
 	[ "$(lab_count fail)" -ne "$failed" ] || return 0
@@ -650,13 +650,15 @@ lab_scenario() { # FILE
 }
 
 lab_finish() {
-	local passed failed skipped
+	local passed failed skipped fault
 	leak_scan guests
-	if [ -e "$LAB_RUN/over" ]; then # and what the test would have cleaned up is not
-		[ ! -e /sys/kernel/debug/failslab ] || echo 0 >/sys/kernel/debug/failslab/probability
+	if [ -e "$LAB_RUN/cut" ]; then # and what the test would have cleaned up is not
+		for fault in failslab fail_page_alloc fail_usercopy; do
+			[ ! -e /sys/kernel/debug/$fault ] || echo 0 >/sys/kernel/debug/$fault/probability
+		done
 		ip -all netns delete
 	fi
-	lab_clear || [ -e "$LAB_RUN/over" ] || t_fail -n "the end" "what was used cannot be taken down"
+	lab_clear || [ -e "$LAB_RUN/cut" ] || t_fail -n "the end" "what was used cannot be taken down"
 	# Inodes and the like are most of what there is to scan, and nothing that matters here.
 	[ "$HOST_KIND" != debug ] || echo 2 >/proc/sys/vm/drop_caches
 	leak_scan host
