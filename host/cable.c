@@ -15,8 +15,8 @@
  *
  * The exchange's trunk is a line without a window: its side of a cable is this kernel.
  *
- * Everything under exchange->lock; struct circuit_cable is freed by RCU for the
- * sake of the fault handler.
+ * Everything under exchange->lock; a cable and its pages are given back by RCU, for
+ * the sake of the fault handler, and of relays that look at a circuit in it.
  */
 #include <linux/bitmap.h>
 #include <linux/gfp.h>

@@ -1098,7 +1098,9 @@ void circuit_interrupt(struct circuit_line *line, struct circuit_window *win, u3
  * circuit_end_left - does an end say in the circuit that it has hung up?
  * @end: the end, protected by RCU or the exchange's lock
  *
- * These are the words of its guest, which may change its mind.
+ * Both guests can write there, and change their minds: one that lies about itself cuts the other
+ * off, or leaves it as it is, and one that lies about the other is not told. The cable is there
+ * for as long as an RCU reader has found the end.
  */
 static inline bool circuit_end_left(struct circuit_end *end)
 {

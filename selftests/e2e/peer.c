@@ -1160,22 +1160,32 @@ static void stayed(const char *file)
 	}
 }
 
+/* All of a circuit's memory, as this process may have it. */
+static struct circuit_ctrl *map_circuit(int s, struct circuit_info *info, size_t *all)
+{
+	socklen_t len = sizeof(*info);
+	struct circuit_ctrl *ctrl;
+
+	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, info, &len))
+		die("CIRCUIT_SO_INFO");
+	*all = CIRCUIT_MAP_BYTES(info->tx_size, info->rx_size);
+	ctrl = mmap(NULL, *all, PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
+	if (ctrl == MAP_FAILED)
+		die("mmap");
+	return ctrl;
+}
+
 static void hold_mapped(int s, bool lost)
 {
 	struct pollfd p = { .fd = s, .events = POLLIN };
 	struct circuit_info info;
-	socklen_t len = sizeof(info);
+	socklen_t len;
 	struct circuit_ctrl *ctrl;
 	struct circuit_dir *out, *in;
 	int err = 0, i;
 	size_t all;
 
-	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len))
-		die("CIRCUIT_SO_INFO");
-	all = CIRCUIT_MAP_BYTES(info.tx_size, info.rx_size);
-	ctrl = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
-	if (ctrl == MAP_FAILED)
-		die("mmap");
+	ctrl = map_circuit(s, &info, &all);
 	out = &ctrl->dir[info.end];
 	in = &ctrl->dir[!info.end];
 	((char *)ctrl)[CIRCUIT_MAP_TX + (info.tx_tail & (info.tx_size - 1))] = 'm';
@@ -1213,16 +1223,10 @@ static void hold_mapped(int s, bool lost)
 static void lie(int s)
 {
 	struct circuit_info info;
-	socklen_t len = sizeof(info);
 	struct circuit_ctrl *ctrl;
 	size_t all;
 
-	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len))
-		die("CIRCUIT_SO_INFO");
-	all = CIRCUIT_MAP_BYTES(info.tx_size, info.rx_size);
-	ctrl = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
-	if (ctrl == MAP_FAILED)
-		die("mmap");
+	ctrl = map_circuit(s, &info, &all);
 	__atomic_store_n(&ctrl->dir[info.end].cons.flags, CIRCUIT_RX_CLOSED, __ATOMIC_RELEASE);
 	munmap(ctrl, all);
 	close(s);
