@@ -381,7 +381,10 @@ static void pair_clear(struct circuit *c)
 
 /**
  * circuit_pair_return - undo circuit_pair_carve()
- * @c: the circuit; the exchange is locked
+ * @c: the circuit, which goes with this; the exchange is locked
+ *
+ * @ctrl stays as it is: a relay that has found an end before may yet look there, and at worst sees
+ * what the next circuit in this memory says.
  */
 void circuit_pair_return(struct circuit *c)
 {
@@ -392,7 +395,6 @@ void circuit_pair_return(struct circuit *c)
 		pair_clear(c);
 	circuit_cable_return(cable, c->first, circuit_bytes(c->size[0], c->size[1]));
 	c->cable = NULL;
-	c->ctrl = NULL;
 	if (!pair) {
 		if (!cable->circuits)
 			cable_destroy(cable);

@@ -573,7 +573,7 @@ struct circuit_tuple {
  * @size: of the rings, bytes; before the set-up as far as the caller wished
  * @cable: where it was carved from, NULL before the set-up
  * @first: its first page there
- * @ctrl: its control page
+ * @ctrl: its control page from the set-up on; there for as long as an RCU reader has found an end
  * @local: the end that is the operator's own, if one is; referenced
  * @meters: those of the rule that decided, referenced, if it has any
  * @flow: @flow[unit][i] is what end i writes, as meters see it

@@ -1193,6 +1193,8 @@ static void cables_kept(struct kunit *test)
 	mutex_lock(&ex->lock);
 	KUNIT_ASSERT_EQ(test, circuit_pair_carve(b, other, &c[0]), CIRCUIT_REASON_NONE);
 	circuit_pair_return(&c[0]);
+	/* So may a relay that has found it before. */
+	KUNIT_EXPECT_FALSE(test, circuit_end_left(&c[0].end[0]));
 	used = b->quota.used[CIRCUIT_MEMORY];
 	KUNIT_EXPECT_GT(test, used, 0ull);
 	a->quota.limits.max[CIRCUIT_MEMORY] = PAGE_SIZE;
