@@ -124,10 +124,14 @@ static struct tcp_ulp_ops circuit_ulp = {
 static struct circuit_inet *inet_get(const struct sock *sk)
 {
 	const struct inet_connection_sock *icsk = inet_csk(sk);
+	struct circuit_inet *in;
 
 	if (READ_ONCE(icsk->icsk_ulp_ops) != &circuit_ulp)
 		return NULL;
-	return rcu_dereference_check(icsk->icsk_ulp_data, lockdep_sock_is_held(sk));
+	in = rcu_dereference_check(icsk->icsk_ulp_data, lockdep_sock_is_held(sk));
+	/* Another protocol's data, which may be there since, was preceded by our ops going. */
+	smp_rmb();
+	return READ_ONCE(icsk->icsk_ulp_ops) == &circuit_ulp ? in : NULL;
 }
 
 static void fill_options(struct circuit_sig_options *options, const struct sock *sk)
