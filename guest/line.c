@@ -435,12 +435,18 @@ static int sig_handle(struct circuit_line *line, const struct circuit_sig *msg)
 
 static void sig_receive(struct circuit_line *line)
 {
+	unsigned int budget = CIRCUIT_GUEST_BUDGET;
 	struct circuit_span s;
 	struct circuit_sig msg;
 	bool kick = false;
 	int avail, err;
 
 	for (;;) {
+		if (!budget--) {
+			circuit_attn_raise(line->attn_in, 0);
+			tasklet_schedule(&line->tasklet);
+			break;
+		}
 		avail = circuit_rx_avail(&line->rx);
 		if (avail < 0) {
 			err = avail;
@@ -569,10 +575,16 @@ static int line_hello(struct circuit_line *line)
 		.msg.hello.features = CIRCUIT_SIG_FEATURES,
 	};
 
-	/* The ring is empty, so the message leaves at once. */
+	long left;
+
+	/* The ring is empty, so the message leaves at once, unless the operator says nonsense of it. */
 	circuit_line_post(line, &hello);
-	if (!wait_event_timeout(line->wait, smp_load_acquire(&line->version) ||
-				READ_ONCE(line->welcome.error), LINE_TIMEOUT))
+	left = wait_event_timeout(line->wait, smp_load_acquire(&line->version) ||
+				  READ_ONCE(line->welcome.error), LINE_TIMEOUT);
+	spin_lock_bh(&line->tx_lock);
+	list_del_init(&hello.node);
+	spin_unlock_bh(&line->tx_lock);
+	if (!left)
 		return -ETIMEDOUT;
 	return line->version ? 0 : -EPROTONOSUPPORT;
 }
