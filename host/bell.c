@@ -153,8 +153,10 @@ void circuit_bell_wait(struct circuit_window *win, u64 ns)
  * circuit_bell_stop - a window ends, look at its marks no more
  * @win: the window; nobody rings any more
  *
- * Context: process. What was relayed until now may have queued its works. Signalling may yet begin
- * a mask: the timer has to be cancelled once more when it knows the window no more.
+ * Context: process. What was relayed until now may have queued its works. Not all that may yet do so
+ * has ended: signalling may begin a mask, and irq_work_sync() waits for no relay that goes on while
+ * a second one, on another processor, has ended. So, when the line knows the window no more and an
+ * RCU grace period is over, works and timer have to be cancelled once more.
  */
 void circuit_bell_stop(struct circuit_window *win)
 {

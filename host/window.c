@@ -175,12 +175,14 @@ static int window_release(struct inode *inode, struct file *file)
 	if (!line->deleted)
 		circuit_event_line(line, CIRCUIT_EVENT_LINE_DETACH, CIRCUIT_REASON_PEER_GONE);
 	mutex_unlock(&ex->lock);
+
+	/* ... no relay, ours or another line's that has our interrupt in its hands ... */
+	synchronize_rcu();
+
+	/* ... and nothing that one of them has queued. */
 	cancel_work_sync(&win->relay_work);
 	cancel_work_sync(&win->sig_work);
 	hrtimer_cancel(&win->bell.timer);
-
-	/* ... and no relay of another line with our interrupt in its hands. */
-	synchronize_rcu();
 	window_free(win);
 	circuit_exchange_put(ex);
 	simple_release_fs(&window_mnt, &window_mnt_count);
