@@ -202,6 +202,7 @@ static enum circuit_reason circuit_connect(struct circuit *c, struct circuit_lin
 		end_unpublish(&c->end[1]);
 		goto uncharge_a;
 	}
+	c->connected = true;
 	if (lst)
 		lst->queued++;
 	circuit_meter_start(c);

@@ -184,7 +184,7 @@ void circuit_call_unanswered(struct circuit *c)
 static bool is_over(const struct circuit *c)
 {
 	return c->end[0].owe & CIRCUIT_OWE_REFUSED || c->ended ||
-	       (c->ctrl && c->end[0].hungup && c->end[1].hungup);
+	       (c->connected && c->end[0].hungup && c->end[1].hungup);
 }
 
 /* Reset a circuit, both ways, or refuse the call with @error. */
@@ -192,7 +192,7 @@ static void evict(struct circuit *c, enum circuit_reason reason, int error)
 {
 	unsigned int i;
 
-	if (!c->ctrl) {
+	if (!c->connected) {
 		c->end[0].error = error;
 		circuit_refuse(c, reason);
 		return;

@@ -563,6 +563,7 @@ struct circuit_tuple {
  * @listener: while the call waits for it
  * @wait: in listener->waiting, then; or in exchange->unanswered
  * @due: when it leaves that
+ * @connected: it was, whether or not it still is: there are a control page and flows
  * @ended: the policy has ended it
  * @uid: the user who calls, as the guest has it
  * @cgroup: the cgroup that calls, likewise
@@ -595,6 +596,7 @@ struct circuit {
 	struct circuit_listener	*listener;
 	struct list_head	wait;
 	ktime_t			due;
+	bool			connected;
 	bool			ended;
 	u32			uid;
 	u64			cgroup;

@@ -734,7 +734,7 @@ void circuit_meter_apply(struct circuit_exchange *ex)
 	xa_for_each(&ex->circuits, id, c) {
 		bool changed = false;
 
-		if (!c->ctrl)
+		if (!c->connected)
 			continue;
 		for_each_flow(c, flow, i) {
 			if (!c->local && !(line_knows(c->end[0].line, flow->unit) &&

@@ -886,7 +886,7 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 
 	if (!nest)
 		return -EMSGSIZE;
-	if (c->ctrl) {
+	if (c->connected) {
 		const struct circuit_dir *dir = &c->ctrl->dir[nr];
 
 		bytes = READ_ONCE(dir->prod.bytes);
@@ -897,12 +897,12 @@ static int fill_end(struct sk_buff *skb, int attr, const struct circuit *c, unsi
 	    nla_put_u32(skb, CIRCUIT_A_END_PORT, end->port) ||
 	    (c->ip && circuit_nl_put_addr(skb, CIRCUIT_A_END_ADDR, &end->addr)) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_INDEX, end->index) ||
-	    nla_put_u32(skb, CIRCUIT_A_END_RING, c->ctrl ? c->size[nr] : 0) ||
+	    nla_put_u32(skb, CIRCUIT_A_END_RING, c->connected ? c->size[nr] : 0) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_END_BYTES, bytes) ||
 	    nla_put_u32(skb, CIRCUIT_A_END_QUEUED, queued) ||
 	    circuit_nl_put_u64(skb, CIRCUIT_A_END_MARKS, circuit_marks(c, nr)) ||
 	    (lost && circuit_nl_put_u64(skb, CIRCUIT_A_END_LOST, lost)) ||
-	    (c->ctrl && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP)) ||
+	    (c->connected && end->hungup && nla_put_flag(skb, CIRCUIT_A_END_HUNGUP)) ||
 	    (local && circuit_nl_put_socket(skb, local))) {
 		nla_nest_cancel(skb, nest);
 		return -EMSGSIZE;
@@ -927,7 +927,7 @@ static int fill_circuit(struct sk_buff *skb, const struct circuit *c)
 {
 	enum circuit_circuit_state state = CIRCUIT_CIRCUIT_STATE_PENDING;
 
-	if (c->ctrl)
+	if (c->connected)
 		state = c->end[0].hungup || c->end[1].hungup ? CIRCUIT_CIRCUIT_STATE_CLOSING :
 			CIRCUIT_CIRCUIT_STATE_CONNECTED;
 	if (circuit_nl_put_u64(skb, CIRCUIT_A_CIRCUIT_ID, c->id) ||

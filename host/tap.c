@@ -307,7 +307,7 @@ int circuit_tap(struct circuit_exchange *ex, u64 id)
 		goto free;
 	mutex_lock(&ex->lock);
 	c = xa_load(&ex->circuits, id);
-	err = !c ? -ENOENT : !c->ctrl ? -ENOTCONN : c->tap ? -EBUSY : 0;
+	err = !c ? -ENOENT : !c->connected ? -ENOTCONN : c->tap ? -EBUSY : 0;
 	if (!err)
 		tap_start(tap, c);
 	mutex_unlock(&ex->lock);

@@ -402,7 +402,7 @@ static void flow_supersede(const struct udp_key *key)
 	struct udp_flow *flow = rhashtable_lookup_fast(&flows, key, flows_params);
 	const struct circuit *c = flow ? flow->local.c : NULL;
 
-	if (!flow || (c && !(c->ctrl && (c->end[0].hungup || c->end[1].hungup))))
+	if (!flow || (c && !(c->connected && (c->end[0].hungup || c->end[1].hungup))))
 		return;
 	rhashtable_remove_fast(&flows, &flow->hash, flows_params);
 	flow->entered = false;

@@ -408,6 +408,7 @@ static struct circuit *limited(struct kunit *test, struct circuit_line *a, struc
 	c->end[0].index = c->end[1].index = 1;
 	c->ctrl = kunit_kzalloc(test, sizeof(*c->ctrl), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, c->ctrl);
+	c->connected = true;
 	INIT_LIST_HEAD(&c->end[0].owed);
 	INIT_LIST_HEAD(&c->end[1].owed);
 	circuit_meter_start(c);
@@ -533,6 +534,11 @@ static void counted_messages(struct kunit *test, struct circuit_exchange *ex,
 	KUNIT_ASSERT_EQ(test, xa_err(xa_store(&ex->circuits, 1, c[0], GFP_KERNEL)), 0);
 	c[0]->size[0] = SZ_64K;
 	circuit_meter_set(&a->quota.meter[CIRCUIT_BYTES][CIRCUIT_SEND], 1000000);
+	/* One that has got memory and then nothing else waits to be refused: it has no flows. */
+	c[0]->connected = false;
+	circuit_meter_apply(ex);
+	KUNIT_EXPECT_EQ(test, c[0]->end[0].anew, 0u);
+	c[0]->connected = true;
 	circuit_meter_apply(ex);
 	KUNIT_EXPECT_EQ(test, circuit_meter_limits(&c[0]->end[0]),
 			CIRCUIT_SIG_LIMIT_TX | CIRCUIT_SIG_LIMIT_TX_MESSAGES);
