@@ -192,7 +192,7 @@ honest_again() {
 }
 
 t_run -t 120 "two guests and an evil one" setup
-for a in garbage lies index scribble window epochs rings records flows datagrams trunk; do
+for a in garbage lies index scribble window epochs rings records flows datagrams forge trunk; do
 	t_run "attack: $a" attack "$a"
 done
 t_run "attacks: doorbells, marks" doorbells

@@ -647,6 +647,75 @@ static int attack_datagrams(struct hostile *h, unsigned long end)
 	return 0;
 }
 
+/* What has become of the call @ref: 0 if it is connected, and has been hung up. */
+static int call_outcome(struct hostile *h, u32 ref)
+{
+	unsigned long end = jiffies + 5 * HZ;
+	struct circuit_sig msg;
+
+	while (time_before(jiffies, end)) {
+		if (!receive(h, &msg)) {
+			usleep_range(50, 100);
+			continue;
+		}
+		if (msg.ref != ref)
+			continue;
+		switch (msg.type) {
+		case CIRCUIT_SIG_CONNECTED:
+			ref = msg.circuit.index;
+			memset(&msg, 0, sizeof(msg));
+			msg.type = CIRCUIT_SIG_HANGUP;
+			msg.hangup.index = ref;
+			post(h, &msg);
+			return 0;
+		case CIRCUIT_SIG_REFUSED:
+		case CIRCUIT_SIG_NATIVE:
+			return msg.status.reason;
+		}
+	}
+	return -ETIMEDOUT;
+}
+
+/*
+ * Calls to the victim and to the world, of streams and of datagrams, that say that they come from
+ * somebody else. Those that say the truth are connected.
+ */
+static int attack_forge(struct hostile *h, unsigned long end)
+{
+	static const char * const from[] = { "10.77.0.9", "10.77.0.1", "10.77.0.2", "192.0.2.2", "" };
+	struct circuit_sig msg;
+	int err = hello(h), want;
+	unsigned int i, how;
+
+	if (err)
+		return err;
+	do {
+		for (how = 0; how < 4; how++)
+			for (i = 0; i < ARRAY_SIZE(from); i++) {
+				if (how < 2)
+					make_udp_call(h, &msg);
+				else
+					make_trunk_call(h, &msg);
+				msg.call.type = how & 1 ? CIRCUIT_SIG_STREAM : CIRCUIT_SIG_DGRAM;
+				msg.call.src_port = 1024 + h->ref % 32768;
+				memset(msg.call.src + 10, 0xff, 2);
+				if (*from[i])
+					in4_pton(from[i], -1, msg.call.src + 12, -1, NULL);
+				else
+					get_random_bytes(msg.call.src + 12, 4);
+				post(h, &msg);
+				want = i ? CIRCUIT_REASON_NOT_YOURS : 0;
+				err = call_outcome(h, h->ref);
+				if (err == want)
+					continue;
+				pr_err("circuit_hostile: call %u from %pI4: %d, not %d\n", how,
+				       msg.call.src + 12, err, want);
+				return err < 0 ? err : -EPERM;
+			}
+	} while (more(h, end));
+	return 0;
+}
+
 static int attack_rings(struct hostile *h, unsigned long end)
 {
 	return bad_rings(h, end, make_call);
@@ -787,6 +856,7 @@ static const struct {
 	{ "records", attack_records },
 	{ "flows", attack_flows },
 	{ "datagrams", attack_datagrams },
+	{ "forge", attack_forge },
 	{ "trunk", attack_trunk },
 	{ "rate", attack_rate },
 	{ "messages", attack_messages },
