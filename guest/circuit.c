@@ -521,10 +521,10 @@ int circuit_listener_post(struct circuit_listener *lst, u32 backlog)
 	lst->decided = false;
 	msg->type = CIRCUIT_SIG_LISTEN;
 	msg->ref = lst->ref;
+	WRITE_ONCE(lst->what.tx_size, circuit_ep_wish(sk, SOCK_SNDBUF_LOCK, sk->sk_sndbuf));
+	WRITE_ONCE(lst->what.rx_size, circuit_ep_wish(sk, SOCK_RCVBUF_LOCK, sk->sk_rcvbuf));
 	msg->listen = lst->what;
 	msg->listen.backlog = backlog;
-	msg->listen.tx_size = circuit_ep_wish(sk, SOCK_SNDBUF_LOCK, sk->sk_sndbuf);
-	msg->listen.rx_size = circuit_ep_wish(sk, SOCK_RCVBUF_LOCK, sk->sk_rcvbuf);
 	spin_unlock_bh(&line->tx_lock);
 	if (!queued) {
 		refcount_inc(&lst->refs);

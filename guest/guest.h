@@ -290,7 +290,7 @@ struct circuit {
  * @line: the line, referenced
  * @ep: the endpoint, valid under RCU while the listener is in the line's table
  * @ref: the operator's handle
- * @what: port and the like, for LISTEN
+ * @what: port and the like, for LISTEN, with the sizes of rings told last
  * @backlog: most calls in @queue, as told to the operator
  * @lock: see above
  * @queue: circuits to be accepted

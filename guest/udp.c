@@ -917,6 +917,21 @@ static unsigned int udp_answer_owned(struct circuit_udp *u)
 	return n;
 }
 
+/*
+ * Has it been given other sizes of buffers since the operator was told of it? Nobody says so: it is
+ * seen when the socket is read or polled.
+ */
+static bool udp_wishes_else(const struct circuit_udp *u, const struct circuit_listener *lst)
+{
+	const struct sock *sk = u->ep.sk;
+
+	return (READ_ONCE(lst->what.rx_size) !=
+		circuit_ep_wish(sk, SOCK_RCVBUF_LOCK, READ_ONCE(sk->sk_rcvbuf)) ||
+		READ_ONCE(lst->what.tx_size) !=
+		circuit_ep_wish(sk, SOCK_SNDBUF_LOCK, READ_ONCE(sk->sk_sndbuf))) &&
+	       smp_load_acquire(&lst->decided) && !lst->error;
+}
+
 static void udp_answer(struct circuit_udp *u)
 {
 	struct circuit_listener *lst;
@@ -924,11 +939,14 @@ static void udp_answer(struct circuit_udp *u)
 
 	rcu_read_lock();
 	lst = READ_ONCE(u->ep.lst);
-	calls = lst && READ_ONCE(lst->queued);
+	calls = lst && (READ_ONCE(lst->queued) || udp_wishes_else(u, lst));
 	rcu_read_unlock();
 	if (likely(!calls))
 		return;
 	lock_sock(u->ep.sk);
+	lst = u->ep.lst;
+	if (lst && udp_wishes_else(u, lst))
+		circuit_listener_post(lst, BACKLOG);
 	udp_answer_owned(u);
 	release_sock(u->ep.sk);
 }

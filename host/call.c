@@ -937,6 +937,8 @@ int circuit_listen(struct circuit_line *line, u32 ref, const struct circuit_sig_
 		    memcmp(&lst->addr, req->addr, sizeof(lst->addr)))
 			return -EPROTO;
 		lst->backlog = min_t(u32, req->backlog, CIRCUIT_BACKLOG_MAX);
+		lst->tx_size = req->tx_size;
+		lst->rx_size = req->rx_size;
 		*reason = CIRCUIT_REASON_NONE;
 		return 0;
 	}

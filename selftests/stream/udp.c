@@ -6,7 +6,9 @@
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
 #include <linux/udp.h>
+#include <netinet/icmp6.h>
 #include <netinet/ip.h>
+#include <netinet/ip_icmp.h>
 #include <poll.h>
 #include <sys/time.h>
 
@@ -419,6 +421,14 @@ UDP_TEST(udp_segments)
 	pieces(r, buf, 3000, 300);
 }
 
+/* Of a socket that is connected; false if that is not by a circuit. */
+static bool ring_info(int fd, struct circuit_info *info)
+{
+	socklen_t len = sizeof(*info);
+
+	return !getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_INFO, info, &len);
+}
+
 /*
  * How often the far end of a socket that is connected was told of something; 0 if that is not by a
  * circuit.
@@ -426,9 +436,8 @@ UDP_TEST(udp_segments)
 static unsigned long doorbells(int fd)
 {
 	struct circuit_info info;
-	socklen_t len = sizeof(info);
 
-	return getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_INFO, &info, &len) ? 0 : info.tx_doorbells;
+	return ring_info(fd, &info) ? info.tx_doorbells : 0;
 }
 
 /* However many are sent by one call, the far end is told once, and hears of all. */
@@ -462,6 +471,55 @@ UDP_TEST(udp_told_once)
 		for (i = 0; i < 64; i++)
 			EQ(receive(r)->len, 100);
 	}
+}
+
+/*
+ * Rings are what either side has asked for when the first datagram is sent. Programs do so before
+ * bind() or after it, which is noticed when they read.
+ */
+UDP_TEST(udp_ring_sizes)
+{
+	enum { SIZE = 200000 };
+	struct circuit_info info;
+	unsigned int port;
+	int r = bound(&port), first = sock(), fd;
+	char c;
+
+	OK(sock_connect(first, port));
+	EQ(send(first, "x", 1, 0), 1);
+	EQ(recv(r, &c, 1, 0), 1);
+	if (!ring_info(first, &info))
+		return;		/* UDP's buffers are of no one's making */
+	CHECK(info.tx_size < SIZE);
+	option(r, SO_RCVBUF, SIZE);
+	ERR(recv(r, &c, 1, MSG_DONTWAIT), EAGAIN);
+	fd = sock();
+	OK(sock_connect(fd, port));
+	EQ(send(fd, "x", 1, 0), 1);
+	EQ(recv(r, &c, 1, 0), 1);
+	CHECK(ring_info(fd, &info));
+	CHECK(info.tx_size >= SIZE && info.rx_size < SIZE);
+	CHECK(ring_info(first, &info));
+	CHECK(info.tx_size < SIZE);	/* as it was */
+	close(fd);
+	fd = sock();
+	option(fd, SO_RCVBUF, SIZE);
+	OK(sock_connect(fd, port));
+	EQ(send(fd, "x", 1, 0), 1);
+	EQ(recv(r, &c, 1, 0), 1);
+	CHECK(ring_info(fd, &info));
+	CHECK(info.rx_size >= SIZE);
+	close(fd);
+	close(r);
+	r = sock();
+	option(r, SO_RCVBUF, SIZE);
+	EQ(sock_bind(r, 0), 0);
+	fd = sock();
+	OK(sock_connect(fd, port_of(r)));
+	EQ(send(fd, "x", 1, 0), 1);
+	EQ(recv(r, &c, 1, 0), 1);
+	CHECK(ring_info(fd, &info));
+	CHECK(info.tx_size >= SIZE && info.rx_size < SIZE);
 }
 
 UDP_TEST(udp_segments_by_option)
@@ -1094,12 +1152,13 @@ UDP_TEST(udp_error_queue)
 	struct pollfd p = { .fd = s };
 	char buf[100], control[512];
 	struct iovec iov = { buf, sizeof(buf) };
-	union addr from;
+	union addr from, a, *offender;
 	struct msghdr msg = {
 		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = control, .msg_controllen = sizeof(control),
 	};
 	struct sock_extended_err *ee = NULL;
+	bool old;
 	struct cmsghdr *c;
 	unsigned int port;
 
@@ -1120,6 +1179,18 @@ UDP_TEST(udp_error_queue)
 			ee = (void *)CMSG_DATA(c);
 	CHECK(ee);
 	EQ(ee->ee_errno, ECONNREFUSED);
+	/* As if the host had said so. */
+	addr_set(&a, port);
+	old = four || IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr);
+	EQ(ee->ee_origin, old ? SO_EE_ORIGIN_ICMP : SO_EE_ORIGIN_ICMP6);
+	EQ(ee->ee_type, old ? ICMP_DEST_UNREACH : ICMP6_DST_UNREACH);
+	EQ(ee->ee_code, old ? ICMP_PORT_UNREACH : ICMP6_DST_UNREACH_NOPORT);
+	offender = (void *)SO_EE_OFFENDER(ee);
+	EQ(offender->sa.sa_family, family);
+	if (four)
+		EQ(offender->in.sin_addr.s_addr, a.in.sin_addr.s_addr);
+	else
+		CHECK(!memcmp(&offender->in6.sin6_addr, &a.in6.sin6_addr, 16));
 	ERR(recvmsg(s, &msg, MSG_ERRQUEUE), EAGAIN);
 }
 
