@@ -776,6 +776,26 @@ DGRAM_TEST(udp_dontroute)
 	sends_natively(SOL_SOCKET, SO_DONTROUTE, &(int){ 1 }, sizeof(int));
 }
 
+/* What is not ready to go as a datagram of its own is UDP's, and needs a way of UDP's. */
+DGRAM_TEST(udp_more)
+{
+	bool want = circuits();
+	unsigned int port;
+	int r = bound(&port), s = sock();
+
+	if (want) {
+		CHECK(send_to(s, port, "x", 1, MSG_MORE) < 0);
+		CHECK(errno == EHOSTUNREACH || errno == ENETUNREACH);
+	} else {
+		EQ(send_to(s, port, "x", 1, MSG_MORE), 1);
+		EQ(send_to(s, port, "y", 1, 0), 1);
+		expect_text(r, "xy");
+	}
+	/* It is no more than that one. */
+	EQ(send_to(s, port, "z", 1, 0), 1);
+	expect_text(r, "z");
+}
+
 DGRAM_TEST(udp_encap)
 {
 	sends_natively(SOL_UDP, UDP_ENCAP, &(int){ UDP_ENCAP_ESPINUDP }, sizeof(int));
