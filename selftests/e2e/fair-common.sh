@@ -242,6 +242,12 @@ noise_begin() { # KIND CONNECTIONS: g3 makes it, until noise_end
 	connects) guest_bg g3 noise "bench rate tcp $WORLD_V4 7100 600000" ;;
 	writes) guest_bg g3 noise "peer busy tcp:$WORLD_V4 9003 8 1" ;;
 	stream) guest_bg g3 noise "peer busy tcp:$WORLD_V4 9003 1 262144" ;;
+	datagrams) guest_bg g3 noise "peer dgram-flood udp:$WORLD_V4 7" ;;
+	boxes) # through the operator, to itself: it is nobody else's processor that takes them
+		guest_bg g3 box "peer dgram-echo 3600"
+		wait_for 20 grep -q bound "$(guest_bg_log g3 box)"
+		guest_bg g3 noise "peer dgram-flood g3 3600"
+		;;
 	doorbells)
 		wait_for 20 no_circuits g3
 		guest_exec g3 "echo 0 >/proc/sys/net/circuit/redirect"
@@ -254,10 +260,12 @@ noise_begin() { # KIND CONNECTIONS: g3 makes it, until noise_end
 	case $1 in
 	connects) wait_for 20 more_than "$(($(world_calls) + 20))" world_calls ;;
 	connections | writes | stream) wait_for 60 grep -q busy "$(guest_bg_log g3 noise)" ;;
+	datagrams | boxes) wait_for 60 grep -q flooding "$(guest_bg_log g3 noise)" ;;
 	esac
 }
 noise_end() {
 	guest_bg_kill g3 noise
+	[ "$1" != boxes ] || guest_bg_kill g3 box
 	case $1 in
 	doorbells)
 		wait_for 20 guest_exec g3 "! grep -q ^circuit_hostile /proc/modules || rmmod circuit_hostile"

@@ -39,7 +39,7 @@ setup() {
 calm() {
 	local n id
 	for n in 1 2 3; do
-		for id in flows busy noise; do
+		for id in flows busy noise box; do
 			[ ! -e "$(guest_dir g$n)/bg.$id.pid" ] || guest_bg_kill g$n $id
 		done
 	done
@@ -192,7 +192,7 @@ t_run -t 60 "shares of an interface, in" shares_received
 t_run "streams are charged" charged streams 700
 t_run "small writes are charged" charged writes 700
 t_run "datagrams are charged" charged datagrams 600
-for kind in connections connects writes stream doorbells; do
+for kind in connections connects writes stream datagrams boxes doorbells; do
 	t_run -t 90 "round trips beside another line's $kind" noise $kind
 done
 t_run "nothing is left" ended

@@ -384,13 +384,18 @@ tunnel_no_more() {
 	done
 }
 wireguard() {
-	local sent
+	local sent bytes
 	sent=$(udp_sent)
 	tunnel on
+	bytes=$(($(line_get g1 bytes-in) + $(line_get g1 bytes-out)))
 	through_tunnel
 	"$CIRCUIT" -s show
 	"$CIRCUIT" show | grep -E 'g[12]/.*:51820 -> g[12]/.*:51820 connected dgram'
-	t_note "$(($(udp_sent) - sent)) datagrams were UDP's"
+	bytes=$(($(line_get g1 bytes-in) + $(line_get g1 bytes-out) - bytes))
+	t_note "$bytes bytes on circuits; $(($(udp_sent) - sent)) datagrams were UDP's"
+	# All that curl has got. What was sent before the path was known may have been UDP's.
+	[ "$bytes" -gt 1048576 ]
+	[ $(($(udp_sent) - sent)) -lt 20 ]
 	tunnel_no_more
 }
 # From a guest without a network card to one with nothing else.
