@@ -655,11 +655,13 @@ void circuit_udp_unregister(void);
 
 /* path.c */
 void circuit_path_native(struct socket *sock, u32 reason);
+void circuit_path_refused(const struct sock *sk, u32 reason);
 void circuit_path_count(const struct sock *sk, bool out);
 int circuit_path_for_natives(struct net *net, unsigned long *pos,
 			     int (*fn)(u32 ino, u32 reason, void *arg), void *arg);
 u64 circuit_path_calls(struct net *net, bool out);
 u64 circuit_path_natives(struct net *net, u32 reason);
+u64 circuit_path_refusals(struct net *net, u32 reason);
 int circuit_path_init(void);
 void circuit_path_exit(void);
 

@@ -394,6 +394,10 @@ static int ask(struct sock *sk, const struct in6_addr *dst, u32 port, u32 *reaso
 		WRITE_ONCE(sk->sk_err, 0);
 		WRITE_ONCE(sk->sk_shutdown, 0);
 		set_mode(in, INET_IDLE);
+		if (err != NOT_OURS && err != -EINTR) {
+			in->ep.reason = *reason;
+			circuit_path_refused(sk, *reason);
+		}
 	}
 put_line:
 	circuit_line_put(line);
@@ -1128,13 +1132,42 @@ static int get_tcp_info(struct sock *sk, struct circuit_ep *ep, char __user *opt
 	return 0;
 }
 
+/* That of a socket whose connect() was refused: why? Referenced; NULL if it was not. */
+static struct circuit_ep *get_refused(struct sock *sk)
+{
+	struct circuit_ep *ep = NULL;
+	struct circuit_inet *in;
+
+	lock_sock(sk);
+	in = inet_get(sk);
+	if (in && in->mode == INET_IDLE && in->ep.reason) {
+		ep = &in->ep;
+		refcount_inc(&ep->ref);
+	}
+	release_sock(sk);
+	return ep;
+}
+
 static int circuit_inet_getsockopt(struct socket *sock, int level, int optname,
 				   char __user *optval, int __user *optlen)
 {
-	struct circuit_ep *ep = on_circuit(sock->sk, true);
+	struct circuit_ep *ep = on_circuit(sock->sk, true), *refused;
+	int err;
 
 	if (ep && level == SOL_CIRCUIT)
 		return circuit_ep_getsockopt(ep, optname, optval, optlen);
+	if (!ep && level == SOL_CIRCUIT && optname == CIRCUIT_SO_REASON) {
+		__module_get(THIS_MODULE);
+		refused = get_refused(sock->sk);
+		err = NOT_OURS;
+		if (refused) {
+			err = circuit_ep_getsockopt(refused, optname, optval, optlen);
+			circuit_ep_put(refused);
+		}
+		module_put(THIS_MODULE);
+		if (err != NOT_OURS)
+			return err;
+	}
 	if (ep && level == SOL_TCP && optname == TCP_INFO)
 		return get_tcp_info(sock->sk, ep, optval, optlen);
 	if (ep && level == SOL_TCP && optname == TCP_ZEROCOPY_RECEIVE)

@@ -267,6 +267,21 @@ static int sock_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len;
 }
 
+/* How many sockets there were for a reason, if any. */
+static int put_count(struct sk_buff *skb, int attr, u32 reason, u64 count)
+{
+	struct nlattr *nest;
+
+	if (!count)
+		return 0;
+	nest = nla_nest_start(skb, attr);
+	if (!nest || nla_put_u32(skb, CIRCUIT_GUEST_A_NATIVE_REASON, reason) ||
+	    nla_put_u64_64bit(skb, CIRCUIT_GUEST_A_NATIVE_COUNT, count, CIRCUIT_GUEST_A_NATIVE_PAD))
+		return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
 static int stats_get(struct sk_buff *skb, struct genl_info *info)
 {
 	struct net *net = genl_info_net(info);
@@ -284,20 +299,12 @@ static int stats_get(struct sk_buff *skb, struct genl_info *info)
 	    nla_put_u64_64bit(reply, CIRCUIT_GUEST_A_STATS_CALLS_IN,
 			      circuit_path_calls(net, false), CIRCUIT_GUEST_A_STATS_PAD))
 		goto full;
-	for (reason = 0; reason < CIRCUIT_REASON_GUEST_MAX; reason++) {
-		u64 count = circuit_path_natives(net, reason);
-		struct nlattr *nest;
-
-		if (!count)
-			continue;
-		nest = nla_nest_start(reply, CIRCUIT_GUEST_A_STATS_NATIVE);
-		if (!nest ||
-		    nla_put_u32(reply, CIRCUIT_GUEST_A_NATIVE_REASON, reason) ||
-		    nla_put_u64_64bit(reply, CIRCUIT_GUEST_A_NATIVE_COUNT, count,
-				      CIRCUIT_GUEST_A_NATIVE_PAD))
+	for (reason = 0; reason < CIRCUIT_REASON_GUEST_MAX; reason++)
+		if (put_count(reply, CIRCUIT_GUEST_A_STATS_NATIVE, reason,
+			      circuit_path_natives(net, reason)) ||
+		    put_count(reply, CIRCUIT_GUEST_A_STATS_REFUSED, reason,
+			      circuit_path_refusals(net, reason)))
 			goto full;
-		nla_nest_end(reply, nest);
-	}
 	genlmsg_end(reply, hdr);
 	return genlmsg_reply(reply, info);
 full:

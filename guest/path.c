@@ -28,11 +28,13 @@ static_assert(CIRCUIT_REASON_GUEST_MAX <= 1 << REASON_BITS);
  * struct path_net - of a network namespace
  * @slots: inode << REASON_BITS | reason, 0 if empty; made when there is a need
  * @natives: sockets left to TCP or UDP, by reason
+ * @refused: calls of such sockets that came to nothing, by reason
  * @calls: circuits of such sockets: accepted, called
  */
 struct path_net {
 	u64		*slots;
 	atomic64_t	natives[CIRCUIT_REASON_GUEST_MAX];
+	atomic64_t	refused[CIRCUIT_REASON_GUEST_MAX];
 	atomic64_t	calls[2];
 };
 
@@ -75,6 +77,21 @@ void circuit_path_native(struct socket *sock, u32 reason)
 	slot = (u64)ino << REASON_BITS | reason;
 	if (!slots || xchg(&slots[ino % SLOTS], slot) != slot)
 		atomic64_inc(&pn->natives[reason]);
+}
+
+/**
+ * circuit_path_refused - the operator will not have a TCP socket call whom it wants to
+ * @sk: the socket
+ * @reason: enum circuit_reason
+ */
+void circuit_path_refused(const struct sock *sk, u32 reason)
+{
+	struct path_net *pn = net_generic(sock_net(sk), path_net_id);
+
+	if (reason >= CIRCUIT_REASON_GUEST_MAX)
+		reason = CIRCUIT_REASON_NONE;
+	trace_circuit_sock_refused(sk, SOCK_INODE(sk->sk_socket)->i_ino, reason);
+	atomic64_inc(&pn->refused[reason]);
 }
 
 /**
@@ -136,6 +153,18 @@ u64 circuit_path_natives(struct net *net, u32 reason)
 	struct path_net *pn = net_generic(net, path_net_id);
 
 	return atomic64_read(&pn->natives[reason]);
+}
+
+/**
+ * circuit_path_refusals - how many calls of TCP sockets were refused
+ * @net: in this namespace
+ * @reason: for this reason, below CIRCUIT_REASON_GUEST_MAX
+ */
+u64 circuit_path_refusals(struct net *net, u32 reason)
+{
+	struct path_net *pn = net_generic(net, path_net_id);
+
+	return atomic64_read(&pn->refused[reason]);
 }
 
 static void __net_exit path_net_exit(struct net *net)

@@ -9,7 +9,7 @@
 #include <net/tcp_states.h>
 #include "guest.h"
 
-TRACE_EVENT(circuit_sock_native,
+DECLARE_EVENT_CLASS(circuit_sock_reason,
 	TP_PROTO(const struct sock *sk, u32 ino, u32 reason),
 	TP_ARGS(sk, ino, reason),
 	TP_STRUCT__entry(
@@ -26,6 +26,16 @@ TRACE_EVENT(circuit_sock_native,
 	),
 	TP_printk("sk=%p ino=%u family=%u reason=%u", __entry->sk, __entry->ino,
 		  __entry->family, __entry->reason)
+);
+
+DEFINE_EVENT(circuit_sock_reason, circuit_sock_native,
+	TP_PROTO(const struct sock *sk, u32 ino, u32 reason),
+	TP_ARGS(sk, ino, reason)
+);
+
+DEFINE_EVENT(circuit_sock_reason, circuit_sock_refused,
+	TP_PROTO(const struct sock *sk, u32 ino, u32 reason),
+	TP_ARGS(sk, ino, reason)
 );
 
 TRACE_EVENT(circuit_sock_connected,

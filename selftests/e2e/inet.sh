@@ -139,6 +139,11 @@ why() {
 	before=$(natives g1 no-address)
 	guest_exec g1 "nc 10.99.0.1 1 </dev/null; true"
 	expect $((before + 1)) "$(natives g1 no-address)"
+	# Refused it has no path; what there is to be known is why.
+	"$CIRCUIT" policy load - <<<$'default connect\nreject type stream to line g2 port 9009'
+	guest_exec g1 "nc 10.77.0.2 9009 </dev/null" && return 1
+	"$CIRCUIT" policy load - <<<'default connect'
+	guest_exec g1 "circuit -o -s socks" | grep -q 'refused policy 1'
 	guest_exec g1 "circuit -s socks"
 	[ "$(line_get g1 calls-native)" -gt 0 ]
 }

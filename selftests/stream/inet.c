@@ -168,6 +168,32 @@ static void makes_native(int level, int opt, const void *val, socklen_t len)
 
 /* --- accepted or honoured ----------------------------------------------------------------- */
 
+/* Who was refused can ask why, until he calls again. */
+INET_TEST(inet_refused_reason)
+{
+	unsigned int port, reason = 0;
+	socklen_t len = sizeof(reason);
+	bool want = circuits();
+	int l = sock(), fd = sock(), dead = sock();
+
+	OK(sock_bind(dead, 0));
+	port = port_of(dead);
+	close(dead);
+	OK(listen(l, 1));
+	CHECK(getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_REASON, &reason, &len));
+	ERR(sock_connect(fd, port), ECONNREFUSED);
+	if (!want) {
+		CHECK(getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_REASON, &reason, &len));
+		return;
+	}
+	OK(getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_REASON, &reason, &len));
+	EQ(reason, CIRCUIT_REASON_NO_LISTENER);
+	OK(sock_connect(fd, port_of(l)));
+	OK(getsockopt(fd, SOL_CIRCUIT, CIRCUIT_SO_REASON, &reason, &len));
+	EQ(reason, CIRCUIT_REASON_NONE);
+	expect_works(answer(l), fd);
+}
+
 INET_TEST(inet_protocol)
 {
 	int fd[2], i;

@@ -237,11 +237,29 @@ static int print_natives(void)
 	return ret;
 }
 
+/* How many sockets took another way, reason by reason. */
+static void print_reasons(const struct nlmsghdr *nlh, const char *what, int attr)
+{
+	const struct nlattr *n[CIRCUIT_GUEST_A_NATIVE_MAX + 1];
+	const struct nlattr *a;
+
+	out_open_named(what);
+	mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr)) {
+		const char *name;
+
+		if (mnl_attr_get_type(a) != attr)
+			continue;
+		nl_parse_nested(a, n, CIRCUIT_GUEST_A_NATIVE_MAX);
+		name = reason_name(nl_u32(n[CIRCUIT_GUEST_A_NATIVE_REASON]));
+		out_text("%s", what);
+		out_u64(name, name, nl_u64(n[CIRCUIT_GUEST_A_NATIVE_COUNT]));
+	}
+	out_close_named();
+}
+
 static int print_stats(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *tb[CIRCUIT_GUEST_A_STATS_MAX + 1];
-	const struct nlattr *n[CIRCUIT_GUEST_A_NATIVE_MAX + 1];
-	const struct nlattr *a;
 
 	(void)data;
 	nl_parse(nlh, tb, CIRCUIT_GUEST_A_STATS_MAX);
@@ -249,18 +267,8 @@ static int print_stats(const struct nlmsghdr *nlh, void *data)
 	out_text("total:");
 	out_u64("calls-out", "out", nl_u64(tb[CIRCUIT_GUEST_A_STATS_CALLS_OUT]));
 	out_u64("calls-in", "in", nl_u64(tb[CIRCUIT_GUEST_A_STATS_CALLS_IN]));
-	out_open_named("native");
-	mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr)) {
-		const char *name;
-
-		if (mnl_attr_get_type(a) != CIRCUIT_GUEST_A_STATS_NATIVE)
-			continue;
-		nl_parse_nested(a, n, CIRCUIT_GUEST_A_NATIVE_MAX);
-		name = reason_name(nl_u32(n[CIRCUIT_GUEST_A_NATIVE_REASON]));
-		out_text("native");
-		out_u64(name, name, nl_u64(n[CIRCUIT_GUEST_A_NATIVE_COUNT]));
-	}
-	out_close_named();
+	print_reasons(nlh, "native", CIRCUIT_GUEST_A_STATS_NATIVE);
+	print_reasons(nlh, "refused", CIRCUIT_GUEST_A_STATS_REFUSED);
 	out_close();
 	return MNL_CB_OK;
 }
