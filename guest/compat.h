@@ -97,6 +97,9 @@ static inline void compat_net_refcnt_upgrade(struct sock *sk)
 #endif
 
 /* 6.3: who makes a socket can ask to see the options of the socket layer as well. */
+#ifndef SOCK_CUSTOM_SOCKOPT
+#define COMPAT_OPTIONS_UNSEEN
+#endif
 static inline void compat_custom_sockopt(struct socket *sock)
 {
 #ifdef SOCK_CUSTOM_SOCKOPT

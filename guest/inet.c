@@ -25,6 +25,7 @@
  * A socket that may become a circuit holds the module, through its ops, and so does
  * every call that can outlive that while it sleeps.
  */
+#include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/security.h>
@@ -1105,6 +1106,58 @@ static int circuit_inet_setsockopt(struct socket *sock, int level, int optname, 
 	return err;
 }
 
+#ifdef COMPAT_OPTIONS_UNSEEN
+/*
+ * Here nobody asks a protocol about options of the socket layer: where they are set, those that a
+ * circuit does not take become one that there is not. sock_setsockopt(sock, level, optname, ...), with
+ * preemption off.
+ */
+static int refuse_option(struct kprobe *probe, struct pt_regs *regs)
+{
+	struct socket *sock = (struct socket *)regs_get_kernel_argument(regs, 0);
+	int level = regs_get_kernel_argument(regs, 1);
+	int optname = regs_get_kernel_argument(regs, 2);
+	const struct proto_ops *ops = READ_ONCE(sock->ops);
+	struct circuit_inet *in;
+
+	if (likely(ops != &families[0].ops && ops != &families[1].ops) ||
+	    !option_is_networks(level, optname))
+		return 0;
+	rcu_read_lock();
+	in = inet_get(sock->sk);
+	if (in && smp_load_acquire(&in->mode) == INET_CIRCUIT &&
+	    READ_ONCE(in->ep.state) != TCP_CLOSE)
+		compat_set_argument2(regs, -1);
+	rcu_read_unlock();
+	return 0;
+}
+
+static struct kprobe option_probe = {
+	.symbol_name = "sock_setsockopt",
+	.pre_handler = refuse_option,
+};
+static bool probing_options;
+
+static void options_see(void)
+{
+	int err = register_kprobe(&option_probe);
+
+	probing_options = !err;
+	if (err)
+		pr_warn("circuit: no kprobe on %s (%d): options that circuits do not take have no effect\n",
+			option_probe.symbol_name, err);
+}
+
+static void options_see_no_more(void)
+{
+	if (probing_options)
+		unregister_kprobe(&option_probe);
+}
+#else
+static void options_see(void) { }
+static void options_see_no_more(void) { }
+#endif
+
 /* What can be said of a circuit in TCP's terms. */
 static int get_tcp_info(struct sock *sk, struct circuit_ep *ep, char __user *optval,
 			int __user *optlen)
@@ -1391,6 +1444,7 @@ void circuit_inet_register(void)
 {
 	int err;
 
+	options_see();
 	inet_register_protosw(&families[0].protosw);
 	if (!families[1].tcp_ops)
 		return;
@@ -1409,6 +1463,7 @@ void circuit_inet_unregister(void)
 	if (families[1].tcp_ops)
 		inet6_unregister_protosw(&families[1].protosw);
 	inet_unregister_protosw(&families[0].protosw);
+	options_see_no_more();
 	cancel_work_sync(&publish_work);
 	/* Whoever has put the module away may not have left it yet. */
 	synchronize_rcu_tasks();

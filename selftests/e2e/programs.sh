@@ -4,7 +4,7 @@
 # programs - what people run, as Debian builds it, with its TCP sockets as circuits; and with one
 # side's as TCP's, which the other must not notice.
 #
-# lab: --timeout 1800
+# lab: --timeout 2700
 # lab: takes guests down
 . "$TOP/selftests/e2e/programs-common.sh"
 
