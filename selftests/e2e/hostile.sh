@@ -75,6 +75,20 @@ attack_end() {
 	others_ok
 }
 
+# Versions that the operator does not speak: it says so to the guest, and in its log now and then.
+versions() {
+	local before from said
+	from=$(lab_now)
+	before=$(versions_logged)
+	attack version
+	said=$(($(versions_logged) - before))
+	t_note "version: $said lines in the log"
+	[ "$said" -gt 0 ]
+	# At most ten in five seconds, wherever those begin.
+	[ "$said" -le $((20 + ($(lab_now) - from) / 500000)) ]
+}
+versions_logged() { dmesg | grep -c 'circuit: line g3: guest speaks versions' || true; }
+
 # Who rings and has nothing to tell is not heard more than 1,000 times a second, and nobody else notices.
 doorbells() {
 	local masked served storms from rounds
@@ -195,6 +209,7 @@ t_run -t 120 "two guests and an evil one" setup
 for a in garbage lies index scribble window epochs rings records flows datagrams forge trunk; do
 	t_run "attack: $a" attack "$a"
 done
+t_run "attack: version" versions
 t_run "attacks: doorbells, marks" doorbells
 t_run "attack: calls" storm_of_calls
 t_run "lies to a policy that allows nothing" gains_nothing

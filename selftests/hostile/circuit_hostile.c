@@ -129,20 +129,26 @@ static bool wait_for(struct hostile *h, u16 type, struct circuit_sig *msg)
 	return false;
 }
 
-static int hello(struct hostile *h)
+/* Say which versions we speak, and hear what the operator says to that. */
+static int say_hello(struct hostile *h, u16 min, u16 max, struct circuit_sig *answer)
 {
 	struct circuit_sig msg = {
 		.type = CIRCUIT_SIG_HELLO,
-		.hello.version_min = CIRCUIT_SIG_VERSION_MIN,
-		.hello.version_max = CIRCUIT_SIG_VERSION_MAX,
+		.hello.version_min = min,
+		.hello.version_max = max,
 		.hello.features = CIRCUIT_SIG_FEATURES,
 	};
-	int err = epoch(h);
 
-	if (err)
-		return err;
 	post(h, &msg);
-	return wait_for(h, CIRCUIT_SIG_WELCOME, &msg) ? 0 : -ETIMEDOUT;
+	return wait_for(h, CIRCUIT_SIG_WELCOME, answer) ? 0 : -ETIMEDOUT;
+}
+
+static int hello(struct hostile *h)
+{
+	struct circuit_sig answer;
+
+	return epoch(h) ?:
+	       say_hello(h, CIRCUIT_SIG_VERSION_MIN, CIRCUIT_SIG_VERSION_MAX, &answer);
 }
 
 static void make_call(struct hostile *h, struct circuit_sig *msg)
@@ -200,6 +206,50 @@ static int attack_garbage(struct hostile *h, unsigned long end)
 		post(h, &msg);
 		/* The operator says so in the header; or the message passed as honest. */
 		usleep_range(200, 400);
+	} while (more(h, end));
+	return 0;
+}
+
+/*
+ * Versions that nobody speaks, and ranges that are none: refused, in so many words. Who comes up
+ * with one of the operator's after that is welcome, and who goes on without is out of service. 0 if
+ * that is so.
+ */
+static int attack_version(struct hostile *h, unsigned long end)
+{
+	static const u16 versions[][2] = {
+		{ 9, 9 }, { 2, 1 }, { 1, 0 }, { 0, 0 }, { U16_MAX, U16_MAX }, { U16_MAX, 1 },
+	};
+	struct circuit_sig msg;
+	unsigned long wait;
+	u32 n;
+	int err;
+
+	do {
+		err = epoch(h);
+		for (n = 0; n < ARRAY_SIZE(versions) && !err; n++) {
+			err = say_hello(h, versions[n][0], versions[n][1], &msg);
+			if (!err && (msg.welcome.version || msg.welcome.error != EPROTONOSUPPORT))
+				err = -EPROTO;
+		}
+		if (err)
+			return err;
+		if (h->done & 1) {
+			make_call(h, &msg);
+			post(h, &msg);
+			wait = jiffies + 5 * HZ;
+			while (READ_ONCE(h->hdr->state) != CIRCUIT_LINE_FAULT) {
+				if (time_after(jiffies, wait))
+					return -ETIMEDOUT;
+				usleep_range(50, 100);
+			}
+			continue;
+		}
+		err = say_hello(h, CIRCUIT_SIG_VERSION_MIN, CIRCUIT_SIG_VERSION_MAX, &msg);
+		if (err)
+			return err;
+		if (msg.welcome.version != CIRCUIT_SIG_VERSION_MAX || msg.welcome.error)
+			return -EPROTO;
 	} while (more(h, end));
 	return 0;
 }
@@ -844,6 +894,7 @@ static const struct {
 	int (*run)(struct hostile *h, unsigned long end);
 } attacks[] = {
 	{ "garbage", attack_garbage },
+	{ "version", attack_version },
 	{ "lies", attack_lies },
 	{ "index", attack_index },
 	{ "scribble", attack_scribble },
