@@ -156,6 +156,11 @@ stay_end() { # GUEST ID...
 	guest_exec "$1" "rm /tmp/stay.*"
 }
 
+# What circuit(8) says in a guest of who listens there: path and reason.
+socks_listening() { # GUEST PORT
+	guest_exec "$1" "circuit -o socks" | sed -n "s/ [^ ]*:$2 recv-q .*//p" | grep '^listen'
+}
+
 refused() { # LINE PORT TEXT
 	local out
 	if out=$(guest_exec g2 "peer send $1 $2 1" 2>&1); then

@@ -112,6 +112,35 @@ groups() {
 	bad 'name' group set 'a b' circuits 5
 }
 
+# Published ports: what there is no room for any more fails, or listens on the guest's own network only.
+listeners() {
+	"$CIRCUIT" line set g1 listeners 2
+	expect 2 "$(line_get g1 listeners-max)"
+	guest_bg g1 one "peer echo 81"
+	guest_bg g1 tcp "peer tcp echo 82"
+	wait_for 10 listens g1 82 both
+	expect 2 "$(line_get g1 listeners)"
+	refuses "listen: No buffer space available" g1 "peer echo 83"
+	refuses "listen: No buffer space available" g1 "peer seq echo 81"
+	guest_bg g1 late "rm -f /tmp/late; mkfifo /tmp/late; peer tcp late 84 /tmp/late 8"
+	wait_for 10 listens g1 84 'native reason quota-listeners'
+	expect 2 "$(line_get g1 listeners)"
+	# It is called there, and the others by circuits as before.
+	expect "connected 1" "$(guest_exec g2 "peer outcomes tcp:$(guest_ip g1) 84 1")"
+	guest_exec g2 "peer calls tcp:10.77.0.1 82 1 1 && peer calls g1 81 1 1"
+	# It listens once more when there is room.
+	"$CIRCUIT" line set g1 listeners 3
+	guest_exec g1 "echo >/tmp/late"
+	wait_for 10 listens g1 84 both
+	guest_exec g2 "peer calls tcp:10.77.0.1 84 1 1"
+	"$CIRCUIT" line set g1 listeners 1024
+	guest_bg_kill g1 one
+	guest_bg_kill g1 tcp
+	guest_bg_kill g1 late
+	wait_for 10 line_idle g1
+}
+listens() { [ "$(socks_listening "$1" "$2")" = "listen $3" ]; } # GUEST PORT PATH
+
 # Calls that wait, and calls per second.
 rates() {
 	"$CIRCUIT" policy load - <<<$'default connect\ndrop on call port 9'
@@ -595,6 +624,7 @@ ended() {
 
 t_run -t 120 "two guests" setup
 t_run -t 120 "limits of groups" groups
+t_run "a line's published ports" listeners
 t_run "calls that wait, and calls per second" rates
 t_run -t 150 "bytes per second" byte_rates
 t_run -t 240 "messages per second" message_rates

@@ -108,9 +108,6 @@ kernels_sockets() {
 socks_to() { # GUEST ADDRESS:PORT
 	guest_exec "$1" "circuit -o socks" | sed -n "s/ [^ ]* -> ${2//[/\\[} .*//p"
 }
-socks_listening() { # GUEST PORT
-	guest_exec "$1" "circuit -o socks" | sed -n "s/ [^ ]*:$2 recv-q .*//p" | grep '^listen'
-}
 natives() { # GUEST REASON: how many sockets stayed TCP's for it
 	local out
 	out=$(guest_exec "$1" "circuit -o -s socks")
