@@ -13,7 +13,11 @@ setup() {
 	[ "$GUEST_KIND" = stock ] || guest_exec g1 "$NTH"
 	[ "$HOST_KIND" = stock ] || sh -c "$NTH"
 	guest_bg g2 echo "peer echo 6000"
-	guest_exec g1 "peer calls g2 6000 5 1"
+	guest_bg g2 seq "peer seq echo 6000"
+	guest_bg g2 box "peer dgram-echo 6000"
+	guest_exec g1 "peer calls g2 6000 5 1 && peer seq calls g2 6000 5 1"
+	wait_for 20 grep -q bound "$(guest_bg_log g2 box)"
+	guest_exec g1 "peer dgram-ask g2 6000 5 100"
 	# TCP and UDP between the two, which only circuits lead to.
 	for g in g1 g2; do
 		"$CIRCUIT" line set "$g" addr "10.77.0.${g#g}"
@@ -36,6 +40,26 @@ guest_nth() {
 	guest_exec -t 100 g1 'unshare -n sh -c "ip link set lo up; peer tcp echo 6011 >/dev/null 2>&1 &
 		peer calls tcp:127.0.0.1 6011 1 1 && echo 1 >/proc/sys/net/circuit/redirect &&
 		peer nth tcp:127.0.0.1 6011; ret=\$?; kill \$!; exit \$ret"'
+}
+
+# The same of messages and datagrams, and of UDP.
+guest_nth_messages() {
+	guest_exec -t 100 g1 "peer seq nth g2 6000"
+	guest_exec g1 "peer seq calls g2 6000 5 1"
+	guest_exec -t 100 g1 "peer dgram-nth g2 6000"
+	guest_exec g1 "peer dgram-ask g2 6000 5 100"
+	guest_exec -t 100 g1 "peer dgram-nth udp:10.77.0.2 6010"
+	guest_exec g1 "peer dgram-ask udp:10.77.0.2 6010 5 100"
+}
+
+# And of redirection, which is armed anew only when it has been off for a while.
+guest_redirect() {
+	guest_exec g1 "echo 0 >/proc/sys/net/circuit/redirect"
+	wait_for 20 guest_exec g1 "! grep -q inet_create /sys/kernel/debug/kprobes/list"
+	guest_exec -t 100 g1 'cd /proc/sys/net/circuit && peer nth-write redirect 1 redirect 0 4000'
+	expect 1 "$(guest_exec g1 "cat /proc/sys/net/circuit/redirect")"
+	guest_exec g1 "grep inet_create /sys/kernel/debug/kprobes/list"
+	guest_exec g1 "peer calls tcp:10.77.0.2 6010 5 1 && peer dgram-ask udp:10.77.0.2 6010 5 100"
 }
 
 # The same of a device that the driver is to take, and of the module being loaded.
@@ -209,6 +233,8 @@ P
 
 ended() {
 	guest_bg_kill g2 echo
+	guest_bg_kill g2 seq
+	guest_bg_kill g2 box
 	guest_bg_kill g2 tcp
 	guest_bg_kill g2 udp
 	nothing_left
@@ -221,6 +247,8 @@ fi
 t_run -t 120 "two guests" setup
 if [ "$GUEST_KIND" = debug ]; then
 	t_run -t 120 "guest: every allocation fails once" guest_nth
+	t_run -t 120 "guest: every allocation of messages and datagrams fails once" guest_nth_messages
+	t_run -t 120 "guest: every allocation of redirection fails once" guest_redirect
 	t_run -t 120 "guest: every allocation of an attach fails once" guest_attach
 	t_run -t 120 "guest: allocations of loading the module fail" guest_load
 	t_run -t 120 "calling guest: allocations fail at random" guest_random g1

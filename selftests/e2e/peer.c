@@ -18,7 +18,10 @@
  *					and of how many: a name of errno.h's, or "connected"
  *	peer why LINE PORT		one call; prints what became of it, as above, and the reason
  *	peer nth LINE PORT		call, listen, map a circuit, each over and over, its Nth allocation failing
- *	peer nth-write FILE TEXT UNDO	the same of writing TEXT to FILE, undone by writing it to UNDO
+ *	peer dgram-nth LINE PORT	the same of asking by a datagram (or "udp:ADDRESS" for the line), from a socket
+ *					that is connected, and from one that is bound
+ *	peer nth-write FILE TEXT UNDO [UNTEXT MS]	the same of writing TEXT to FILE, undone by writing it, or
+ *					UNTEXT, to UNDO, and waiting so long
  *	peer nth-insmod FILE NAME	the same of loading a module, but for what the loader allocates
  *	peer late PORT FIFO [BACKLOG]	listen with a backlog of 1; answer nobody until somebody
  *					opens FIFO for writing, then everybody, an echo each,
@@ -616,7 +619,7 @@ static int nth_listen(char **arg)
 {
 	union address addr;
 	socklen_t len = make_address(&addr, NULL, 6001);
-	int s = socket(use_tcp ?: AF_CIRCUIT, SOCK_STREAM, 0), ret = 0;
+	int s = socket(use_tcp ?: AF_CIRCUIT, type, 0), ret = 0;
 
 	(void)arg;
 	if (s < 0)
@@ -661,13 +664,17 @@ static int nth_file, nth_undo;
 
 static int nth_write(char **arg)
 {
-	return write(nth_file, arg[1], strlen(arg[1])) < 0 ? -errno : 0;
+	return pwrite(nth_file, arg[1], strlen(arg[1]), 0) < 0 ? -errno : 0;
 }
 
 static void nth_unwrite(char **arg)
 {
-	if (write(nth_undo, arg[1], strlen(arg[1])) < 0)
+	const char *text = arg[3] ?: arg[1];
+
+	if (pwrite(nth_undo, text, strlen(text), 0) < 0)
 		die(arg[2]);
+	if (arg[3] && arg[4])
+		usleep(atoi(arg[4]) * 1000);
 }
 
 static int nth_insmod(char **arg)
@@ -963,14 +970,14 @@ static void dgram_ordered(const char *port, int n, const char *fifo)
 	printf("%d in order\n", n);
 }
 
-/* A socket that asks, and is answered within @ms; or not, and there is -1. */
-static int dgram_once(int s, int ms)
+/* A socket that asks whom it is connected to, or @whom, and is answered within @ms; or not, and there is -1. */
+static int dgram_once(int s, int ms, const struct sockaddr_storage *whom, socklen_t len)
 {
 	struct timeval patience = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
 	char c = 'x';
 
 	return s < 0 || setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
-	       send(s, &c, 1, 0) != 1 || recv(s, &c, 1, 0) != 1 ? -1 : 0;
+	       sendto(s, &c, 1, 0, (void *)whom, len) != 1 || recv(s, &c, 1, 0) != 1 ? -1 : 0;
 }
 
 static void dgram_attempts(const char *line, const char *port, int n)
@@ -981,11 +988,42 @@ static void dgram_attempts(const char *line, const char *port, int n)
 
 	for (i = 0; i < n; i++) {
 		s = socket(ss.ss_family, SOCK_DGRAM, 0);
-		if (s >= 0 && !connect(s, (void *)&ss, len) && !dgram_once(s, 500))
+		if (s >= 0 && !connect(s, (void *)&ss, len) && !dgram_once(s, 500, NULL, 0))
 			ok++;
 		close(s);
 	}
 	printf("%d\n", ok);
+}
+
+/* A datagram that is lost for want of memory is sent again, when nothing fails any more. */
+static int dgram_nth(char **arg, bool bound)
+{
+	struct sockaddr_storage ss, own;
+	socklen_t len = dgram_addr(arg[0], arg[1], &ss);
+	socklen_t own_len = dgram_addr(ss.ss_family == AF_CIRCUIT ? "" : "udp:0.0.0.0", "6001", &own);
+	int s = socket(ss.ss_family, SOCK_DGRAM, 0), ret, tries = 0;
+
+	if (s < 0)
+		return -errno;
+	ret = bound ? bind(s, (void *)&own, own_len) : connect(s, (void *)&ss, len);
+	if (!ret)
+		do
+			ret = dgram_once(s, 500, bound ? &ss : NULL, bound ? len : 0);
+		while (ret && errno == EAGAIN && ++tries < 20);
+	if (ret)
+		ret = -errno;
+	close(s);
+	return ret;
+}
+
+static int nth_connected(char **arg)
+{
+	return dgram_nth(arg, false);
+}
+
+static int nth_bound(char **arg)
+{
+	return dgram_nth(arg, true);
 }
 
 static void dgram_peers(const char *line, const char *port, int n)
@@ -1002,7 +1040,7 @@ static void dgram_peers(const char *line, const char *port, int n)
 		again = 0;
 		clock_gettime(CLOCK_MONOTONIC, &from);
 		for (i = 0; i < n; i++)
-			while (dgram_once(fd[i], 500))
+			while (dgram_once(fd[i], 500, NULL, 0))
 				if (++again > n)
 					die("answer");
 		clock_gettime(CLOCK_MONOTONIC, &to);
@@ -1328,6 +1366,9 @@ int main(int argc, char **argv)
 		fail_each(1, 1, nth_listen, NULL, argv + 2);
 		if (nth_map(argv + 2) != -EOPNOTSUPP)	/* by circuit, that is */
 			fail_each(1, 1, nth_map, NULL, argv + 2);
+	} else if (!strcmp(what, "dgram-nth") && argc > 3) {
+		fail_each(1, 1, nth_connected, NULL, argv + 2);
+		fail_each(1, 1, nth_bound, NULL, argv + 2);
 	} else if (!strcmp(what, "nth-write") && argc > 4) {
 		nth_file = open(argv[2], O_WRONLY);
 		nth_undo = open(argv[4], O_WRONLY);
