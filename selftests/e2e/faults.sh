@@ -120,16 +120,65 @@ sixty() {
 # asked ADDRESS PORT: how many of thirty that ask one datagram each are answered.
 asked() { guest_exec -t 60 g1 "peer dgram-attempts udp:$1 $2 30"; }
 
+# circuit(8), which may find that there is no memory, and nothing else wrong: TCP has several words for that.
+short=0
+wants() { # ARG...
+	local said
+	said=$("$CIRCUIT" "$@" 2>&1 >/dev/null </dev/null) && return
+	grep -qE 'Cannot allocate memory|No buffer space|Too many open files in system|somebody listens' <<<"$said" || {
+		echo "$*: $said" >&2
+		exit 1
+	}
+	short=$((short + 1))
+	return 1
+}
+gets() { until wants "$@"; do :; done; } # ARG...: in the end
+all_there_is() {
+	"$CIRCUIT" -j line show | grep -o '"name":"[^"]*'
+	"$CIRCUIT" trunk show
+	"$CIRCUIT" expose show
+	"$CIRCUIT" group show
+}
+
+# What the administrator makes is made as a whole or not at all, and goes: a table, and some of each of the rest.
+tables() {
+	local i json to
+	for i in 0 1; do
+		printf '%s\n' "default connect" "connect to line g2 calls 1000/s comment \"t$i\"" \
+			"connect from group x$i to 192.0.2.$i bytes 1M/s log comment \"t$i\"" \
+			"reject on listen port 9 uid $i comment \"t$i\"" >"$LAB_RUN/table.$i"
+	done
+	gets policy load "$LAB_RUN/table.0"
+	for i in $(seq 15); do
+		wants policy load "$LAB_RUN/table.$((i % 2))" || true
+		until json=$("$CIRCUIT" -j policy show 2>/dev/null); do :; done
+		expect 3 "$(grep -o '"comment":"t[01]"' <<<"$json" | wc -l)" "rules of $json"
+		expect 1 "$(grep -o '"comment":"t[01]"' <<<"$json" | sort -u | wc -l)" "tables of $json"
+	done
+	for i in $(seq 5); do
+		for to in 192.0.2.0/24 2001:db8::/32; do
+			! wants trunk add "t$i" host to $to congestion reno idle 5 || gets trunk del "t$i"
+		done
+		! wants expose add g2:6010 on 127.0.0.1:6021 || gets expose del 127.0.0.1:6021
+		! wants expose add g2:6010 on 127.0.0.1:6021 type dgram || gets expose del 127.0.0.1:6021 type dgram
+		! wants group set "x$((i % 2))" circuits 5 calls 5/s send 1M/s cpu 50 || gets group del "x$((i % 2))"
+	done
+	[ "$short" -gt 0 ]
+	t_note "$short times there was no memory for what the administrator wanted"
+}
+
 host_random() {
-	local ok i json
+	local ok i json there listens listened
+	there=$(all_there_is)
+	listened=$(line_get g2 listeners)
 	"$CIRCUIT" line add half addr 10.77.1.1 group half1
 	trap 'sh -c "$RANDOM_OFF"' EXIT
 	bash -c "${RANDOM_ON/MODULE/circuit_host}"
 	ok=$(sixty)
-	for i in $(seq 1 30); do
-		"$CIRCUIT" line add "f$i" >/dev/null 2>&1 || true
+	for i in $(seq 15); do
+		wants line add "f$i" || continue
 		"$CIRCUIT" -j line show >/dev/null 2>&1 || true
-		"$CIRCUIT" line del "f$i" >/dev/null 2>&1 || true
+		gets line del "f$i"
 	done
 	# What is changed at once is changed as a whole or not at all.
 	for i in $(seq 1 30); do
@@ -137,12 +186,29 @@ host_random() {
 		until json=$("$CIRCUIT" -j line show half 2>/dev/null); do :; done
 		expect "$(grep -o '10\.77\.1\.[01]' <<<"$json")" "10.77.1.$(grep -o 'half[01]' <<<"$json" | tr -d half)"
 	done
+	tables
+	listens=$(guest_exec -t 60 g2 "peer listens 6005 60")
 	sh -c "$RANDOM_OFF"
 	"$CIRCUIT" line del half
-	t_note "$ok of 60 calls worked while the operator's allocations failed"
+	t_note "$ok of 60 calls and $listens of 60 listeners worked while the operator's allocations failed"
 	guest_exec g1 "peer calls g2 6000 20 2"
 	[ "$ok" -lt 60 ]
+	[ "$listens" -lt 60 ]
+	# With memory, all of that works, and nothing of it is left.
+	expect 5 "$(guest_exec g2 "peer listens 6005 5")" "listeners"
+	wait_for 10 listens_as_before "$listened"
+	"$CIRCUIT" policy load "$LAB_RUN/table.1"
+	"$CIRCUIT" policy load - <<<'default connect'
+	"$CIRCUIT" trunk add t1 host to 192.0.2.0/24
+	"$CIRCUIT" expose add g2:6010 on 127.0.0.1:6021 trunk t1
+	bad 'lines or exposed ports have that trunk' trunk del t1
+	"$CIRCUIT" expose del 127.0.0.1:6021 trunk t1
+	"$CIRCUIT" trunk del t1
+	"$CIRCUIT" group set x1 circuits 5
+	"$CIRCUIT" group del x1
+	expect "$there" "$(all_there_is)" "lines, trunks, exposed ports and groups"
 }
+listens_as_before() { [ "$(line_get g2 listeners)" = "$1" ]; } # N
 
 # The same of calls to the host's stack and from there.
 trunk_random() {

@@ -14,6 +14,8 @@
  *					so, until somebody opens FIFO for writing
  *	peer attempts LINE PORT N	N calls with an echo, one after the other, each may end in
  *					an error within 20 s; prints how many worked
+ *	peer listens PORT N		listen N times, one after the other, which may fail; prints how
+ *					often it has worked
  *	peer outcomes LINE PORT N	N calls, one after the other; prints what became of them
  *					and of how many: a name of errno.h's, or "connected"
  *	peer why LINE PORT		one call; prints what became of it, as above, and the reason
@@ -615,19 +617,25 @@ static int nth_call(char **arg)
 	return call_echo(arg[0], arg[1]);
 }
 
-static int nth_listen(char **arg)
+/* Listen, and no more. */
+static int try_listen(unsigned int port)
 {
 	union address addr;
-	socklen_t len = make_address(&addr, NULL, 6001);
+	socklen_t len = make_address(&addr, NULL, port);
 	int s = socket(use_tcp ?: AF_CIRCUIT, type, 0), ret = 0;
 
-	(void)arg;
 	if (s < 0)
 		return -errno;
 	if (bind(s, &addr.any, len) || listen(s, 1))
 		ret = -errno;
 	close(s);
 	return ret;
+}
+
+static int nth_listen(char **arg)
+{
+	(void)arg;
+	return try_listen(6001);
 }
 
 static int nth_map(char **arg)
@@ -788,6 +796,19 @@ static void attempts(const char *line, const char *port, int n)
 			fprintf(stderr, "peer: %s\n", strerror(-ret));
 		if (ret == -EAGAIN)
 			exit(1);
+	}
+	printf("%d\n", ok);
+}
+
+static void listens(unsigned int port, int n)
+{
+	int i, ret, ok = 0;
+
+	for (i = 0; i < n; i++) {
+		ret = try_listen(port);
+		ok += !ret;
+		if (ret)
+			fprintf(stderr, "peer: %s\n", strerror(-ret));
 	}
 	printf("%d\n", ok);
 }
@@ -1357,6 +1378,8 @@ int main(int argc, char **argv)
 		hold(-1, argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), argv[6]);
 	} else if (!strcmp(what, "attempts") && argc > 4) {
 		attempts(argv[2], argv[3], atoi(argv[4]));
+	} else if (!strcmp(what, "listens") && argc > 3) {
+		listens(atoi(argv[2]), atoi(argv[3]));
 	} else if (!strcmp(what, "outcomes") && argc > 4) {
 		outcomes(argv[2], argv[3], atoi(argv[4]));
 	} else if (!strcmp(what, "why") && argc > 3) {
