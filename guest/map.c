@@ -15,7 +15,8 @@
  *
  * tx_mapped and rx_mapped say that the kernel's own indices of a direction are out of date. They
  * are set by mmap(), under both mutexes, and cleared under the direction's own by whoever next has
- * to do with it when nobody has the circuit mapped any more.
+ * to do with it when nobody has the circuit mapped any more. A process may have been killed, or
+ * deprived of the mapping, between an index and its notification, so the far end is told then.
  *
  * map->lock is held while a page is looked for and put into a page table, so that none is put there
  * after circuit_map_lose() has said that there are none and before it has taken out those there
@@ -25,6 +26,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include "guest.h"
+#include "transfer.h"
 
 #define AROUND	(16 * PAGE_SIZE)	/* bytes mapped at once, aligned */
 
@@ -324,6 +326,14 @@ static bool map_gone(const struct circuit *c)
 	return gone;
 }
 
+/* A process has moved an index from @old to @new, and may not have said so to who waits for it. */
+static void map_notify(struct circuit *c, const u32 *event, u32 new, u32 old)
+{
+	virt_mb();				/* R3, active side */
+	if (circuit_need_notify(READ_ONCE(*event), new, old))
+		circuit_tell(c);
+}
+
 /**
  * circuit_map_take_tx - have the kernel write to a ring again that a process had mapped
  * @ep: the endpoint; its tx_mutex is held
@@ -349,6 +359,7 @@ int circuit_map_take_tx(struct circuit_ep *ep, struct circuit *c)
 	span = circuit_span(tx->size, tail, tx->size - (tail - head));
 	memset(tx->data + span.off[0], 0, span.len[0]);
 	memset(tx->data + span.off[1], 0, span.len[1]);
+	map_notify(c, &tx->cons->event, tail, tx->tail);
 	WRITE_ONCE(tx->others, tx->others + (u32)(tail - tx->tail));
 	WRITE_ONCE(tx->tail, tail);
 	tx->head = head;
@@ -376,6 +387,7 @@ int circuit_map_take_rx(struct circuit_ep *ep, struct circuit *c)
 		circuit_ep_reset(ep, c, ECONNRESET, CIRCUIT_REASON_VIOLATION);
 		head = tail;
 	}
+	map_notify(c, &rx->prod->event, head, rx->head);
 	WRITE_ONCE(rx->others, rx->others + (u32)(head - rx->head));
 	WRITE_ONCE(rx->head, head);
 	rx->tail = head;	/* and circuit_rx_avail() looks at the far end's */

@@ -362,6 +362,36 @@ TEST(map_under_a_sleeper, .map = true)
 	EQ(writer.err, EBUSY);
 }
 
+/* Who was asleep at the far end hears of what a process has left, though that told nobody. */
+TEST(map_far_sleeper, .map = true)
+{
+	static char buf[65536];
+	struct task reader, writer;
+	struct map m;
+	int fd[2];
+
+	pair_of_size(fd, 16384);
+	m = map(fd[0]);
+	task_start(&reader, do_recv, fd[1], NULL);
+	task_asleep(&reader, SYS_recvfrom);
+	m.out->prod.tail = m.tail + 10;
+	unmap(&m);
+	poll_now(fd[0]);
+	task_join(&reader);
+	EQ(reader.ret, 10);
+	m = map(fd[0]);
+	fill(fd[1], 0);
+	task_start(&writer, do_send, fd[1], buf);
+	task_asleep(&writer, SYS_sendto);
+	m.in->cons.head += m.rxs;
+	unmap(&m);
+	poll_now(fd[0]);
+	wait_for(fd[0], POLLIN);
+	recv_all(fd[0], buf, sizeof(buf));
+	task_join(&writer);
+	EQ(writer.ret, sizeof(buf));
+}
+
 TEST(map_poll, .map = true)
 {
 	struct map m;
