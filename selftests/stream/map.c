@@ -58,25 +58,38 @@ static size_t map_len(int fd)
 	return CIRCUIT_MAP_BYTES(info.tx_size, info.rx_size);
 }
 
+/* Map it, or tell why not. */
+static int map_or(struct map *m, int fd)
+{
+	struct circuit_info info = info_of(fd);
+
+	*m = (struct map){ .fd = fd, .txs = info.tx_size, .rxs = info.rx_size };
+	m->len = CIRCUIT_MAP_BYTES(info.tx_size, info.rx_size);
+	m->base = try_map(fd, m->len, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	if (m->base == MAP_FAILED) {
+		m->base = NULL;
+		return errno;
+	}
+	m->ctrl = (void *)m->base;
+	m->out = &m->ctrl->dir[info.end];
+	m->in = &m->ctrl->dir[!info.end];
+	m->tx = m->base + CIRCUIT_MAP_TX;
+	m->rx = m->base + CIRCUIT_MAP_RX(m->txs);
+	m->tail = info.tx_tail;
+	m->head = info.rx_head;
+	return 0;
+}
+
 /* In a process that ends if the connection has already. */
 static struct map map_if_connected(int fd)
 {
-	struct circuit_info info = info_of(fd);
-	struct map m = { .fd = fd, .txs = info.tx_size, .rxs = info.rx_size };
+	struct map m;
+	int err = map_or(&m, fd);
 
-	m.len = map_len(fd);
-	m.base = try_map(fd, m.len, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-	if (m.base == MAP_FAILED && errno == ENOTCONN)
+	if (err == ENOTCONN)
 		_exit(0);
-	if (m.base == MAP_FAILED)
-		fail("mmap: %s", errname(errno));
-	m.ctrl = (void *)m.base;
-	m.out = &m.ctrl->dir[info.end];
-	m.in = &m.ctrl->dir[!info.end];
-	m.tx = m.base + CIRCUIT_MAP_TX;
-	m.rx = m.base + CIRCUIT_MAP_RX(m.txs);
-	m.tail = info.tx_tail;
-	m.head = info.rx_head;
+	if (err)
+		fail("mmap: %s", errname(err));
 	return m;
 }
 
@@ -93,6 +106,12 @@ static struct map map(int fd)
 static void unmap(struct map *m)
 {
 	OK(munmap(m->base, m->len));
+	m->base = NULL;
+}
+
+static bool map_is_lost(const struct map *m)
+{
+	return __atomic_load_n(&m->ctrl->magic, __ATOMIC_RELAXED) != CIRCUIT_RING_MAGIC;
 }
 
 static uint32_t room(struct map *m)
@@ -737,106 +756,6 @@ TEST(map_scribble, .map = true, .timeout = 400)
 	}
 }
 
-/* Mapped, unmapped, closed, disconnected and killed in any order, by several at once. */
-TEST(map_interleavings, .map = true, .timeout = 500)
-{
-	struct sockaddr none = { .sa_family = AF_UNSPEC };
-	int workers = 4, i, n, w, fd[2];
-	pid_t pid[4], child;
-
-	for (w = 0; w < workers; w++) {
-		pid[w] = spawn();
-		if (pid[w])
-			continue;
-		uint32_t state = w + 1;
-		struct map mine;
-		int own[2];
-
-		pair_of_size(own, 8192);
-		mine = map(own[0]);
-		for (i = 0; i < rounds(40, 1000); i++) {
-			void *p[2] = { MAP_FAILED, MAP_FAILED };
-			size_t len;
-
-			pair_of_size(fd, 4096 << rnd(&state) % 3);
-			len = map_len(fd[0]);
-			child = 0;
-			for (n = 0; n < 12; n++) {
-				int k = rnd(&state) & 1;
-
-				switch (rnd(&state) % 9) {
-				case 0:
-				case 1:
-					if (p[k] == MAP_FAILED && fd[k] >= 0)
-						p[k] = try_map(fd[k], len, PROT_READ | PROT_WRITE,
-							       MAP_SHARED, 0);
-					break;
-				case 2:
-					if (p[k] != MAP_FAILED)
-						OK(munmap(p[k], len));
-					p[k] = MAP_FAILED;
-					break;
-				case 3:
-					if (fd[k] >= 0 && !(rnd(&state) % 4)) {
-						close(fd[k]);
-						fd[k] = -1;
-					}
-					break;
-				case 4:
-					if (fd[k] >= 0 && !(rnd(&state) % 4))
-						connect(fd[k], &none, sizeof(none));
-					break;
-				case 5:
-					if (!child) {
-						child = spawn();
-						if (!child)
-							for (;;)
-								for (k = 0; k < 2; k++)
-									if (p[k] != MAP_FAILED)
-										memset(p[k] + PAGE, i, len - PAGE);
-					}
-					break;
-				case 6:
-					if (child) {
-						kill(child, SIGKILL);
-						reap_killed(child, SIGKILL);
-						child = 0;
-					}
-					break;
-				case 7:
-					if (fd[k] >= 0)
-						shutdown(fd[k], rnd(&state) % 3);
-					break;
-				case 8:
-					if (fd[k] >= 0)
-						send(fd[k], "abc", 3, MSG_NOSIGNAL | MSG_DONTWAIT);
-					if (p[k] != MAP_FAILED)
-						memset(p[k], 0, 64);
-					break;
-				}
-			}
-			if (child) {
-				kill(child, SIGKILL);
-				reap_killed(child, SIGKILL);
-			}
-			for (n = 0; n < 2; n++) {
-				if (fd[n] >= 0)
-					close(fd[n]);
-				if (p[n] != MAP_FAILED)
-					OK(munmap(p[n], len));
-			}
-			/* What the others scribble over is not this. */
-			map_send(&mine, 5000, i);
-			recv_pattern(own[1], 5000, i);
-		}
-		_exit(0);
-	}
-	for (w = 0; w < workers; w++)
-		reap(pid[w]);
-	pair(fd);
-	expect_works(fd[0], fd[1]);
-}
-
 /* --- messages -------------------------------------------------------------------------------- */
 
 TEST(map_messages, .map = true, .type = SOCK_SEQPACKET)
@@ -1314,4 +1233,267 @@ TEST(map_datagrams_reconnect, .map = true, .type = SOCK_DGRAM, .circuit_only = t
 	ERR((long)try_map(s, m.len, PROT_READ, MAP_SHARED, 0), ENOTCONN);
 	EQ(sendto(other, buf, sizeof(buf), 0, &a.sa, len), sizeof(buf));
 	EQ(recv(s, buf, sizeof(buf), 0), sizeof(buf));
+}
+
+/* --- all of it at once ----------------------------------------------------------------------- */
+
+/* Two sockets connected with each other, whatever they are. */
+static void map_pair(int fd[2], int size)
+{
+	if (type != SOCK_DGRAM) {
+		pair_of_size(fd, size);
+		return;
+	}
+	fd[0] = sock();
+	fd[1] = sock();
+	EQ(sock_bind(fd[1], 0), 0);
+	EQ(sock_connect(fd[0], port_of(fd[1])), 0);
+	EQ(sock_connect(fd[1], port_of(fd[0])), 0);
+}
+
+/**
+ * struct both - two ends, of which one may be mapped
+ * @fd: the sockets
+ * @m: of the first; @m.base is NULL while it is not mapped
+ * @lost: how often the mapping was lost, for all to see
+ */
+struct both {
+	int		fd[2];
+	struct map	m;
+	atomic_int	*lost;
+};
+
+/* Mapped it is, unless there is a limit. */
+static bool both_map(struct both *b)
+{
+	int err;
+
+	if (b->m.base)
+		return true;
+	err = map_or(&b->m, b->fd[0]);
+	/* EBUSY: another circuit's limit has the kernel look through all. */
+	if (err && !(limits && (err == EOPNOTSUPP || err == EBUSY)))
+		fail("mmap: %s", errname(err));
+	return !err;
+}
+
+/*
+ * Send a piece, by the mapping if there is one. If that is lost meanwhile, the kernel knows whether
+ * it has been sent.
+ */
+static void both_send(struct both *b, uint32_t n, uint64_t pos)
+{
+	struct circuit_datagram head = { .len = n };	/* begins as struct circuit_message does */
+	struct map *m = &b->m;
+	uint32_t size = 0, len = n, sent;
+	uint8_t buf[2048];
+
+	pattern(buf, n, pos);
+	if (both_map(b)) {
+		if (type == SOCK_DGRAM && family == AF_CIRCUIT)
+			size = sizeof(head);
+		else if (type != SOCK_STREAM)
+			size = sizeof(struct circuit_message);
+		if (size) {
+			head.port = family == AF_CIRCUIT ? peer_port_of(m->fd) : 0;
+			len = (size + n + 7) & ~7u;
+		}
+		memcpy(m->tx + (m->tail & (m->txs - 1)), &head, size);
+		memcpy(m->tx + (m->tail & (m->txs - 1)) + size, buf, n);
+		m->out->prod.bytes += len;
+		__atomic_store_n(&m->out->prod.tail, m->tail + len, __ATOMIC_RELEASE);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (!map_is_lost(m)) {
+			m->tail += len;
+			ioctl(m->fd, SIOCCIRCUITKICK);	/* it may be lost now */
+			return;
+		}
+		if (!limits)
+			fail("the mapping is lost");
+		atomic_fetch_add(b->lost, 1);
+		unmap(m);
+		sent = info_of(b->fd[0]).tx_tail - m->tail;
+		if (sent == len)
+			return;
+		EQ(sent, 0);
+	}
+	EQ(send(b->fd[0], buf, n, MSG_NOSIGNAL), n);
+}
+
+/*
+ * Mapped, unmapped, closed, disconnected and killed in any order, by several at once; and with
+ * --limits deprived of mappings at any time.
+ */
+static void interleavings(void)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	/* The operator keeps to limits of AF_CIRCUIT's datagrams himself. */
+	bool loses = limits && !(family == AF_CIRCUIT && type == SOCK_DGRAM);
+	long long end = now_ms() + 4 * PATIENCE;
+	int workers = 4, i, n, w, fd[2];
+	pid_t pid[4], child;
+	atomic_int *lost;
+
+	lost = mmap(NULL, sizeof(*lost), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(lost != MAP_FAILED);
+
+	for (w = 0; w < workers; w++) {
+		pid[w] = spawn();
+		if (pid[w])
+			continue;
+		uint32_t state = w + 1;
+		struct both own = { .lost = lost };
+		uint8_t buf[2048];
+
+		map_pair(own.fd, 8192);
+		timeout(own.fd[1], SO_RCVTIMEO, 3 * PATIENCE);
+		both_map(&own);
+		for (i = 0; i < rounds(40, 1000) || (loses && !*lost && now_ms() < end); i++) {
+			void *p[2] = { MAP_FAILED, MAP_FAILED };
+			size_t len;
+
+			map_pair(fd, 4096 << rnd(&state) % 3);
+			len = map_len(fd[0]);
+			child = 0;
+			for (n = 0; n < 12; n++) {
+				int k = rnd(&state) & 1;
+
+				switch (rnd(&state) % 9) {
+				case 0:
+				case 1:
+					if (p[k] == MAP_FAILED && fd[k] >= 0)
+						p[k] = try_map(fd[k], len, PROT_READ | PROT_WRITE,
+							       MAP_SHARED, 0);
+					break;
+				case 2:
+					if (p[k] != MAP_FAILED)
+						OK(munmap(p[k], len));
+					p[k] = MAP_FAILED;
+					break;
+				case 3:
+					if (fd[k] >= 0 && !(rnd(&state) % 4)) {
+						close(fd[k]);
+						fd[k] = -1;
+					}
+					break;
+				case 4:
+					if (fd[k] >= 0 && !(rnd(&state) % 4))
+						connect(fd[k], &none, sizeof(none));
+					break;
+				case 5:
+					if (!child) {
+						child = spawn();
+						if (!child)
+							for (;;)
+								for (k = 0; k < 2; k++)
+									if (p[k] != MAP_FAILED)
+										memset(p[k] + PAGE, i, len - PAGE);
+					}
+					break;
+				case 6:
+					if (child) {
+						kill(child, SIGKILL);
+						reap_killed(child, SIGKILL);
+						child = 0;
+					}
+					break;
+				case 7:
+					if (fd[k] >= 0)
+						shutdown(fd[k], rnd(&state) % 3);
+					break;
+				case 8:
+					if (fd[k] >= 0)
+						send(fd[k], "abc", 3, MSG_NOSIGNAL | MSG_DONTWAIT);
+					if (p[k] != MAP_FAILED)
+						memset(p[k], 0, 64);
+					break;
+				}
+			}
+			if (child) {
+				kill(child, SIGKILL);
+				reap_killed(child, SIGKILL);
+			}
+			for (n = 0; n < 2; n++) {
+				if (fd[n] >= 0)
+					close(fd[n]);
+				if (p[n] != MAP_FAILED)
+					OK(munmap(p[n], len));
+			}
+			/* What the others scribble over is not this. */
+			for (n = 0; n < 5; n++) {
+				both_send(&own, 1000, i + n);
+				if (type == SOCK_STREAM)
+					recv_all(own.fd[1], buf, 1000);
+				else
+					EQ(recv(own.fd[1], buf, sizeof(buf), 0), 1000);
+				pattern_check(buf, 1000, i + n);
+			}
+		}
+		_exit(0);
+	}
+	for (w = 0; w < workers; w++)
+		reap(pid[w]);
+	EQ(*lost > 0, loses);
+	map_pair(fd, 0);
+	expect_works(fd[0], fd[1]);
+}
+
+TEST(map_interleavings, .map = true, .timeout = 500)
+{
+	interleavings();
+}
+
+TEST(map_interleavings_messages, .map = true, .type = SOCK_SEQPACKET, .timeout = 500)
+{
+	interleavings();
+}
+
+TEST(map_interleavings_datagrams, .map = true, .type = SOCK_DGRAM, .timeout = 500)
+{
+	interleavings();
+}
+
+/*
+ * One who writes as fast as he can, until a limit takes the mapping from him: all that he has
+ * published arrives, though the limit stays and nothing follows.
+ */
+TEST(map_limited_writer, .map = true)
+{
+	_Atomic uint64_t *got;
+	uint64_t sent = 0;
+	static char buf[65536];
+	uint32_t n, old;
+	struct map m;
+	int fd[2];
+	ssize_t ret;
+
+	if (!limits)
+		skip("without --limits");
+	got = mmap(NULL, sizeof(*got), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(got != MAP_FAILED);
+	pair_of_size(fd, 4096);
+	if (!spawn()) {
+		while ((ret = recv(fd[1], buf, sizeof(buf), 0)) > 0)
+			*got += ret;
+		fail("recv: %s", ret ? errname(errno) : "end");
+	}
+	m = map(fd[0]);
+	puts("# it writes");
+	while (!map_is_lost(&m)) {
+		n = room(&m);
+		if (!n || n > m.txs)
+			continue;
+		old = m.tail;
+		m.tail += n;
+		sent += n;
+		__atomic_store_n(&m.out->prod.tail, m.tail, __ATOMIC_RELEASE);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (passes(__atomic_load_n(&m.out->cons.event, __ATOMIC_RELAXED), m.tail, old))
+			ioctl(m.fd, SIOCCIRCUITKICK);
+	}
+	unmap(&m);
+	/* What went to the memory that is only his was not published. */
+	sent -= (uint32_t)(m.tail - info_of(fd[0]).tx_tail);
+	UNTIL(*got >= sent);
+	EQ(*got, sent);
 }

@@ -14,7 +14,7 @@
 #define TIMEOUT		90	/* s; it only ends what hangs, and instrumented kernels are slow */
 
 int family = AF_CIRCUIT, type = SOCK_STREAM;
-bool use_tcp, quick;
+bool use_tcp, quick, limits;
 static int nr_rounds;	/* --rounds */
 static bool only_map;	/* --map */
 static struct in6_addr target;	/* whom TCP calls; IPv4 in its last four bytes */
@@ -767,7 +767,8 @@ static _Noreturn void usage(int status)
 		"  --udp       the same over UDP on 127.0.0.1, to verify what is expected of circuits\n"
 		"  --map       the cases, and only those, for circuits that are mapped\n"
 		"  --quick     move less data\n"
-		"  --rounds N  map_scribble, map_interleavings: so many rounds\n");
+		"  --rounds N  map_scribble, map_interleavings: so many rounds\n"
+		"  --limits    map_interleavings: somebody sets limits of bytes meanwhile, and takes them back\n");
 	exit(status);
 }
 
@@ -794,6 +795,7 @@ int main(int argc, char **argv)
 		{ "map", no_argument, NULL, 'm' },
 		{ "quick", no_argument, NULL, 'q' },
 		{ "rounds", required_argument, NULL, 'r' },
+		{ "limits", no_argument, NULL, 'L' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
 	};
@@ -856,6 +858,9 @@ int main(int argc, char **argv)
 			nr_rounds = atoi(optarg);
 			if (nr_rounds <= 0)
 				usage(2);
+			break;
+		case 'L':
+			limits = true;
 			break;
 		case 'h':
 			usage(0);

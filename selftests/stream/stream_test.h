@@ -85,6 +85,7 @@ extern int type;	/* SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM */
 extern int protocol;	/* --protocol */
 extern bool use_tcp;	/* --tcp, --inet, --unix, --udp: not circuits by themselves */
 extern bool quick;	/* --quick */
+extern bool limits;	/* --limits */
 
 /* How often to do something at random: @few times if it is to be quick, or what --rounds says. */
 int rounds(int few, int many);
