@@ -14,9 +14,17 @@ setup() {
 	guest_exec g1 "ip route add unreachable 10.77.0.0/24 2>/dev/null; true"
 	echo_up
 }
+REDIRECT="echo 1 >/proc/sys/net/circuit/redirect"
+# An echo of each kind; that of datagrams has a circuit by itself, see box_up.
 echo_up() {
-	guest_bg g2 echo "peer echo 3700"
-	wait_for 20 guest_exec g1 "peer calls g2 3700 1 1"
+	guest_bg g2 echo "$REDIRECT; peer echo 3700 & peer seq echo 3701 & peer tcp echo 3702 & exec peer dgram-echo udp:3703"
+	wait_for 20 grep -q bound "$(guest_bg_log g2 echo)"
+	wait_for 20 guest_exec g1 "$REDIRECT; peer calls g2 3700 1 1 && peer seq calls g2 3701 1 1 &&
+		peer calls tcp:10.77.0.2 3702 1 1 && peer dgram-ask udp:10.77.0.2 3703 1 1"
+}
+box_up() {
+	guest_bg g2 box "peer dgram-echo 3704"
+	wait_for 20 grep -q bound "$(guest_bg_log g2 box)"
 }
 
 # The cases of selftests/stream about mappings, in one guest.
@@ -33,7 +41,7 @@ many_rounds() {
 }
 cases_redirected() { # NAME ADDRESS [OPTION...]
 	local before
-	guest_exec g1 "echo 1 >/proc/sys/net/circuit/redirect"
+	guest_exec g1 "$REDIRECT"
 	before=$(line_get g1 calls-out)
 	cases "$1" --inet "$2" "${@:3}" || return
 	guest_exec g1 "echo 0 >/proc/sys/net/circuit/redirect"
@@ -101,64 +109,104 @@ lies() {
 	wait_for 10 no_calls
 }
 
-# hold: a process of g1's has a circuit to g2 mapped, and waits.
-hold() { # [lost]
-	guest_bg g1 hold "peer hold-mapped g2 3700 ${1:-}"
-	wait_for 20 grep -q mapped "$(guest_bg_log g1 hold)"
+# hold: processes of g1's have circuits to g2 mapped, one of each kind of socket, and wait.
+KINDS="stream seq tcp udp"
+declare -A HOLDERS=(
+	[stream]="hold-mapped g2 3700"
+	[seq]="seq hold-mapped g2 3701"
+	[tcp]="hold-mapped tcp:10.77.0.2 3702"
+	[udp]="hold-mapped udp:10.77.0.2 3703"
+	[box]="dgram hold-mapped g2 3704"
+)
+hold() { # KINDS [lost]
+	local kind
+	for kind in $1; do
+		guest_bg g1 "hold.$kind" "$REDIRECT; peer ${HOLDERS[$kind]} ${2:-}"
+	done
+	for kind in $1; do
+		wait_for 20 grep -q mapped "$(guest_bg_log g1 "hold.$kind")"
+	done
+	guest_exec g1 "echo 0 >/proc/sys/net/circuit/redirect" # which holds the module as well
 }
-held() { # TEXT...: what it said in the end
-	expect "$(printf '%s\n' mapped "$@")" "$(guest_wait g1 hold 30)"
+held() { # KINDS TEXT...: what they said in the end
+	local kind
+	for kind in $1; do
+		expect "$(printf '%s\n' mapped "${@:2}")" "$(guest_wait g1 "hold.$kind" 30)" "$kind"
+	done
 }
 
 # Pages of a window are mapped with the memory type that the kernel has on record for them, see
 # track_pfn_insert(): write-back, for all of it. (To be mapped is not enough, see odd_devices in common.sh.)
 cached() {
 	local start end
-	hold
+	hold stream
 	read -r start end _ < <(guest_exec g1 "sed -n 3p /sys/bus/pci/drivers/circuit_guest/0000:*/resource")
 	end=$(printf '0x%016x' $((end + 1)))
 	expect "PAT: [mem $start-$end] write-back" \
 		"$(guest_exec g1 "grep $start /sys/kernel/debug/x86/pat_memtype_list")"
-	killed_holder
+	killed_holders stream
 }
 far_process_dies() {
-	hold
+	hold "$KINDS"
 	guest_exec g2 'kill -9 $(pidof peer)'
-	held ended "Broken pipe"
+	held "stream seq tcp" ended "Broken pipe"
+	held udp ended "Connection refused"
 	echo_up
 }
 far_guest_dies() {
-	hold
+	hold "$KINDS"
 	guest_kill9 g2
-	held ended "Connection reset by peer"
+	held "stream seq tcp" ended "Connection reset by peer"
+	held udp ended "Network is unreachable"
 	wait_for 20 line_idle g1
 	guest_start g2 --line g2 --net
 	wait_for 20 line_is g2 up
 	echo_up
 }
-killed_holder() {
+killed_holders() { # KINDS
+	local kind
 	guest_exec g1 'kill -9 $(pidof peer)'
 	wait_for 20 line_idle g1
+	for kind in $1; do
+		expect mapped "$(guest_wait g1 "hold.$kind" 30 || true)" "$kind"
+	done
 }
 killed() {
-	hold
-	killed_holder
+	box_up
+	hold "$KINDS box"
+	killed_holders "$KINDS box"
+	guest_bg_kill g2 box
 }
-# A limit of bytes and a mapping exclude each other; the connection goes on without the mapping.
+# A limit of bytes and a mapping exclude each other, and the connection goes on without the mapping; but where the
+# far end is the operator's, who keeps to the limit, it goes on with it.
 limited() {
-	hold lost
+	local kind
+	box_up
+	stay g1 box dgram mapped g2 3704
+	hold "$KINDS" lost
 	"$CIRCUIT" line set g1 send 10M
-	held "lost, Stale file handle" works
-	refuses "Operation not supported" g1 "peer hold-mapped g2 3700"
+	held "$KINDS" "lost, Stale file handle" works
+	for kind in $KINDS; do
+		refuses "Operation not supported" g1 "$REDIRECT; peer ${HOLDERS[$kind]}"
+	done
+	stay_end g1 box
 	"$CIRCUIT" line set g1 send none
-	hold
-	killed_holder
+	guest_bg_kill g2 box
+	hold "$KINDS"
+	killed_holders "$KINDS"
+}
+# Who has mapped what leads nowhere any more has memory of his own, and his socket says why.
+held_in_vain() {
+	held "stream seq tcp box" "lost, Stale file handle" "Connection reset by peer"
+	held udp "lost, Stale file handle" "Network is unreachable"
+	guest_bg_kill g2 box
 }
 line_goes() {
-	hold lost
+	box_up
+	hold "$KINDS box" lost
 	refuses "temporarily unavailable" g1 "rmmod circuit_guest"
 	"$CIRCUIT" line del g1
-	held "lost, Stale file handle" "Connection reset by peer"
+	held_in_vain
 	guest_kill9 g1
 	"$CIRCUIT" line add g1 circuits 12000
 	guest_start g1 --line g1 --net --smp 2
@@ -166,10 +214,12 @@ line_goes() {
 	wait_for 20 guest_exec g1 "peer calls g2 3700 1 1"
 }
 device_goes() {
-	hold lost
+	box_up
+	hold "$KINDS box" lost
 	guest_exec g1 'cd /sys/bus/pci/drivers/circuit_guest && for d in 0000:*; do echo $d > unbind; done'
-	held "lost, Stale file handle" "Connection reset by peer"
-	guest_exec g1 "rmmod circuit_guest && modprobe circuit_guest"
+	held_in_vain
+	wait_for 20 guest_exec g1 "rmmod circuit_guest"
+	guest_exec g1 "modprobe circuit_guest"
 	wait_for 20 line_is g1 up
 	wait_for 20 guest_exec g1 "peer calls g2 3700 1 1"
 }

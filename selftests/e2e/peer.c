@@ -62,6 +62,7 @@
  *					hold it until the mapping has lost the circuit or, if that is not what is
  *					expected, the connection has ended; tell which of the two, and what comes of
  *					writing to the mapping and to the socket
+ *	peer echo-mapped LINE PORT BYTES	call an echo, map the circuit, and have so many bytes there and back
  *	peer stay LINE PORT FILE	call an echo, and have a byte there and back twenty times a second, for as
  *					long as the connection lasts; FILE says how many there have been,
  *					and then how it has ended
@@ -75,6 +76,8 @@
  * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
  * line (and "tcp" or "tcp6" before the command of a listening one) makes it TCP.
  * "peer as UID COMMAND..." does it as another user, "peer seq COMMAND..." over sockets of messages.
+ * stay, hold-mapped and echo-mapped also call "udp:ADDRESS" and, after "peer dgram", sockets of
+ * datagrams; and "peer mapped stay..." does it by a mapping, up to 1000 bytes at once.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -105,6 +108,7 @@
 static int use_tcp;	/* or AF_INET, AF_INET6 */
 static int type = SOCK_STREAM;
 static int early;	/* idle early */
+static bool by_mapping;	/* mapped stay */
 static uint32_t reason;	/* of the last call that has failed: enum circuit_reason */
 static char buf[1 << 18];
 
@@ -852,6 +856,12 @@ static int dgram_to(const char *line, const char *port)
 	return s;
 }
 
+/* Whichever it is. */
+static int reach(const char *line, const char *port)
+{
+	return type == SOCK_DGRAM || !strncmp(line, "udp:", 4) ? dgram_to(line, port) : call(line, port, 0);
+}
+
 static int dgram_bound(const char *port, struct sockaddr_storage *ss)
 {
 	bool udp = !strncmp(port, "udp:", 4);
@@ -1167,15 +1177,172 @@ static const char *echo_byte(int s)
 	return n < 0 ? strerror(errno) : !n ? "end" : c == 'x' ? "works" : "another byte";
 }
 
+/*
+ * A circuit as this process has it mapped. Where there are messages, one of @len bytes begins with
+ * the first @head_size of @head.
+ */
+struct mapped {
+	int s;
+	struct circuit_info info;
+	struct circuit_ctrl *ctrl;
+	size_t all;
+	struct circuit_dir *out, *in;
+	uint32_t tail, read;
+	struct circuit_datagram head;
+	size_t head_size;
+};
+
+static int socket_option(int s, int name)
+{
+	socklen_t len = sizeof(int);
+	int val;
+
+	if (getsockopt(s, SOL_SOCKET, name, &val, &len))
+		die("getsockopt");
+	return val;
+}
+
+/* All of a circuit's memory, as this process may have it. */
+static struct mapped map_circuit(int s)
+{
+	struct mapped m = { .s = s };
+	socklen_t len = sizeof(m.info);
+	struct sockaddr_circuit peer;
+
+	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, &m.info, &len))
+		die("CIRCUIT_SO_INFO");
+	m.all = CIRCUIT_MAP_BYTES(m.info.tx_size, m.info.rx_size);
+	m.ctrl = mmap(NULL, m.all, PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
+	if (m.ctrl == MAP_FAILED)
+		die("mmap");
+	m.out = &m.ctrl->dir[m.info.end];
+	m.in = &m.ctrl->dir[!m.info.end];
+	m.tail = m.info.tx_tail;
+	m.read = m.info.rx_head;
+	if (socket_option(s, SO_TYPE) == SOCK_STREAM)
+		return m;
+	m.head_size = sizeof(struct circuit_message);
+	if (socket_option(s, SO_TYPE) == SOCK_DGRAM && socket_option(s, SO_DOMAIN) == AF_CIRCUIT) {
+		len = sizeof(peer);
+		if (getpeername(s, (void *)&peer, &len))
+			die("getpeername");
+		m.head_size = sizeof(m.head);
+		m.head.port = peer.sc_port;
+		memcpy(m.head.line, peer.sc_line, sizeof(m.head.line));
+	}
+	return m;
+}
+
+/* @n bytes there and back by the mapping, or what comes of it. */
+static const char *echo_mapped(struct mapped *m, uint32_t n)
+{
+	char *out = (char *)m->ctrl + CIRCUIT_MAP_TX + (m->tail & (m->info.tx_size - 1));
+	const char *in = (char *)m->ctrl + CIRCUIT_MAP_RX(m->info.tx_size) +
+			 (m->read & (m->info.rx_size - 1));
+	uint32_t len = m->head_size ? (m->head_size + n + 7) & ~7u : n, i;
+	struct pollfd p = { .fd = m->s, .events = POLLIN | POLLRDHUP };
+	int tries = 0;
+
+	m->head.len = n;	/* where that of struct circuit_message is */
+	memcpy(out, &m->head, m->head_size);
+	for (i = 0; i < n; i++)
+		out[m->head_size + i] = m->tail + i;
+	m->out->prod.bytes += len;
+	__atomic_store_n(&m->out->prod.tail, m->tail + len, __ATOMIC_RELEASE);
+	if (ioctl(m->s, SIOCCIRCUITKICK))
+		return strerror(errno);
+	while ((i = __atomic_load_n(&m->in->prod.tail, __ATOMIC_ACQUIRE)) - m->read < len) {
+		/* Anything that comes after that; but poll() may take it for an event of its own. */
+		__atomic_store_n(&m->in->cons.event, i, __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (poll(&p, 1, 20000) != 1 || ++tries == 20000)
+			return "silence";
+		if (__atomic_load_n(&m->in->prod.tail, __ATOMIC_ACQUIRE) != i)
+			continue;
+		if (p.revents & (POLLRDHUP | POLLHUP | POLLERR))
+			return "end";
+		poll(NULL, 0, 1);
+	}
+	if (m->head_size && memcmp(in, &n, sizeof(n)))
+		return "another message";
+	for (i = 0; i < n; i++)
+		if (in[m->head_size + i] != (char)(m->tail + i))
+			return "another byte";
+	m->tail += len;
+	m->read += len;
+	__atomic_store_n(&m->in->cons.head, m->read, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	/* Whoever waits for room is told, though he may not have asked. */
+	ioctl(m->s, SIOCCIRCUITKICK);
+	return "works";
+}
+
+static void works(const char *how)
+{
+	if (!strcmp(how, "works"))
+		return;
+	fprintf(stderr, "peer: echo: %s\n", how);
+	exit(1);
+}
+
+static void hold_mapped(int s, bool lost)
+{
+	struct timeval patience = { .tv_sec = 20 };
+	struct pollfd p = { .fd = s };
+	struct mapped m = map_circuit(s);
+	int err = 0, i;
+
+	works(echo_mapped(&m, 1));
+	printf("mapped\n");
+	/* UDP has no end, but wakes who has mapped what had one. */
+	p.events = socket_option(s, SO_TYPE) == SOCK_DGRAM ? POLLIN : POLLRDHUP;
+	while (__atomic_load_n(&m.ctrl->magic, __ATOMIC_RELAXED) == CIRCUIT_RING_MAGIC &&
+	       (lost ? poll(NULL, 0, 10) : poll(&p, 1, 10)) == 0)
+		;
+	/*
+	 * Where the host has taken it away, and this kernel has not yet, there is a page that all such have
+	 * in common, whose processes may have written there.
+	 */
+	if (__atomic_load_n(&m.ctrl->magic, __ATOMIC_RELAXED) == CIRCUIT_RING_MAGIC) {
+		printf("ended\n");
+	} else {
+		for (i = 0; i < 100 && !(err = ioctl(s, SIOCCIRCUITKICK)); i++)
+			poll(NULL, 0, 10);
+		printf("lost, %s\n", err ? strerror(errno) : "and not");
+	}
+	/* It is memory, whatever became of the circuit. */
+	memset((char *)m.ctrl + CIRCUIT_MAP_TX, 0x55, m.all - CIRCUIT_MAP_TX);
+	err = socket_option(s, SO_ERROR);
+	munmap(m.ctrl, m.all);
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	printf("%s\n", err ? strerror(err) : echo_byte(s));
+}
+
+/* Have the kernel of this end believe that the far end has closed, and then close. */
+static void lie(int s)
+{
+	struct mapped m = map_circuit(s);
+
+	__atomic_store_n(&m.out->cons.flags, CIRCUIT_RX_CLOSED, __ATOMIC_RELEASE);
+	munmap(m.ctrl, m.all);
+	close(s);
+}
+
 static void stay(int s, const char *file)
 {
 	int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	struct mapped m = {};
 	const char *how;
 	unsigned int n;
 
 	if (fd < 0)
 		die(file);
-	for (n = 1; !strcmp(how = echo_byte(s), "works"); n++) {
+	if (by_mapping)
+		m = map_circuit(s);
+	for (n = 1; ; n++) {
+		how = by_mapping ? echo_mapped(&m, n * 97 % 1000 + 1) : echo_byte(s);
+		if (strcmp(how, "works"))
+			break;
 		int len = sprintf(buf, "%u\n", n);
 
 		if (pwrite(fd, buf, len, 0) != len)
@@ -1217,78 +1384,6 @@ static void stayed(const char *file)
 		}
 		usleep(20000);
 	}
-}
-
-/* All of a circuit's memory, as this process may have it. */
-static struct circuit_ctrl *map_circuit(int s, struct circuit_info *info, size_t *all)
-{
-	socklen_t len = sizeof(*info);
-	struct circuit_ctrl *ctrl;
-
-	if (getsockopt(s, SOL_CIRCUIT, CIRCUIT_SO_INFO, info, &len))
-		die("CIRCUIT_SO_INFO");
-	*all = CIRCUIT_MAP_BYTES(info->tx_size, info->rx_size);
-	ctrl = mmap(NULL, *all, PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
-	if (ctrl == MAP_FAILED)
-		die("mmap");
-	return ctrl;
-}
-
-static void hold_mapped(int s, bool lost)
-{
-	struct pollfd p = { .fd = s, .events = POLLIN };
-	struct circuit_info info;
-	socklen_t len;
-	struct circuit_ctrl *ctrl;
-	struct circuit_dir *out, *in;
-	int err = 0, i;
-	size_t all;
-
-	ctrl = map_circuit(s, &info, &all);
-	out = &ctrl->dir[info.end];
-	in = &ctrl->dir[!info.end];
-	((char *)ctrl)[CIRCUIT_MAP_TX + (info.tx_tail & (info.tx_size - 1))] = 'm';
-	__atomic_store_n(&out->prod.tail, info.tx_tail + 1, __ATOMIC_RELEASE);
-	if (ioctl(s, SIOCCIRCUITKICK))
-		die("SIOCCIRCUITKICK");
-	if (poll(&p, 1, 20000) != 1 ||
-	    __atomic_load_n(&in->prod.tail, __ATOMIC_ACQUIRE) != info.rx_head + 1 ||
-	    ((char *)ctrl)[CIRCUIT_MAP_RX(info.tx_size) + (info.rx_head & (info.rx_size - 1))] != 'm')
-		die("echo");
-	__atomic_store_n(&in->cons.head, info.rx_head + 1, __ATOMIC_RELEASE);
-	printf("mapped\n");
-	p.events = POLLRDHUP;
-	while (__atomic_load_n(&ctrl->magic, __ATOMIC_RELAXED) == CIRCUIT_RING_MAGIC &&
-	       (lost ? poll(NULL, 0, 10) : poll(&p, 1, 10)) == 0)
-		;
-	if (ctrl->magic) {
-		printf("ended\n");
-	} else {
-		/* It was taken away by the host, perhaps, and the kernel has yet to hear of that. */
-		for (i = 0; i < 100 && !(err = ioctl(s, SIOCCIRCUITKICK)); i++)
-			poll(NULL, 0, 10);
-		printf("lost, %s\n", err ? strerror(errno) : "and not");
-		err = 0;
-	}
-	/* It is memory, whatever became of the circuit. */
-	memset((char *)ctrl + CIRCUIT_MAP_TX, 0x55, all - CIRCUIT_MAP_TX);
-	len = sizeof(err);
-	getsockopt(s, SOL_SOCKET, SO_ERROR, &err, &len);
-	munmap(ctrl, all);
-	printf("%s\n", err ? strerror(err) : echo_byte(s));
-}
-
-/* Have the kernel of this end believe that the far end has closed, and then close. */
-static void lie(int s)
-{
-	struct circuit_info info;
-	struct circuit_ctrl *ctrl;
-	size_t all;
-
-	ctrl = map_circuit(s, &info, &all);
-	__atomic_store_n(&ctrl->dir[info.end].cons.flags, CIRCUIT_RX_CLOSED, __ATOMIC_RELEASE);
-	munmap(ctrl, all);
-	close(s);
 }
 
 static uint32_t rnd(uint32_t *state)
@@ -1347,8 +1442,13 @@ int main(int argc, char **argv)
 		argv++;
 		argc--;
 	}
-	if (argc > 1 && !strcmp(argv[1], "seq")) {
-		type = SOCK_SEQPACKET;
+	if (argc > 1 && (!strcmp(argv[1], "seq") || !strcmp(argv[1], "dgram"))) {
+		type = argv[1][0] == 's' ? SOCK_SEQPACKET : SOCK_DGRAM;
+		argv++;
+		argc--;
+	}
+	if (argc > 1 && !strcmp(argv[1], "mapped")) {
+		by_mapping = true;
 		argv++;
 		argc--;
 	}
@@ -1479,9 +1579,16 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "filter")) {
 		filter(argv[2]);
 	} else if (!strcmp(what, "hold-mapped") && argc > 3) {
-		hold_mapped(call(argv[2], argv[3], 0), argc > 4);
+		hold_mapped(reach(argv[2], argv[3]), argc > 4);
+	} else if (!strcmp(what, "echo-mapped") && argc > 4) {
+		struct mapped m = map_circuit(reach(argv[2], argv[3]));
+		uint32_t len = m.info.tx_size / 3;	/* so that it wraps */
+		long left;
+
+		for (left = atol(argv[4]); left > 0; left -= len)
+			works(echo_mapped(&m, len));
 	} else if (!strcmp(what, "stay") && argc > 4) {
-		stay(call(argv[2], argv[3], 0), argv[4]);
+		stay(reach(argv[2], argv[3]), argv[4]);
 	} else if (!strcmp(what, "stayed")) {
 		for (argv += 2; *argv; argv++)
 			stayed(*argv);
