@@ -49,6 +49,41 @@ cases_redirected() { # NAME ADDRESS [OPTION...]
 	[ $(($(line_get g1 calls-out) - before)) -gt 10 ]
 }
 
+# The same while limits come and go, which take mappings away at any time.
+limits_come_and_go() {
+	while :; do
+		"$CIRCUIT" line set g1 send 10M/s
+		read -rt 0.$((RANDOM % 3))$((RANDOM % 10)) -u "$LAB_TICK" || true
+		"$CIRCUIT" line set g1 send none
+		read -rt 0.$((RANDOM % 3))$((RANDOM % 10)) -u "$LAB_TICK" || true
+	done
+}
+under_limits() {
+	local limits
+	limits_come_and_go >/dev/null {LAB_OUT}>&- &
+	limits=$!
+	guest_exec -t 250 g1 "$REDIRECT; for how in '' --seqpacket --dgram '--inet 10.77.0.1' '--inet fd00:77::1 --dgram'; do
+		stream_test -v --map --limits --rounds 10 -t map_interleavings \$how
+	done" | tee /out/limits || true
+	kill "$limits"
+	wait "$limits" || true
+	"$CIRCUIT" line set g1 send none
+	expect 5 "$(grep -c '# passed 1 failed 0 ' /out/limits)" "kinds of sockets"
+}
+
+# Who is in the middle of it when a limit comes, which stays.
+writes_on() {
+	local how
+	for how in '' '' '' '--inet 10.77.0.1'; do
+		guest_bg g1 writer "$REDIRECT; stream_test --map --limits -t map_limited_writer $how"
+		wait_for 20 grep -q 'it writes' "$(guest_bg_log g1 writer)"
+		read -rt 0.$((RANDOM % 3))$((RANDOM % 10)) -u "$LAB_TICK" || true
+		"$CIRCUIT" line set g1 send 10M/s
+		guest_wait g1 writer 30
+		"$CIRCUIT" line set g1 send none
+	done
+}
+
 # libcircuit and its examples, between two guests.
 library() {
 	local before way
@@ -234,6 +269,8 @@ t_run -t 300 "mapped circuits of AF_CIRCUIT: streams" cases stream
 t_run "mapped circuits of AF_CIRCUIT: messages" cases messages --seqpacket
 t_run "mapped circuits of AF_CIRCUIT: datagrams" cases datagrams --dgram
 [ "$HOST_KIND$GUEST_KIND" != stockstock ] || t_run -t 300 "mapped circuits: 1,200 rounds of interleavings" many_rounds
+t_run -t 300 "mapped circuits while limits come and go" under_limits
+t_run "mapped circuits: one writes on as a limit comes" writes_on
 t_run -t 300 "mapped circuits of TCP sockets" cases_redirected tcp 10.77.0.1
 t_run -t 300 "mapped circuits of UDP sockets" cases_redirected udp fd00:77::1 --dgram
 t_run -t 180 "libcircuit between two guests" library
