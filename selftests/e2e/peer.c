@@ -76,8 +76,8 @@
  * A port above 0 and a line name make a circuit address; "tcp:ADDRESS" instead of the
  * line (and "tcp" or "tcp6" before the command of a listening one) makes it TCP.
  * "peer as UID COMMAND..." does it as another user, "peer seq COMMAND..." over sockets of messages.
- * stay, hold-mapped and echo-mapped also call "udp:ADDRESS" and, after "peer dgram", sockets of
- * datagrams; and "peer mapped stay..." does it by a mapping, up to 1000 bytes at once.
+ * stay, scribble and those with a mapping also call "udp:ADDRESS"; and stay, hold-mapped and echo-mapped,
+ * after "peer dgram", sockets of datagrams. "peer mapped stay..." does it by a mapping, up to 1000 bytes at once.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -1400,7 +1400,7 @@ static void scribble(const char *line, const char *port, int rounds)
 
 	for (i = 0; i < rounds; i++) {
 		socklen_t len = sizeof(info);
-		int s = call(line, port, 8192);
+		int s = strncmp(line, "udp:", 4) ? call(line, port, 8192) : dgram_to(line, port);
 		char *base = MAP_FAILED;
 		size_t all = 0;
 

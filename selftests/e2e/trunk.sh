@@ -144,6 +144,39 @@ trunk_calls() { # SEQUENTIAL PARALLEL
 	fails grep unclean "$LAB_RUN/world.echo"
 }
 
+# A process has its end mapped; at the other is the host, who keeps to limits himself, so it keeps the mapping. What
+# it writes anywhere in there nobody else is hurt by: neither one that has mapped his, nor others.
+mapped() {
+	local rounds=100
+	[ "$HOST_KIND$GUEST_KIND" = stockstock ] || rounds=30
+	world echo "$PEER" tcp6 echo 7
+	world_listens 7
+	udp_echo box 7
+	udp_echo prey 9
+	guest_exec -t 50 g1 "peer echo-mapped tcp:$V4 7 3000000 && peer echo-mapped tcp:$V6 7 1000000 &&
+		peer echo-mapped udp:$V4 7 1000000"
+	stay g1 stream tcp:$V4 7
+	stay g1 mapped mapped tcp:$V4 7
+	stay g1 datagrams mapped udp:$V4 7
+	"$CIRCUIT" line set g1 send 100k/s
+	stayed g1
+	# Datagrams that there is no leave to receive are lost, and where there are very many some may be, too.
+	stay_end g1 datagrams
+	"$CIRCUIT" line set g1 receive 100k/s
+	stayed g1
+	guest_exec g1 "peer echo-mapped tcp:$V4 7 30000"
+	"$CIRCUIT" line set g1 send none receive none
+	guest_exec -t 50 g1 "peer scribble tcp:$V4 7 $rounds"
+	guest_exec -t 50 g1 "peer scribble udp:$V4 9 $rounds"
+	stay_end g1 stream mapped
+	guest_exec g1 "peer calls tcp:$V4 7 5 1 && peer dgram-ask udp:$V4 7 5 100"
+	wait_for 20 line_idle g1
+	expect '[]' "$("$CIRCUIT" -j show | tr -d ' \n')" circuits
+	world_kill echo
+	world_kill box
+	world_kill prey
+}
+
 # Two guests on one stack, with streams and datagrams.
 shared() {
 	local g before
@@ -764,6 +797,7 @@ t_run "the near side is killed" near_killed
 t_run "a far side that is stuck" stuck
 t_run "a guest's program, unmodified" wget_file
 t_run "urgent data" urgent
+t_run -t 120 "a process has its end mapped" mapped
 t_run "keep-alive" kept_alive
 t_run "the far side is not heard of any more" blackhole
 t_run -t 120 "a long way that loses packets" netem
