@@ -227,12 +227,17 @@ void circuit_ep_fail(struct circuit_ep *ep, int err, u32 reason)
 void circuit_ep_reset(struct circuit_ep *ep, struct circuit *c, int err, u32 reason)
 {
 	bool done;
+	u32 flags;
 
 	circuit_ep_lock(ep);
 	done = READ_ONCE(ep->c) != c || ep->state == TCP_CLOSE;
 	if (!done) {
-		/* After the far end's FIN, TCP calls it a broken pipe. */
-		if (err == ECONNRESET && READ_ONCE(c->rx.prod->flags) & CIRCUIT_TX_FIN)
+		/*
+		 * After the far end's FIN, TCP calls it a broken pipe. Where the line has gone there is a
+		 * page instead of the ring, in which others may have written.
+		 */
+		flags = circuit_line_up(c->line) ? READ_ONCE(c->rx.prod->flags) : c->seen_flags;
+		if (err == ECONNRESET && flags & CIRCUIT_TX_FIN)
 			err = EPIPE;
 		ep_end(ep, err, reason);
 	}

@@ -148,12 +148,12 @@ stay() { # GUEST ID ["seq"] LINE PORT
 }
 stayed() { guest_exec -t 50 "$1" "peer stayed /tmp/stay.*"; } # GUEST
 stay_end() { # GUEST ID...
-	local id
+	local id ids=("${@:2}")
 	stayed "$1"
-	for id in "${@:2}"; do
+	for id in "${ids[@]}"; do
 		guest_bg_kill "$1" "stay.$id"
 	done
-	guest_exec "$1" "rm /tmp/stay.*"
+	guest_exec "$1" "cd /tmp && rm ${ids[*]/#/stay.}"
 }
 
 # What circuit(8) says in a guest of who listens there: path and reason.
