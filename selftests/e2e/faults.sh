@@ -149,13 +149,13 @@ tables() {
 			"reject on listen port 9 uid $i comment \"t$i\"" >"$LAB_RUN/table.$i"
 	done
 	gets policy load "$LAB_RUN/table.0"
-	for i in $(seq 15); do
+	for i in $(seq 8); do
 		wants policy load "$LAB_RUN/table.$((i % 2))" || true
 		until json=$("$CIRCUIT" -j policy show 2>/dev/null); do :; done
 		expect 3 "$(grep -o '"comment":"t[01]"' <<<"$json" | wc -l)" "rules of $json"
 		expect 1 "$(grep -o '"comment":"t[01]"' <<<"$json" | sort -u | wc -l)" "tables of $json"
 	done
-	for i in $(seq 5); do
+	for i in $(seq 3); do
 		for to in 192.0.2.0/24 2001:db8::/32; do
 			! wants trunk add "t$i" host to $to congestion reno idle 5 || gets trunk del "t$i"
 		done
@@ -175,13 +175,13 @@ host_random() {
 	trap 'sh -c "$RANDOM_OFF"' EXIT
 	bash -c "${RANDOM_ON/MODULE/circuit_host}"
 	ok=$(sixty)
-	for i in $(seq 15); do
+	for i in $(seq 8); do
 		wants line add "f$i" || continue
 		"$CIRCUIT" -j line show >/dev/null 2>&1 || true
 		gets line del "f$i"
 	done
 	# What is changed at once is changed as a whole or not at all.
-	for i in $(seq 1 30); do
+	for i in $(seq 1 16); do
 		"$CIRCUIT" line set half addr "10.77.1.$((i % 2))" group "half$((i % 2))" >/dev/null 2>&1 || true
 		until json=$("$CIRCUIT" -j line show half 2>/dev/null); do :; done
 		expect "$(grep -o '10\.77\.1\.[01]' <<<"$json")" "10.77.1.$(grep -o 'half[01]' <<<"$json" | tr -d half)"
@@ -321,7 +321,7 @@ if [ "$GUEST_KIND" = debug ]; then
 	t_run -t 120 "called guest: allocations fail at random" guest_random g2
 fi
 if [ "$HOST_KIND" = debug ]; then
-	t_run -t 120 "operator: allocations fail at random" host_random
+	t_run -t 200 "operator: allocations fail at random" host_random
 	t_run -t 120 "operator: allocations fail at random, over a trunk" trunk_random
 	t_run -t 120 "operator: every allocation of an attach fails once" host_attach
 fi
