@@ -91,18 +91,17 @@ versions_logged() { dmesg | grep -c 'circuit: line g3: guest speaks versions' ||
 
 # Who rings and has nothing to tell is not heard more than 1,000 times a second, and nobody else notices.
 doorbells() {
-	local masked served storms from rounds
+	local masked served storms from
 	from=$(lab_now)
 	masked=$(line_get g3 doorbells-masked)
 	served=$(line_get g3 doorbells)
 	storms=$(line_get g3 doorbells-storms)
-	attack_begin doorbells
-	wait_for 20 more_than "$storms" line_get g3 doorbells-storms
-	attack_end doorbells
+	attack doorbells
 	masked=$(($(line_get g3 doorbells-masked) - masked))
 	served=$(($(line_get g3 doorbells) - served))
 	t_note "doorbells: $served served, $masked masked, in $(($(line_get g3 doorbells-storms) - storms)) masks"
-	[ "$masked" -gt 0 ]
+	# If there are more than are heard, which it takes a host for that has time for them.
+	[ "$(rounds doorbells)" -lt 6000 ] || [ "$masked" -gt 0 ]
 	# At once, and what is heard at the end of each mask.
 	storms=$(($(line_get g3 doorbells-storms) - storms))
 	[ "$served" -le $((($(lab_now) - from) / 1000 + 256 + storms)) ]
@@ -111,9 +110,10 @@ doorbells() {
 	# It is heard again, for all that it marks; what it marks for nothing it is not heard for.
 	storms=$(line_get g3 doorbells-storms)
 	attack marks
-	# If there are more than are heard, which it takes a host for that has time for them.
-	rounds=$(guest_exec g3 "dmesg | sed -n 's/.*circuit_hostile: marks: \([0-9]*\) rounds.*/\1/p' | tail -1")
-	[ "$rounds" -lt 6000 ] || [ "$(line_get g3 doorbells-storms)" -gt "$storms" ]
+	[ "$(rounds marks)" -lt 6000 ] || [ "$(line_get g3 doorbells-storms)" -gt "$storms" ]
+}
+rounds() { # ATTACK
+	guest_exec g3 "dmesg | sed -n 's/.*circuit_hostile: $1: \([0-9]*\) rounds.*/\1/p' | tail -1"
 }
 
 # A storm of calls waits for the line's turns, not only for a thread of its own.
