@@ -574,7 +574,6 @@ static int line_hello(struct circuit_line *line)
 		.msg.hello.version_max = CIRCUIT_SIG_VERSION_MAX,
 		.msg.hello.features = CIRCUIT_SIG_FEATURES,
 	};
-
 	long left;
 
 	/* The ring is empty, so the message leaves at once, unless the operator says nonsense of it. */
