@@ -500,6 +500,8 @@ static inline u32 circuit_rx_allowed(const struct circuit *c)
 
 void circuit_tell_options(struct circuit *c, const struct sock *sk,
 			  void (*fill)(struct circuit_sig_options *options, const struct sock *sk));
+
+/* listener.c */
 struct circuit_listener *circuit_listener_create(struct circuit_line *line, struct circuit_ep *ep,
 						 const struct circuit_sig_listen *what);
 void circuit_listener_put(struct circuit_listener *lst);
