@@ -374,7 +374,8 @@ static void ep_write_space(struct sock *sk)
  * @mark: index after the urgent byte
  *
  * Urgent data may follow urgent data: the mark tells, not the flag. Whoever sees it first,
- * a reader or the tasklet, sends the signal.
+ * a reader or the tasklet, sends the signal; and who is told that it is no news can rely on
+ * the signal having been sent, since its handler wants to find the urgent byte.
  *
  * Context: process or bottom half.
  *
@@ -384,14 +385,21 @@ bool circuit_ep_urgent(struct circuit_ep *ep, struct circuit *c, u32 mark)
 {
 	struct sock *sk = ep->sk;
 	u64 seen = BIT_ULL(32) | mark;
+	bool news;
 
-	if (READ_ONCE(c->seen_urgent) == seen || xchg(&c->seen_urgent, seen) == seen)
+	if (smp_load_acquire(&c->seen_urgent) == seen)
 		return false;
-	/* The file goes after sock_orphan(). */
-	read_lock_bh(&sk->sk_callback_lock);
-	sk_send_sigurg(sk);
-	read_unlock_bh(&sk->sk_callback_lock);
-	return true;
+	circuit_ep_lock(ep);
+	news = c->seen_urgent != seen;
+	if (news) {
+		/* The file goes after sock_orphan(). */
+		read_lock(&sk->sk_callback_lock);
+		sk_send_sigurg(sk);
+		read_unlock(&sk->sk_callback_lock);
+		smp_store_release(&c->seen_urgent, seen);
+	}
+	circuit_ep_unlock(ep);
+	return news;
 }
 
 /**

@@ -213,7 +213,7 @@ struct circuit_line {
  * @seen_tail: last tail that woke readers; the tasklet's
  * @seen_head: last head that woke writers; the tasklet's
  * @seen_flags: last flags of the far end that were acted upon; the tasklet's
- * @seen_urgent: last mark of urgent data that somebody was told of, and bit 32
+ * @seen_urgent: last mark of urgent data that somebody was told of, and bit 32; the endpoint's lock
  * @rx_backoff: how often in a row spinning for data was in vain; ep->rx_mutex
  * @tx_backoff: how often in a row spinning for room was; ep->tx_mutex
  * @doorbells: notifications sent
