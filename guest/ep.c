@@ -416,8 +416,10 @@ void circuit_ep_attention(struct circuit *c)
 	struct circuit_ep *ep = READ_ONCE(c->ep);
 	u32 flags, tail, head;
 
-	if (!ep)
+	if (!ep) {
+		circuit_listener_look(c);
 		return;
+	}
 	c->wakeups++;
 	/* Flags before the tail, so that a FIN is not seen before the data. */
 	flags = virt_load_acquire(&c->rx.prod->flags) |

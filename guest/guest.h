@@ -231,7 +231,9 @@ struct circuit_line {
  * @want: WANT
  * @wanting: what it has said that was not answered, of CIRCUIT_SIG_LIMIT_TX and _TX_MESSAGES;
  *	line->tx_lock
- * @queue: in the accept queue
+ * @queue: in the accept queue, or among the listener's deferred ones
+ * @deferred: the listener, while it is among those; listener's lock
+ * @patience: until when it is, in jiffies
  */
 struct circuit {
 	refcount_t		ref;
@@ -281,6 +283,8 @@ struct circuit {
 	struct circuit_out	want;
 	u8			wanting;
 	struct list_head	queue;
+	struct circuit_listener	*deferred;
+	unsigned long		patience;
 };
 
 /**
@@ -295,6 +299,8 @@ struct circuit {
  * @lock: see above
  * @queue: circuits to be accepted
  * @queued: how many
+ * @deferred: circuits that have not said anything yet (TCP_DEFER_ACCEPT), in the order of their calls
+ * @patience: when one of them is to be accepted all the same; holds a reference while it is pending
  * @closed: the socket no longer listens
  * @answered: how many were accepted and not yet reported; line->tx_lock
  * @error: the operator's answer to LISTEN, negative errno
@@ -315,6 +321,8 @@ struct circuit_listener {
 	spinlock_t		lock;
 	struct list_head	queue;
 	u32			queued;
+	struct list_head	deferred;
+	struct timer_list	patience;
 	bool			closed;
 	u32			answered;
 	int			error;
@@ -507,6 +515,8 @@ struct circuit_listener *circuit_listener_create(struct circuit_line *line, stru
 void circuit_listener_put(struct circuit_listener *lst);
 int circuit_listener_post(struct circuit_listener *lst, u32 backlog);
 int circuit_listener_publish(struct circuit_listener *lst, u32 backlog);
+bool circuit_listener_add(struct circuit_listener *lst, struct circuit *c);
+void circuit_listener_look(struct circuit *c);
 void circuit_listener_close(struct circuit_listener *lst);
 struct circuit *circuit_listener_pop(struct circuit_listener *lst);
 

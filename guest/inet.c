@@ -322,6 +322,26 @@ static bool has_option(const struct sock *sk)
 	       tcp_sk(sk)->repair || tcp_sk(sk)->fastopen_connect || compat_tcp_is_signed(sk);
 }
 
+/**
+ * circuit_inet_deferral - how long a call waits for its caller to say something
+ * @sk: a TCP listener
+ *
+ * TCP counts how often it repeats its answer to the caller's SYN.
+ *
+ * Return: jiffies, 0 if calls are to be accepted at once.
+ */
+unsigned long circuit_inet_deferral(const struct sock *sk)
+{
+	unsigned int left = READ_ONCE(inet_csk(sk)->icsk_accept_queue.rskq_defer_accept);
+	unsigned long all = 0, timeout = TCP_TIMEOUT_INIT;
+
+	for (; left; left--) {
+		all += timeout;
+		timeout = min_t(unsigned long, 2 * timeout, TCP_RTO_MAX);
+	}
+	return all;
+}
+
 /* Why the socket may not be a circuit, or listen for some, at an address. */
 static enum circuit_reason why_native(struct sock *sk, bool ours)
 {

@@ -9,6 +9,7 @@
 #include "guest.h"
 
 long circuit_inet_patience(void);
+unsigned long circuit_inet_deferral(const struct sock *sk);
 bool circuit_inet_parse(const struct sock *sk, const struct sockaddr *addr, int len,
 			struct in6_addr *dst, u32 *port);
 bool circuit_inet_is_ours(struct net *net, const struct in6_addr *addr);

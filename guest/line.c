@@ -244,6 +244,8 @@ static void line_down(struct circuit_line *line, enum circuit_reason reason)
 		ep = READ_ONCE(c->ep);
 		if (ep)
 			circuit_ep_reset(ep, c, ECONNRESET, reason);
+		else
+			circuit_listener_look(c);
 	}
 	xa_for_each(&line->listeners, i, lst)
 		circuit_ep_unlistened(lst->ep);
@@ -338,7 +340,6 @@ static int sig_alert(struct circuit_line *line, const struct circuit_sig *msg)
 {
 	struct circuit_listener *lst = xa_load(&line->listeners, msg->ref);
 	struct circuit *c;
-	bool closed;
 	int err;
 
 	if (!lst)
@@ -352,17 +353,8 @@ static int sig_alert(struct circuit_line *line, const struct circuit_sig *msg)
 		circuit_put(c);
 		return err;
 	}
-	spin_lock_bh(&lst->lock);
-	closed = lst->closed;
-	if (!closed) {
-		list_add_tail(&c->queue, &lst->queue);
-		lst->queued++;
-	}
-	spin_unlock_bh(&lst->lock);
-	if (!closed) {
-		lst->ep->sk->sk_data_ready(lst->ep->sk);
+	if (circuit_listener_add(lst, c))
 		return 0;
-	}
 	circuit_hangup(c, CIRCUIT_TX_RST, CIRCUIT_REASON_PEER_RESET);
 	circuit_put(c);
 	return 0;
@@ -381,6 +373,8 @@ static void sig_reset(struct circuit_line *line, const struct circuit_sig *msg)
 	if (ep)
 		circuit_ep_reset(ep, c, min_t(u32, msg->status.error, MAX_ERRNO) ?: ECONNRESET,
 				 msg->status.reason);
+	else
+		circuit_listener_look(c);
 }
 
 static void sig_allow(struct circuit_line *line, const struct circuit_sig *msg)

@@ -4,10 +4,13 @@
  *
  * A listener is in line->listeners while it is published, or about to be. The table holds a
  * reference, and so does each message on its way.
+ *
+ * A circuit waits in the queue, of which accept() takes the oldest. Where TCP_DEFER_ACCEPT is set it
+ * gets there when its far end has said something, as TCP has it, or when the time for that is up.
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include "guest.h"
+#include "inet.h"
 
 #define LISTEN_TIMEOUT	(10 * HZ)
 
@@ -27,6 +30,61 @@ void circuit_listener_put(struct circuit_listener *lst)
 {
 	if (refcount_dec_and_test(&lst->refs))
 		listener_free(lst);
+}
+
+/* Has the far end said anything, be it that there is nothing to say? */
+static bool has_said(const struct circuit *c)
+{
+	const struct circuit_producer *prod = c->rx.prod;
+
+	return virt_load_acquire(&prod->flags) & (CIRCUIT_TX_FIN | CIRCUIT_TX_RST) ||
+	       READ_ONCE(prod->tail) != c->rx.head || READ_ONCE(c->reason);
+}
+
+/* To the accept queue; the listener is locked. */
+static void listener_queue(struct circuit_listener *lst, struct circuit *c)
+{
+	WRITE_ONCE(c->deferred, NULL);
+	list_add_tail(&c->queue, &lst->queue);
+	lst->queued++;
+}
+
+/* Whoever accepts: there is something to accept. Under RCU, and the listener was not closed before. */
+static void listener_wake(struct circuit_listener *lst)
+{
+	struct sock *sk = lst->ep->sk;
+
+	sk->sk_data_ready(sk);
+}
+
+/* Those who have said nothing so far are to be accepted as they are. */
+static void listener_patience(struct timer_list *t)
+{
+	struct circuit_listener *lst = compat_from_timer(lst, t, patience);
+	struct circuit *c, *next;
+	unsigned long end = 0;
+	bool wake = false, more = false;
+
+	rcu_read_lock();
+	spin_lock(&lst->lock);
+	list_for_each_entry_safe(c, next, &lst->deferred, queue) {
+		if (time_after_eq(jiffies, c->patience)) {
+			list_del(&c->queue);
+			listener_queue(lst, c);
+			wake = true;
+		} else if (!more || time_before(c->patience, end)) {
+			end = c->patience;
+			more = true;
+		}
+	}
+	if (more)
+		mod_timer(&lst->patience, end);
+	spin_unlock(&lst->lock);
+	if (wake)
+		listener_wake(lst);
+	if (!more)
+		circuit_listener_put(lst);
+	rcu_read_unlock();
 }
 
 static void listener_sent(struct circuit_out *out)
@@ -64,6 +122,8 @@ struct circuit_listener *circuit_listener_create(struct circuit_line *line, stru
 	lst->what = *what;
 	spin_lock_init(&lst->lock);
 	INIT_LIST_HEAD(&lst->queue);
+	INIT_LIST_HEAD(&lst->deferred);
+	timer_setup(&lst->patience, listener_patience, 0);
 	INIT_LIST_HEAD(&lst->out.node);
 	INIT_LIST_HEAD(&lst->answer.node);
 	lst->out.sent = listener_sent;
@@ -143,6 +203,73 @@ int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
 }
 
 /**
+ * circuit_listener_add - a call has come in
+ * @lst: its listener, in the line's table
+ * @c: the circuit; its reference is consumed
+ *
+ * Context: the tasklet.
+ *
+ * Return: false if the listener was closed meanwhile, and then the reference is not consumed.
+ */
+bool circuit_listener_add(struct circuit_listener *lst, struct circuit *c)
+{
+	unsigned long patience = 0;
+	bool closed, wake = false;
+
+	if (lst->what.flags & CIRCUIT_SIG_IP && lst->what.type == CIRCUIT_SIG_STREAM)
+		patience = circuit_inet_deferral(lst->ep->sk);
+	spin_lock_bh(&lst->lock);
+	closed = lst->closed;
+	if (!closed && patience) {
+		/* What is said after this is told. */
+		circuit_rx_arm(&c->rx, 1);
+		c->patience = jiffies + patience;
+	}
+	if (closed) {
+		;
+	} else if (patience && !has_said(c)) {
+		WRITE_ONCE(c->deferred, lst);
+		list_add_tail(&c->queue, &lst->deferred);
+		if ((!timer_pending(&lst->patience) || time_before(c->patience, lst->patience.expires)) &&
+		    !mod_timer(&lst->patience, c->patience))
+			refcount_inc(&lst->refs);
+	} else {
+		listener_queue(lst, c);
+		wake = true;
+	}
+	spin_unlock_bh(&lst->lock);
+	if (wake)
+		listener_wake(lst);
+	return !closed;
+}
+
+/**
+ * circuit_listener_look - something has happened to a circuit that is nobody's yet
+ * @c: the circuit
+ *
+ * If its listener has it wait for what it says, that may be over.
+ *
+ * Context: any but hard interrupt, under RCU.
+ */
+void circuit_listener_look(struct circuit *c)
+{
+	struct circuit_listener *lst = READ_ONCE(c->deferred);
+	bool wake = false;
+
+	if (!lst || !has_said(c))
+		return;
+	spin_lock_bh(&lst->lock);
+	if (c->deferred) {
+		list_del(&c->queue);
+		listener_queue(lst, c);
+		wake = true;
+	}
+	spin_unlock_bh(&lst->lock);
+	if (wake)
+		listener_wake(lst);
+}
+
+/**
  * circuit_listener_close - withdraw a listener
  * @lst: the listener; its endpoint's reference is consumed
  *
@@ -158,7 +285,12 @@ void circuit_listener_close(struct circuit_listener *lst)
 
 	spin_lock_bh(&lst->lock);
 	lst->closed = true;
+	list_for_each_entry(c, &lst->deferred, queue)
+		WRITE_ONCE(c->deferred, NULL);
+	list_splice_tail_init(&lst->deferred, &lst->queue);
 	spin_unlock_bh(&lst->lock);
+	if (compat_timer_delete_sync(&lst->patience))
+		circuit_listener_put(lst);
 	if (lst->ref) {
 		if (xa_cmpxchg_bh(&line->listeners, lst->ref, lst, NULL, GFP_KERNEL) == lst)
 			circuit_listener_put(lst);

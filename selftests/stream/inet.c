@@ -240,21 +240,86 @@ INET_TEST(inet_keepalive)
 	expect_works(fd, s);
 }
 
-/* Who calls has said something by when he is to be accepted, or soon after. */
+/* Is there somebody to accept, within @ms? */
+static bool may_accept(int l, int ms)
+{
+	struct pollfd p = { .fd = l, .events = POLLIN };
+
+	return poll(&p, 1, ms) == 1;
+}
+
+/* Who has not said anything is not to be accepted yet. */
 INET_TEST(inet_defer_accept)
 {
-	int l = sock(), fd = sock(), s;
+	int l = sock(), fd = sock(), other = sock(), s;
 	bool want = circuits();
 
 	OK(sock_bind(l, 0));
-	set(l, SOL_TCP, TCP_DEFER_ACCEPT, 1);
-	CHECK(get(l, SOL_TCP, TCP_DEFER_ACCEPT) >= 1);
-	OK(listen(l, 1));
+	set(l, SOL_TCP, TCP_DEFER_ACCEPT, 5);
+	CHECK(get(l, SOL_TCP, TCP_DEFER_ACCEPT) >= 5);
+	OK(listen(l, 4));
+	OK(fcntl(l, F_SETFL, O_NONBLOCK));
 	OK(sock_connect(fd, port_of(l)));
-	send_text(fd, "hello");
+	CHECK(!may_accept(l, 200));
+	ERR(accept(l, NULL, NULL), EAGAIN);
+	/* Later, but the first to say something. */
+	OK(sock_connect(other, port_of(l)));
+	send_text(other, "hello");
+	CHECK(may_accept(l, 10000));
 	s = answer(l);
 	EQ(is_circuit(s), want);
 	expect_text(s, "hello");
+	ERR(accept(l, NULL, NULL), EAGAIN);
+	send_text(fd, "too");
+	CHECK(may_accept(l, 10000));
+	s = answer(l);
+	EQ(is_circuit(s), want);
+	expect_text(s, "too");
+	expect_works(fd, s);
+	/* To have said that there is nothing to say is enough. */
+	fd = sock();
+	OK(sock_connect(fd, port_of(l)));
+	CHECK(!may_accept(l, 100));
+	OK(shutdown(fd, SHUT_WR));
+	CHECK(may_accept(l, 10000));
+	s = answer(l);
+	EQ(recv(s, &(char){ 0 }, 1, 0), 0);
+}
+
+/* It is waited for no longer than it was said. */
+INET_TEST(inet_defer_accept_silent)
+{
+	int l = sock(), fd = sock(), s;
+	bool want = circuits();
+	long long before;
+
+	OK(sock_bind(l, 0));
+	set(l, SOL_TCP, TCP_DEFER_ACCEPT, 1);
+	OK(listen(l, 1));
+	before = now_ms();
+	OK(sock_connect(fd, port_of(l)));
+	s = answer(l);
+	CHECK(now_ms() - before > 500);
+	EQ(is_circuit(s), want);
+	expect_works(fd, s);
+}
+
+/* Who waits when the listener goes has nobody to talk to. */
+INET_TEST(inet_defer_accept_closed)
+{
+	int l = sock(), fd = sock();
+
+	OK(sock_bind(l, 0));
+	set(l, SOL_TCP, TCP_DEFER_ACCEPT, 30);
+	OK(listen(l, 1));
+	OK(sock_connect(fd, port_of(l)));
+	CHECK(!may_accept(l, 100));
+	OK(close(l));
+	/* TCP hears of it when it has sent something, a circuit at once. */
+	if (send(fd, "x", 1, MSG_NOSIGNAL) == 1)
+		ERR(recv(fd, &(char){ 0 }, 1, 0), ECONNRESET);
+	else
+		EQ(errno, ECONNRESET);
 }
 
 INET_TEST(inet_fastopen_listener)
