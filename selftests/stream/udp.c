@@ -10,6 +10,7 @@
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <sys/time.h>
 
 #ifndef SOL_UDP
@@ -995,6 +996,74 @@ UDP_TEST(udp_threads)
 		EQ(send(s, "", 0, 0), 0);
 	for (i = 0; i < 4; i++)
 		task_join(&t[i]);
+}
+
+/* Who sends to a socket all the time, by one way or the other; 16 datagrams of his are on their way. */
+#define SENT 3000
+struct sender {
+	struct task	task;
+	union addr	to;
+	sem_t		window;
+	uint32_t	got;
+	uint32_t	passed;
+};
+
+static void sends(struct task *t)
+{
+	struct sender *s = t->arg;
+	uint32_t i;
+
+	for (i = 0; i < SENT; i++) {
+		while (sem_wait(&s->window))
+			;
+		EQ(sendto(t->fd, &i, sizeof(i), 0, &s->to.sa, addr_len()), sizeof(i));
+	}
+}
+
+/*
+ * A socket that is written to by other machines and by its own is a circuit to those and UDP's to
+ * this. Each flow comes in order, and however much there is of one, the other gets its turn.
+ */
+UDP_TEST(udp_two_ways, .timeout = 60)
+{
+	struct sender s[2] = { 0 };
+	unsigned int port;
+	int r = bound(&port), i, turn, left = 0;
+	union addr from;
+	uint32_t n;
+
+	for (i = 0; i < 2; i++) {
+		addr_set(&s[i].to, port);
+		sem_init(&s[i].window, 0, 16);
+	}
+	if (family == AF_INET)
+		s[1].to.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		s[1].to.in6.sin6_addr = in6addr_loopback;
+	for (i = 0; i < 2; i++) {
+		int fd = sock();
+
+		/* Their ports tell what came from whom. */
+		OK(bind(fd, &(union addr){ .sa.sa_family = family }.sa, addr_len()));
+		task_start(&s[i].task, sends, fd, &s[i]);
+	}
+	for (turn = 0; turn < 2 * SENT; turn++) {
+		socklen_t len = sizeof(from);
+
+		/* As programs do that wait first, and as those that do not. */
+		if (turn & 64)
+			wait_for(r, POLLIN);
+		EQ(recvfrom(r, &n, sizeof(n), 0, &from.sa, &len), sizeof(n));
+		i = addr_port(&from) == port_of(s[1].task.fd);
+		EQ(n, s[i].got++);
+		s[i].passed = 0;
+		OK(sem_getvalue(&s[!i].window, &left));
+		if (!left && s[!i].got < SENT)
+			CHECK(++s[!i].passed < 500);
+		OK(sem_post(&s[i].window));
+	}
+	for (i = 0; i < 2; i++)
+		task_join(&s[i].task);
 }
 
 /* A child has the socket as well, and goes. */
