@@ -16,7 +16,8 @@ setup() {
 	for g in g1 g2; do
 		"$CIRCUIT" line add "$g" circuits 12000
 	done
-	guest_start g1 --line g1 --net --no-wait --mem $((384 + more)) --initramfs "$PROGRAMS/programs.cpio"
+	guest_start g1 --line g1 --net --no-wait --mem $((480 + more)) --initramfs "$PROGRAMS/programs.cpio" \
+		--initramfs "$PROGRAMS/dig.cpio"
 	guest_start g2 --line g2 --net --no-wait --mem $((576 + more)) --initramfs "$PROGRAMS/programs.cpio" \
 		--initramfs "$PROGRAMS/postgresql.cpio"
 	for g in g1 g2; do

@@ -201,28 +201,45 @@ sent, received = end["sum_sent"], end["sum_received"]
 assert 0 < received["bytes"] <= sent["bytes"], end
 print(int(received["bits_per_second"] / 1e6), "Mbit/s")' <<<"$out")"
 }
-# The same of UDP, none of which the kernel's own UDP has seen.
 iperf_udp() { # OPTION...
-	local out sent
-	sent=$(udp_sent)
+	local out
 	out=$(in_real g1 "iperf3 -J -t 1 -u $*") || { echo "$out"; return 1; }
 	t_note "iperf3 -u $*: $(python3 -c '
 import json, sys
 sum = json.load(sys.stdin)["end"]["sum"]
 assert sum["packets"] > 0 and sum["lost_packets"] < sum["packets"] / 2, sum
 print(int(sum["bits_per_second"] / 1e6), "Mbit/s,", sum["lost_packets"], "of", sum["packets"], "lost")' <<<"$out")"
-	expect "$sent" "$(udp_sent)" "datagrams of UDP's"
 }
 udp_sent() { guest_exec g1 "awk '/^Udp:/ { n = \$5 } END { print n }' /proc/net/snmp"; }
+# udp_circuits CMD...: as circuits, and none of it has the kernel's UDP seen.
+udp_circuits() {
+	local sent
+	sent=$(udp_sent)
+	circuits "$@"
+	expect "$sent" "$(udp_sent)" "datagrams of UDP's"
+}
+# udp_native CMD...: by IPv4, as g1's own UDP has it.
+udp_native() {
+	local sent calls
+	redirect g1 off
+	sent=$(udp_sent)
+	calls=$(line_get g1 calls-out)
+	"$@"
+	echo "$(($(udp_sent) - sent)) datagrams of UDP's: $*"
+	[ "$(udp_sent)" -gt "$sent" ]
+	expect "$calls" "$(line_get g1 calls-out)" "calls: $*"
+	redirect g1 on
+}
 iperf3() {
 	serve 5201 iperf3 -s
 	circuits iperf -c "$ip"
 	circuits iperf -c "$ip" -P 8
 	circuits iperf -c "$ip" -R
 	circuits iperf -c "$ip6" -6
-	circuits iperf_udp -c "$ip" -b 50M
-	circuits iperf_udp -c "$ip" -b 10M -P 4
-	circuits iperf_udp -c "$ip" -b 50M -R
+	udp_circuits iperf_udp -c "$ip" -b 50M
+	udp_circuits iperf_udp -c "$ip" -b 10M -P 4
+	udp_circuits iperf_udp -c "$ip" -b 50M -R
+	udp_native iperf_udp -c "$ip" -b 10M
 	tcp_client iperf -c "$ip6" -6 -R
 	serve_no_more 5201
 	serve -n 5201 iperf3 -s
@@ -242,19 +259,12 @@ serve_udp() {
 	redirect g2 on
 }
 receives() { guest_exec g2 "netstat -lun | grep -q ':$1 '"; }
-# udp_circuits CMD...: as circuits, and none of it has the kernel's UDP seen.
-udp_circuits() {
-	local sent
-	sent=$(udp_sent)
-	circuits "$@"
-	expect "$sent" "$(udp_sent)" "datagrams of UDP's"
-}
 ask_names() { # OPTION...
 	local i
 	for i in 1 2 3; do
-		expect "192.0.2.$i" "$(in_real g1 "drill -Q $* name$i.test")" "name$i"
+		expect "192.0.2.$i" "$(in_real g1 "dig +short +tries=1 $* name$i.test")" "name$i"
 	done
-	expect "2001:db8::1" "$(in_real g1 "drill -Q $* name1.test AAAA")"
+	expect "2001:db8::1" "$(in_real g1 "dig +short +tries=1 $* name1.test AAAA")"
 }
 DNSMASQ=(dnsmasq -k -C /dev/null --user=root --no-resolv --no-hosts --pid-file= --address=/name1.test/192.0.2.1
 	--address=/name2.test/192.0.2.2 --address=/name3.test/192.0.2.3 --address=/name1.test/2001:db8::1)
@@ -262,10 +272,8 @@ names_udp() {
 	serve_udp 53 "${DNSMASQ[@]}"
 	udp_circuits ask_names "@$ip"
 	udp_circuits ask_names "@$ip6"
-	circuits ask_names -t "@$ip"
-	redirect g1 off
-	ask_names "@$ip"
-	redirect g1 on
+	circuits ask_names +tcp "@$ip"
+	udp_native ask_names "@$ip"
 	serve_no_more 53
 }
 
@@ -303,9 +311,7 @@ chrony() {
 	chrony_serves
 	udp_circuits chrony_is_told "$ip"
 	udp_circuits chrony_is_told "$ip6"
-	redirect g1 off
-	chrony_asks "$ip"
-	redirect g1 on
+	udp_native chrony_asks "$ip"
 	serve_no_more 123
 }
 
@@ -322,6 +328,7 @@ sockperf() {
 	udp_circuits sockperf_run ping-pong
 	udp_circuits sockperf_run ping-pong -m 1400 --nonblocked
 	udp_circuits sockperf_run throughput -m 64 --mps 1000
+	udp_native sockperf_run ping-pong
 	serve_no_more 11111
 }
 
@@ -334,6 +341,7 @@ http3() {
 	serve_udp 9443 quic serve :9443 /srv/www
 	udp_circuits quic_fetch 1k 20 4
 	udp_circuits quic_fetch 1m 2 2
+	udp_native quic_fetch 1k 20 4
 	serve_no_more 9443
 }
 
@@ -596,7 +604,7 @@ t_run -t 150 "PostgreSQL" postgres
 t_run -t 150 "OpenSSH" openssh
 t_run -t 120 "rsync over ssh" rsync_ssh
 t_run -t 120 "iperf3" iperf3
-t_run -t 90 "names over UDP: dnsmasq, drill" names_udp
+t_run -t 90 "names over UDP: dnsmasq, dig" names_udp
 t_run -t 120 "time over UDP: chrony" chrony
 t_run -t 90 "sockperf" sockperf
 t_run -t 120 "HTTP/3" http3
