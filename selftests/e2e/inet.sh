@@ -259,10 +259,40 @@ one_program() {
 	redirect g1 on
 }
 
+# Each network namespace has a switch of its own, off at first.
+one_namespace() {
+	local sum url=http://10.77.0.2:8001/file
+	sum=$(sum_of g2)
+	redirect g1 on
+	expect 0 "$(guest_exec g1 "unshare -n cat /proc/sys/net/circuit/redirect")" "in a new namespace"
+	fails guest_exec g1 "unshare -n wget -q -O /dev/null $url"
+	redirect g1 off
+	expect "$sum  -" "$(guest_exec g1 "unshare -n sh -c \"echo 1 >/proc/sys/net/circuit/redirect; wget -q -O - $url\" | sha256sum")"
+	expect 0 "$(guest_exec g1 "cat /proc/sys/net/circuit/redirect")" "everywhere else"
+	fails guest_exec g1 "wget -q -O /dev/null $url"
+	redirect g1 on
+}
+
+# A program that knows of circuits asks for them, whatever is redirected.
+by_protocol() {
+	local before kind
+	redirect g1 off
+	for kind in "" --dgram; do
+		before=$(line_get g1 calls-out)
+		guest_exec -t 60 g1 "stream_test --inet 10.77.0.1 $kind --protocol 261 --quick -t connect -t boundaries \
+			-t two_ways" >"$LAB_RUN/protocol" || { cat "$LAB_RUN/protocol"; return 1; }
+		t_note "$(($(line_get g1 calls-out) - before)) calls, $(tail -1 "$LAB_RUN/protocol")"
+		more_than "$before" line_get g1 calls-out
+	done
+	redirect g1 on
+}
+
 # What programs see of TCP and UDP sockets on circuits is what TCP and UDP have them see: to an address of
 # this very line that the guest does not know to be its own.
 semantics() { # HOW ADDRESS [OPTION]
 	local log=/out/stream_test.$1${3:-}.$GUEST_KIND before
+	# Of the kernel's TLS there may be nothing in this kernel.
+	guest_exec g1 "for m in tls gcm ctr ghash_generic; do modprobe \$m; done 2>/dev/null || true"
 	before=$(line_get g1 calls-out)
 	guest_exec -t 190 g1 "stream_test --inet $2 ${3:-} --quick" >"$log" || true
 	t_note "$(($(line_get g1 calls-out) - before)) calls, $(tail -1 "$log")"
@@ -598,6 +628,8 @@ t_run "an operator that takes too long: TCP" impatient
 t_run "redirected: a cgroup" one_cgroup
 t_run "native: a cgroup with a firewall" filtered
 t_run "redirected: a program" one_program
+t_run "redirected: a network namespace" one_namespace
+t_run -t 90 "circuits by their protocol" by_protocol
 t_run "native: options that circuits cannot honour" options
 t_run "native: broadcasts" broadcasts
 t_run -t 200 "TCP's semantics on circuits: IPv4" semantics_redirected v4 10.77.0.1

@@ -11,11 +11,15 @@
 #include <linux/filter.h>
 #include <linux/net_tstamp.h>
 #include <linux/tcp.h>
+#include <linux/tls.h>
 #include <linux/udp.h>
 #include "stream_test.h"
 
 #ifndef SOL_TCP
 #define SOL_TCP 6
+#endif
+#ifndef SOL_TLS
+#define SOL_TLS 282
 #endif
 #ifndef SOL_UDP
 #define SOL_UDP 17
@@ -682,6 +686,122 @@ INET_TEST(inet_ulp)
 	pair(on);
 	ERR(setsockopt(on[0], SOL_TCP, TCP_ULP, "no-such", 7), want ? EOPNOTSUPP : ENOENT);
 	expect_works(on[0], on[1]);
+}
+
+/* This machine as itself, whoever else the port is published to. */
+static void to_itself(union addr *a, unsigned int port)
+{
+	addr_set(a, port);
+	if (family == AF_INET)
+		a->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		a->in6.sin6_addr = in6addr_loopback;
+}
+
+/* A socket that might have been a circuit and has stayed TCP's can be TLS's, which takes TCP's place in it. */
+INET_TEST(inet_ktls)
+{
+	struct tls12_crypto_info_aes_gcm_128 info = {
+		.info = { .version = TLS_1_2_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128 },
+		.iv = "initial", .key = "sixteen bytes..", .salt = "pep",
+	};
+	unsigned char raw[64];
+	unsigned int port;
+	union addr a;
+	int l = listener(1, &port), fd = sock(), s;
+
+	to_itself(&a, port);
+	OK(connect(fd, &a.sa, addr_len()));
+	s = answer(l);
+	CHECK(is_tcps(fd) && is_tcps(s));
+	if (setsockopt(fd, SOL_TCP, TCP_ULP, "tls", 4)) {
+		EQ(errno, ENOENT);
+		skip("the kernel has no TLS");
+	}
+	OK(setsockopt(fd, SOL_TLS, TLS_TX, &info, sizeof(info)));
+	send_text(fd, "secret");
+	/* A record of application data with its header, the nonce and the tag. */
+	EQ(recv(s, raw, sizeof(raw), MSG_WAITALL | MSG_PEEK | MSG_DONTWAIT), 5 + 8 + 6 + 16);
+	EQ(raw[0], 23);
+	EQ(recv(s, raw, sizeof(raw), 0), 5 + 8 + 6 + 16);
+	OK(setsockopt(s, SOL_TCP, TCP_ULP, "tls", 4));
+	info.rec_seq[7] = 1;
+	OK(setsockopt(s, SOL_TLS, TLS_RX, &info, sizeof(info)));
+	send_text(fd, "told");
+	expect_text(s, "told");
+	send_text(s, "plain");
+	expect_text(fd, "plain");
+	OK(shutdown(fd, SHUT_WR));
+	EQ(recv(s, raw, sizeof(raw), 0), 0);
+}
+
+struct caller {
+	struct task	task;
+	union addr	to;
+};
+
+static void calls(struct task *t)
+{
+	struct caller *c = t->arg;
+	int i, fd;
+
+	for (i = 0; i < 200; i++) {
+		fd = sock();
+		OK(connect(fd, &c->to.sa, addr_len()));
+		expect_text(fd, "welcome");
+		OK(close(fd));
+	}
+}
+
+/* Accept: of which kind is it? */
+static int accept_kind(int l, bool want)
+{
+	int s = answer(l), ret = is_circuit(s);
+	union addr local;
+	socklen_t len = sizeof(local);
+
+	OK(getsockname(s, &local.sa, &len));
+	EQ(ret, want && !(family == AF_INET ? local.in.sin_addr.s_addr == htonl(INADDR_LOOPBACK) :
+			  IN6_IS_ADDR_LOOPBACK(&local.in6.sin6_addr)));
+	send_text(s, "welcome");
+	OK(close(s));
+	return ret;
+}
+
+/*
+ * A listener is called by other machines and by its own, by circuits and by TCP: each is accepted as what
+ * it is, and however many there are of one kind, the others get their turn.
+ */
+INET_TEST(inet_two_ways, .timeout = 60)
+{
+	struct caller c[2] = { 0 };
+	int fd[6], got[2] = { 0 }, i;
+	bool want = circuits();
+	unsigned int port;
+	int l = listener(8, &port);
+
+	addr_set(&c[0].to, port);
+	to_itself(&c[1].to, port);
+	for (i = 0; i < 6; i++) {
+		fd[i] = sock();
+		OK(connect(fd[i], &c[i / 3].to.sa, addr_len()));
+	}
+	for (i = 0; i < 4; i++)
+		got[accept_kind(l, want)]++;
+	if (want)
+		EQ(got[1], 2);
+	for (; i < 6; i++)
+		accept_kind(l, want);
+
+	for (i = 0; i < 2; i++)
+		task_start(&c[i].task, calls, -1, &c[i]);
+	for (i = 0; i < 400; i++) {
+		if (i & 16)
+			wait_for(l, POLLIN);
+		accept_kind(l, want);
+	}
+	for (i = 0; i < 2; i++)
+		task_join(&c[i].task);
 }
 
 INET_TEST(inet_repair)

@@ -538,15 +538,33 @@ TEST(listen_group, .inet_only = true)
 	ERR(sock_bind(sock(), port), EADDRINUSE);
 }
 
+/* A port that is free for IPv4, too: there may be something of an earlier test's in TIME_WAIT. */
+static void bind_v6_only(int fd)
+{
+	union addr a = { .in6 = { .sin6_family = AF_INET6 } }, four = { .in = { .sin_family = AF_INET } };
+	int one = 1, other, taken;
+
+	OK(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)));
+	do {
+		other = OK(socket(AF_INET, SOCK_STREAM, 0));
+		four.in.sin_port = 0;
+		OK(bind(other, &four.sa, sizeof(four.in)));
+		OK(getsockname(other, &four.sa, &(socklen_t){ sizeof(four.in) }));
+		a.in6.sin6_port = four.in.sin_port;
+		taken = bind(fd, &a.sa, sizeof(a.in6));
+		CHECK(!taken || errno == EADDRINUSE);
+		OK(close(other));
+	} while (taken);
+}
+
 /* One for IPv6 only does not hear of IPv4, whose port is another's. */
 TEST(listen_v6_only, .inet_only = true)
 {
-	int l = OK(socket(AF_INET6, SOCK_STREAM, protocol)), one = 1, four;
-	union addr a = { .in6 = { .sin6_family = AF_INET6 } };
+	int l = OK(socket(AF_INET6, SOCK_STREAM, protocol)), one, four;
+	union addr a;
 	socklen_t len = sizeof(a);
 
-	OK(setsockopt(l, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)));
-	OK(bind(l, &a.sa, sizeof(a.in6)));
+	bind_v6_only(l);
 	OK(listen(l, 4));
 	OK(getsockname(l, &a.sa, &len));
 	addr_set(&a, ntohs(a.in6.sin6_port));
