@@ -63,7 +63,8 @@ static void listener_patience(struct timer_list *t)
 	struct circuit_listener *lst = compat_from_timer(lst, t, patience);
 	struct circuit *c, *next;
 	unsigned long end = 0;
-	bool wake = false, more = false;
+	bool more = false, keep = false;
+	unsigned int ready = 0;
 
 	rcu_read_lock();
 	spin_lock(&lst->lock);
@@ -71,18 +72,20 @@ static void listener_patience(struct timer_list *t)
 		if (time_after_eq(jiffies, c->patience)) {
 			list_del(&c->queue);
 			listener_queue(lst, c);
-			wake = true;
+			ready++;
 		} else if (!more || time_before(c->patience, end)) {
 			end = c->patience;
 			more = true;
 		}
 	}
+	/* If it is pending already, circuit_listener_add() has started it, with a reference of its own. */
 	if (more)
-		mod_timer(&lst->patience, end);
+		keep = !mod_timer(&lst->patience, end);
 	spin_unlock(&lst->lock);
-	if (wake)
+	/* Each wakes one of those who wait for one. */
+	while (ready--)
 		listener_wake(lst);
-	if (!more)
+	if (!keep)
 		circuit_listener_put(lst);
 	rcu_read_unlock();
 }

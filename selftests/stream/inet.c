@@ -308,6 +308,34 @@ INET_TEST(inet_defer_accept_silent)
 	expect_works(fd, s);
 }
 
+static void accepts(struct task *t)
+{
+	t->ret = answer(t->fd);
+}
+
+/* Of several who are silent each is accepted by somebody, when their time is up at once. */
+INET_TEST(inet_defer_accept_several)
+{
+	int l = sock(), fd[3], i;
+	struct task t[3];
+
+	OK(sock_bind(l, 0));
+	set(l, SOL_TCP, TCP_DEFER_ACCEPT, 1);
+	OK(listen(l, 3));
+	for (i = 0; i < 3; i++) {
+		task_start(&t[i], accepts, l, NULL);
+		fd[i] = sock();
+	}
+	for (i = 0; i < 3; i++)
+		OK(sock_connect(fd[i], port_of(l)));
+	for (i = 0; i < 3; i++)
+		task_join(&t[i]);
+	for (i = 0; i < 3; i++)
+		send_text(t[i].ret, "welcome");
+	for (i = 0; i < 3; i++)
+		expect_text(fd[i], "welcome");
+}
+
 /* Who waits when the listener goes has nobody to talk to. */
 INET_TEST(inet_defer_accept_closed)
 {
