@@ -4,7 +4,7 @@
 # inet - programs that know nothing of circuits: their TCP sockets become circuits where the
 # operator connects them, and stay TCP's where it does not.
 #
-# lab: --timeout 900
+# lab: --timeout 1800
 . "$TOP/selftests/e2e/common.sh"
 
 # Two guests with a network between them as well. Lines have the addresses of the guests' network
