@@ -35,7 +35,9 @@
  *  sk_lock.slock	ep->state, sk_err, sk_shutdown, ep->call; taken with
  *			bottom halves off, also by the tasklet, whether or not
  *			somebody owns the socket
- *  lst->lock		the accept queue; bottom halves off
+ *  sk_callback_lock	while SIGURG is sent
+ *  lst->lock		the accept queue, and who is not in it yet; bottom halves off. Who waits is
+ *			woken without it
  *  line->tx_lock	the outgoing side of signalling; bottom halves off
  *
  * mmap_lock is inside the mutexes of an endpoint, as whoever copies from user memory takes it, so
@@ -299,7 +301,7 @@ struct circuit {
  * @lock: see above
  * @queue: circuits to be accepted
  * @queued: how many
- * @deferred: circuits that have not said anything yet (TCP_DEFER_ACCEPT), in the order of their calls
+ * @deferred: circuits that have not said anything yet (TCP_DEFER_ACCEPT)
  * @patience: when one of them is to be accepted all the same; holds a reference while it is pending
  * @closed: the socket no longer listens
  * @answered: how many were accepted and not yet reported; line->tx_lock

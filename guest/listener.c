@@ -5,8 +5,10 @@
  * A listener is in line->listeners while it is published, or about to be. The table holds a
  * reference, and so does each message on its way.
  *
- * A circuit waits in the queue, of which accept() takes the oldest. Where TCP_DEFER_ACCEPT is set it
- * gets there when its far end has said something, as TCP has it, or when the time for that is up.
+ * A circuit waits in the queue, of which accept() takes the oldest. Where TCP_DEFER_ACCEPT is set
+ * it gets there when its far end has said something, as TCP has it, or when the time for that is up:
+ * lst->patience, which holds a reference while it is pending or running, and is not started again
+ * once the listener is closed.
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -45,11 +47,11 @@ static bool has_said(const struct circuit *c)
 static void listener_queue(struct circuit_listener *lst, struct circuit *c)
 {
 	WRITE_ONCE(c->deferred, NULL);
-	list_add_tail(&c->queue, &lst->queue);
+	list_move_tail(&c->queue, &lst->queue);
 	lst->queued++;
 }
 
-/* Whoever accepts: there is something to accept. Under RCU, and the listener was not closed before. */
+/* There is one to accept. Under RCU, and the listener was not closed before. */
 static void listener_wake(struct circuit_listener *lst)
 {
 	struct sock *sk = lst->ep->sk;
@@ -70,7 +72,6 @@ static void listener_patience(struct timer_list *t)
 	spin_lock(&lst->lock);
 	list_for_each_entry_safe(c, next, &lst->deferred, queue) {
 		if (time_after_eq(jiffies, c->patience)) {
-			list_del(&c->queue);
 			listener_queue(lst, c);
 			ready++;
 		} else if (!more || time_before(c->patience, end)) {
@@ -217,33 +218,32 @@ int circuit_listener_publish(struct circuit_listener *lst, u32 backlog)
 bool circuit_listener_add(struct circuit_listener *lst, struct circuit *c)
 {
 	unsigned long patience = 0;
-	bool closed, wake = false;
+	bool ready;
 
 	if (lst->what.flags & CIRCUIT_SIG_IP && lst->what.type == CIRCUIT_SIG_STREAM)
 		patience = circuit_inet_deferral(lst->ep->sk);
 	spin_lock_bh(&lst->lock);
-	closed = lst->closed;
-	if (!closed && patience) {
-		/* What is said after this is told. */
-		circuit_rx_arm(&c->rx, 1);
-		c->patience = jiffies + patience;
+	if (lst->closed) {
+		spin_unlock_bh(&lst->lock);
+		return false;
 	}
-	if (closed) {
-		;
-	} else if (patience && !has_said(c)) {
+	/* What is said after it is armed is told. */
+	if (patience)
+		circuit_rx_arm(&c->rx, 1);
+	ready = !patience || has_said(c);
+	if (ready) {
+		listener_queue(lst, c);
+	} else {
+		c->patience = jiffies + patience;
 		WRITE_ONCE(c->deferred, lst);
 		list_add_tail(&c->queue, &lst->deferred);
-		if ((!timer_pending(&lst->patience) || time_before(c->patience, lst->patience.expires)) &&
-		    !mod_timer(&lst->patience, c->patience))
+		if (!timer_reduce(&lst->patience, c->patience))
 			refcount_inc(&lst->refs);
-	} else {
-		listener_queue(lst, c);
-		wake = true;
 	}
 	spin_unlock_bh(&lst->lock);
-	if (wake)
+	if (ready)
 		listener_wake(lst);
-	return !closed;
+	return true;
 }
 
 /**
@@ -263,7 +263,6 @@ void circuit_listener_look(struct circuit *c)
 		return;
 	spin_lock_bh(&lst->lock);
 	if (c->deferred) {
-		list_del(&c->queue);
 		listener_queue(lst, c);
 		wake = true;
 	}

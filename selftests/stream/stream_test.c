@@ -144,6 +144,16 @@ void addr_set_foreign(union addr *a)
 		strcpy(a->cc.sc_line, "no-such-line");
 }
 
+/* This machine as itself, whoever else the port may be published to. */
+void addr_set_loopback(union addr *a, unsigned int port)
+{
+	addr_set(a, port);
+	if (family == AF_INET)
+		a->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		a->in6.sin6_addr = in6addr_loopback;
+}
+
 unsigned int addr_port(const union addr *a)
 {
 	return family == AF_INET ? ntohs(a->in.sin_port) :

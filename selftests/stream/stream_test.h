@@ -145,6 +145,7 @@ socklen_t addr_set(union addr *a, unsigned int port);
 socklen_t addr_len(void);
 socklen_t addr_too_short(void);
 void addr_set_foreign(union addr *a);
+void addr_set_loopback(union addr *a, unsigned int port);
 unsigned int addr_port(const union addr *a);
 unsigned int port_of(int fd);
 unsigned int peer_port_of(int fd);

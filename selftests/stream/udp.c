@@ -1032,14 +1032,10 @@ UDP_TEST(udp_two_ways, .timeout = 60)
 	union addr from;
 	uint32_t n;
 
-	for (i = 0; i < 2; i++) {
-		addr_set(&s[i].to, port);
+	addr_set(&s[0].to, port);
+	addr_set_loopback(&s[1].to, port);
+	for (i = 0; i < 2; i++)
 		sem_init(&s[i].window, 0, 16);
-	}
-	if (family == AF_INET)
-		s[1].to.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	else
-		s[1].to.in6.sin6_addr = in6addr_loopback;
 	for (i = 0; i < 2; i++) {
 		int fd = sock();
 
