@@ -31,8 +31,10 @@
  *	peer pile LINE PORT N FIFO	place N calls at once, tell how many were taken when
  *					no more are, open FIFO for reading, tell how many are
  *					in the end, and have an echo of each
+ *	peer reset LINE PORT		call, an echo, and close with SO_LINGER for no time
  *	peer flood LINE PORT		send until an error, print which
  *	peer drain PORT			read until an error or the end, print which
+ *	peer check PORT			the same of what "send" sends, or of a beginning of it; print after how much
  *	peer busy LINE PORT N SIZE	N calls, each sent SIZE bytes whenever it takes something; until
  *					one of them fails, print why
  *	peer sink PORT			take calls until killed, any number at once, and read
@@ -118,6 +120,15 @@ static void die(const char *what)
 	exit(1);
 }
 
+/* So many, and some more. */
+static void open_files(int n)
+{
+	struct rlimit lim = { n + 100, n + 100 };
+
+	if (setrlimit(RLIMIT_NOFILE, &lim))
+		die("setrlimit");
+}
+
 union address {
 	struct sockaddr any;
 	struct sockaddr_circuit circuit;
@@ -190,20 +201,25 @@ static void keep_alive(int s)
 		die("setsockopt");
 }
 
+/* Of a line, or of "tcp:ADDRESS". */
+static socklen_t far_address(union address *addr, const char *line, unsigned int port)
+{
+	use_tcp = strncmp(line, "tcp:", 4) ? 0 : strchr(line + 4, ':') ? AF_INET6 : AF_INET;
+	return make_address(addr, use_tcp ? line + 4 : line, port);
+}
+
 /* The listener may be about to come up: a refused call is repeated for 10 s. */
 static int call_once(const char *line, unsigned int port, int ring)
 {
 	union address addr;
-	socklen_t len;
+	socklen_t len = far_address(&addr, line, port);
 	int s, err;
 
-	use_tcp = strncmp(line, "tcp:", 4) ? 0 : strchr(line + 4, ':') ? AF_INET6 : AF_INET;
 	s = socket(use_tcp ?: AF_CIRCUIT, type, 0);
 	if (s < 0)
 		return -errno;
 	if (early)
 		keep_alive(s);
-	len = make_address(&addr, use_tcp ? line + 4 : line, port);
 	if (!set_rings(s, ring) && !connect(s, &addr.any, len))
 		return s;
 	err = errno;
@@ -357,7 +373,12 @@ static void echo(int l)
 {
 	int ep = epoll_create1(0);
 	struct epoll_event ev = { .events = EPOLLIN, .data.fd = l };
+	struct rlimit lim;
 
+	/* As many calls as its user may have. */
+	getrlimit(RLIMIT_NOFILE, &lim);
+	lim.rlim_cur = lim.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &lim);
 	epoll_ctl(ep, EPOLL_CTL_ADD, l, &ev);
 	for (;;) {
 		struct epoll_event evs[64];
@@ -430,12 +451,10 @@ static void wait_for_fifo(const char *fifo)
 static void hold(int listener, const char *line, const char *port, int n, int ring,
 		 const char *fifo)
 {
-	struct rlimit lim = { n + 100, n + 100 };
 	int *fd = calloc(n, sizeof(*fd)), i;
 	char c = 'x';
 
-	if (setrlimit(RLIMIT_NOFILE, &lim))
-		die("setrlimit");
+	open_files(n);
 	for (i = 0; i < n; i++) {
 		fd[i] = line ? call(line, port, ring) : take(listener);
 		if (line && send(fd[i], &c, 1, 0) != 1)
@@ -506,17 +525,19 @@ static void why(const char *line, const char *port)
 
 static void pile(const char *line, const char *port, int n, const char *fifo)
 {
-	struct sockaddr_circuit addr = { .sc_family = AF_CIRCUIT, .sc_port = atoi(port) };
-	struct pollfd p[512];
+	struct pollfd *p = calloc(n, sizeof(*p));
+	union address addr;
+	socklen_t len = far_address(&addr, line, atoi(port));
 	char c = 'x';
 	int i;
 
-	strncpy(addr.sc_line, line, sizeof(addr.sc_line) - 1);
-	n = n < 512 ? n : 512;
+	open_files(n);
 	for (i = 0; i < n; i++) {
 		p[i] = (struct pollfd){ .fd = open_socket(), .events = POLLOUT };
+		if (set_rings(p[i].fd, 4096))
+			die("setsockopt");
 		fcntl(p[i].fd, F_SETFL, O_NONBLOCK);
-		if (!connect(p[i].fd, (void *)&addr, sizeof(addr)) || errno != EINPROGRESS)
+		if (!connect(p[i].fd, &addr.any, len) || errno != EINPROGRESS)
 			die("connect");
 	}
 	/* "No more" is when nothing has happened for a second. */
@@ -531,6 +552,38 @@ static void pile(const char *line, const char *port, int n, const char *fifo)
 			die("echo");
 	}
 	puts("all work");
+}
+
+/* Read what "send" has written, or a beginning of it. */
+static void check(int s)
+{
+	static char want[sizeof(buf)];
+	struct stream st = { .state = 1 };
+	unsigned long long got = 0;
+	ssize_t n, i;
+
+	while ((n = recv(s, buf, sizeof(buf), 0)) > 0)
+		for (i = 0; i < n; i++, got++) {
+			if (!(got % sizeof(want)))
+				make(&st, want, sizeof(want));
+			if (buf[i] != want[got % sizeof(want)]) {
+				printf("byte %llu is not what was sent\n", got);
+				exit(1);
+			}
+		}
+	printf("%s after %llu bytes\n", n ? strerror(errno) : "end", got);
+}
+
+/* Have an echo, and end without waiting for another. */
+static void reset(int s)
+{
+	struct linger now = { .l_onoff = 1 };
+	char c = 'x';
+
+	if (send(s, &c, 1, 0) != 1 || recv(s, &c, 1, 0) != 1)
+		die("echo");
+	if (setsockopt(s, SOL_SOCKET, SO_LINGER, &now, sizeof(now)) || close(s))
+		die("close");
 }
 
 /* One call, every step of it; returns 0 or a negative errno. */
@@ -1059,12 +1112,10 @@ static int nth_bound(char **arg)
 
 static void dgram_peers(const char *line, const char *port, int n)
 {
-	struct rlimit lim = { n + 100, n + 100 };
 	int *fd = calloc(n, sizeof(*fd)), i, round, again;
 	struct timespec from, to;
 
-	if (setrlimit(RLIMIT_NOFILE, &lim))
-		die("setrlimit");
+	open_files(n);
 	for (i = 0; i < n; i++)
 		fd[i] = dgram_to(line, port);
 	for (round = 0; round < 2; round++) {
@@ -1091,12 +1142,10 @@ static void watch(int epoll, int s, uint32_t events)
 
 static void busy(const char *line, const char *port, int n, size_t size)
 {
-	struct rlimit lim = { n + 100, n + 100 };
 	int epoll = epoll_create1(0), i, ready;
 	struct epoll_event ev[64];
 
-	if (setrlimit(RLIMIT_NOFILE, &lim))
-		die("setrlimit");
+	open_files(n);
 	if (size > sizeof(buf))
 		size = sizeof(buf);
 	for (i = 0; i < n; i++)
@@ -1114,12 +1163,10 @@ static void busy(const char *line, const char *port, int n, size_t size)
 
 static void sink(int l)
 {
-	struct rlimit lim = { SINK_FILES, SINK_FILES };
 	int epoll = epoll_create1(0), i, ready, s;
 	struct epoll_event ev[64];
 
-	if (setrlimit(RLIMIT_NOFILE, &lim))
-		die("setrlimit");
+	open_files(SINK_FILES);
 	watch(epoll, l, EPOLLIN);
 	for (;;) {
 		ready = epoll_wait(epoll, ev, 64, -1);
@@ -1521,6 +1568,8 @@ int main(int argc, char **argv)
 		while ((n = send(s, buf, len, MSG_NOSIGNAL)) > 0)
 			;
 		printf("%s\n", strerror(errno));
+	} else if (!strcmp(what, "reset") && argc > 3) {
+		reset(call(argv[2], argv[3], 0));
 	} else if (!strcmp(what, "drain")) {
 		int s = take(listen_on(atoi(argv[2]), 0, 4096));
 
@@ -1528,6 +1577,11 @@ int main(int argc, char **argv)
 		while ((n = recv(s, buf, sizeof(buf), 0)) > 0)
 			;
 		printf("%s\n", n ? strerror(errno) : "end");
+	} else if (!strcmp(what, "check")) {
+		int s = take(listen_on(atoi(argv[2]), 0, 4096));
+
+		printf("checking\n");
+		check(s);
 	} else if (!strcmp(what, "busy") && argc > 5) {
 		busy(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
 	} else if (!strcmp(what, "sink")) {

@@ -67,18 +67,33 @@ trunk_transfer() { # ADDRESS BYTES
 	expect "${here#* }" "${there% *}" "checksum the other way"
 }
 
+# What circuit(8) says of circuits that end in sockets is what its schema has.
+as_the_schema_has_it() {
+	local dir=$LAB_RUN/json
+	mkdir -p "$dir"
+	"$CIRCUIT" -j -s show >"$dir/show"
+	"$CIRCUIT" -j -s trunk show >"$dir/trunk"
+	"$CIRCUIT" -j -s expose show >"$dir/expose"
+	"$TOP/tools/check-json" "$dir"
+}
+socket_get() { # KEY: of the first circuit that ends in one
+	local json
+	json=$("$CIRCUIT" -j show)
+	json_get "${json#*\"socket\"}" "$1"
+}
+
 # What the program is told, and what circuit(8) tells.
 addresses() {
-	local json
 	world echo "$PEER" tcp echo 7
 	world_listens 7
 	guest_bg g1 nc "tail -f /dev/null | nc $V4 7"
 	wait_for 10 sh -c "'$CIRCUIT' -j show | grep -q '\"trunk\":\"wan\"'"
 	"$CIRCUIT" -s show
-	json=$("$CIRCUIT" -j show)
-	expect 192.0.2.1 "$(json_get "${json#*\"socket\"}" local)"
-	expect $V4 "$(json_get "${json#*\"socket\"}" remote)"
-	expect established "$(json_get "${json#*\"socket\"}" state)"
+	expect 192.0.2.1 "$(socket_get local)"
+	expect $V4 "$(socket_get remote)"
+	expect established "$(socket_get state)"
+	[ "$(socket_get cwnd)" -gt 0 ]
+	as_the_schema_has_it
 	guest_exec g1 "circuit -o socks" | grep "estab circuit 10.77.0.1:[0-9]* -> $V4:7 "
 	"$CIRCUIT" -s trunk show | grep 'circuits 1'
 	guest_bg_kill g1 nc
@@ -134,6 +149,26 @@ parallel() { # N
 	world_listens 3200
 	guest_exec -t 110 g1 "ulimit -n 8192; peer hold tcp:$V4 3200 $1 4096"
 	world_end hold
+}
+
+# Calls that the world does not answer for a while: all wait, in nobody's way, and are connected once it does.
+in_flight() { # N
+	local log
+	"$CIRCUIT" line set g1 pending $(($1 + 100))
+	world echo "$PEER" tcp6 echo 7
+	world_listens 7
+	cut_off
+	guest_bg g1 pile "rm -f /tmp/pile; mkfifo /tmp/pile; peer pile tcp:$V4 7 $1 /tmp/pile"
+	log=$(guest_bg_log g1 pile)
+	wait_for 60 grep -qx '0 taken' "$log"
+	expect "$1" "$(line_get g1 pending)" "calls that wait"
+	guest_exec g1 "peer calls tcp:$V6 7 20 2"
+	cut_on
+	guest_exec g1 "echo >/tmp/pile"
+	expect $'0 taken\n'"$1 taken"$'\nall work' "$(guest_wait g1 pile 110)"
+	wait_for 20 line_idle g1
+	"$CIRCUIT" line set g1 pending 256
+	world_kill echo
 }
 
 trunk_calls() { # SEQUENTIAL PARALLEL
@@ -225,6 +260,23 @@ near_killed() {
 	wait_for 10 line_idle g1
 }
 
+# Who closes with SO_LINGER for no time resets, either way.
+resets() {
+	world echo "$PEER" tcp echo 7
+	world_listens 7
+	guest_exec g1 "peer reset tcp:$V4 7"
+	wait_for 10 grep 'unclean: recv: Connection reset by peer' "$LAB_RUN/world.echo"
+	world_kill echo
+	guest_bg g1 echo "peer tcp echo 8090"
+	wait_for 10 guest_exec g1 "netstat -ltn | grep -q ':8090 '"
+	"$CIRCUIT" expose add g1:8090 on 192.0.2.1:90
+	out "$PEER" reset tcp:192.0.2.1 90
+	wait_for 10 grep 'unclean: recv: Connection reset by peer' "$(guest_bg_log g1 echo)"
+	guest_bg_kill g1 echo
+	"$CIRCUIT" expose del 192.0.2.1:90
+	wait_for 10 line_idle g1
+}
+
 # Both directions of trunks, and datagrams, are told apart.
 charged() {
 	local use
@@ -268,6 +320,33 @@ stuck() {
 	guest_wait g1 flood
 }
 
+# Nobody reads in the guest: the world stops, the host keeps no more than a socket may, and nobody else is concerned.
+unread() {
+	local before mem
+	guest_bg g1 drain "peer tcp drain 8090"
+	wait_for 10 guest_exec g1 "netstat -ltn | grep -q ':8090 '"
+	"$CIRCUIT" expose add g1:8090 on 192.0.2.1:90
+	world flood "$PEER" flood tcp:192.0.2.1 90
+	wait_for 10 grep -q draining "$(guest_bg_log g1 drain)"
+	guest_exec g1 'kill -STOP $(pidof peer)'
+	wait_for 20 sh -c "ip netns exec $WORLD ss -Htno dst 192.0.2.1:90 | grep -q persist"
+	trunk_transfer $V4 5000000
+	trunk_calls 50 2
+	wait_for 10 one_circuit g1
+	mem=$(ss -Htnm src 192.0.2.1:90 | grep -oE 'skmem:\(r[0-9]+,rb[0-9]+')
+	t_note "$mem"
+	[[ $mem =~ r([0-9]+),rb([0-9]+) ]]
+	[ "${BASH_REMATCH[1]}" -gt 0 ]
+	[ "${BASH_REMATCH[1]}" -le $((2 * BASH_REMATCH[2])) ]
+	before=$(line_get g1 bytes-in)
+	guest_exec g1 'kill -CONT $(pidof peer)'
+	wait_for 20 more_than $((before + 5000000)) line_get g1 bytes-in
+	world_kill flood
+	guest_wait g1 drain | tail -1 | grep -E '^end$|reset by peer'
+	"$CIRCUIT" expose del 192.0.2.1:90
+	wait_for 10 line_idle g1
+}
+
 exposed() {
 	local before
 	guest_bg g1 echo "peer tcp6 echo 8080"
@@ -283,6 +362,7 @@ exposed() {
 	world nc sh -c "sleep 100 | busybox nc 192.0.2.1 80"
 	wait_for 10 sh -c "'$CIRCUIT' -j show | grep -q '\"remote\":\"192.0.2.2\"'"
 	guest_exec g1 "circuit -o socks" | grep "estab circuit \[::ffff:10.77.0.1\]:8080 -> \[::ffff:192.0.2.2\]:"
+	as_the_schema_has_it
 	world_kill nc
 	bad 'listens there' expose add g1:8080 on 192.0.2.1:80
 	bad 'does not have that address' expose add g1:8080 on 192.0.2.9:80
@@ -363,6 +443,7 @@ udp_ports() {
 	"$CIRCUIT" -s show
 	ports=$("$CIRCUIT" -j show | grep -o '"local-port":[0-9]*' | sort -u | wc -l)
 	expect 1 "$ports" "ports of the host's"
+	as_the_schema_has_it
 	before=$(line_get g1 calls-out)
 	wait_for 30 no_circuits g1
 	guest_exec g1 "echo >/tmp/again"
@@ -573,6 +654,13 @@ stacks() {
 	expect reno "$(json_get "${json#*\"socket\"}" congestion)"
 	bad 'lines or exposed' trunk del blue
 	guest_bg_kill g1 nc
+	# A port of that stack's leads to the guest, and of no other.
+	guest_bg g1 echo "peer tcp echo 8080"
+	wait_for 10 guest_exec g1 "netstat -ltn | grep -q ':8080 '"
+	bad 'does not have that address' expose add g1:8080 on 192.0.3.2:80
+	"$CIRCUIT" expose add g1:8080 on 192.0.3.2:80 trunk blue
+	"$PEER" calls tcp:192.0.3.2 80 5 2
+	guest_bg_kill g1 echo
 	# The namespace is deleted under load: what is established lives, and keeps it, as long as a program's would.
 	guest_bg g1 flood "peer flood tcp:192.0.3.1 19"
 	guest_bg g1 calls "while peer calls tcp:192.0.3.1 17 1 1; do echo called; done"
@@ -587,6 +675,7 @@ stacks() {
 	guest_wait g1 calls | tail -1
 	wait_for 10 line_idle g1
 	wait_for 20 sh -c "'$CIRCUIT' trunk show | grep -q gone"
+	expect '[]' "$("$CIRCUIT" -j expose show | tr -d ' \n')" "exposed ports"
 	says g1 'Network is unreachable' send tcp:192.0.3.1 17 1
 	# All of IPv6 is nothing of IPv4.
 	"$CIRCUIT" trunk add six to ::/0 source 2001:db8::9
@@ -653,6 +742,7 @@ blackhole() {
 	guest_bg g1 flood "peer flood tcp:$V4 9"
 	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
 	cut_off
+	wait_for 5 more_than 0 socket_get unacked
 	guest_wait g1 flood | tail -1 | grep 'timed out'
 	cut_on
 	world_kill drain
@@ -677,11 +767,13 @@ netem() {
 	guest_bg g1 flood "peer flood tcp:$V4 9"
 	wait_for 10 grep -q draining "$LAB_RUN/world.drain"
 	wait_for 10 slow
+	wait_for 30 more_than 0 socket_get retrans
+	wait_for 10 more_than 0 socket_get delivery-rate
 	world_kill drain
 	guest_wait g1 flood
 	tc qdisc del dev to-out root
 }
-slow() { [ "$(json_get "$("$CIRCUIT" -j show)" rtt-us)" -ge 20000 ]; }
+slow() { [ "$(socket_get rtt-us)" -ge 20000 ]; }
 
 # nftables has the same to say of a guest's connections as of the host's own.
 firewall() {
@@ -714,9 +806,19 @@ firewall() {
 	"$CIRCUIT" trunk del marked
 }
 
-zerocopy() { # BYTES: at least so many have been sent without a copy
-	local n
-	n=$(json_get "$("$CIRCUIT" -j show)" zerocopy) && [ "$n" -ge "$1" ]
+zerocopy() { # BYTES: at least so many have been sent without a copy, on one circuit
+	"$CIRCUIT" -j show | grep -o '"zerocopy":[0-9]*' |
+		awk -F: -v least="$1" '$2 >= least { found = 1 } END { exit !found }'
+}
+# What g1 sends is checked at the other end, and TCP has some of its ring when the cable is cut.
+lent() {
+	local WORLD=far
+	[ -e /run/netns/far ] || wire_up
+	world check "$PEER" tcp check 9
+	world_listens 9
+	guest_bg g1 send "peer send tcp:192.0.4.2 9 4000000000"
+	wait_for 30 zerocopy 1000000
+	out ip link set eth1 down
 }
 # Over real cards nobody copies what the guest has written: not for TCP, not on its way, and not when
 # some of it is lost and has to be sent again.
@@ -724,18 +826,14 @@ wire() {
 	local WORLD=far
 	[ -e /run/netns/far ] || wire_up
 	trunk_transfer 192.0.4.2 20000000
-	world drain "$PEER" tcp drain 9
-	world_listens 9
-	guest_bg g1 flood "peer flood tcp:192.0.4.2 9"
-	wait_for 30 zerocopy 1000000
+	lent
 	"$CIRCUIT" -s show
-	# The guest's program ends while some of its ring is lent: the pages stay what they are.
-	out ip link set eth1 down
-	guest_bg_kill g1 flood
+	# The guest's program ends while some of its ring is lent: the pages stay what they are, whatever others send.
+	guest_bg_kill g1 send
 	wait_for 10 line_idle g1
 	(WORLD=out && trunk_transfer $V4 1000000)
 	out ip link set eth1 up
-	expect end "$(world_end drain | tail -1)"
+	world_end check | tail -1 | grep -E '^end after [0-9]{7,} bytes'
 	# What is lost is sent again.
 	tc qdisc add dev eth0 root netem loss 2% delay 1ms
 	trunk_transfer 192.0.4.2 3000000
@@ -755,11 +853,16 @@ vmm_killed() {
 	kill -STOP "$(<"$LAB_RUN/world.late.pid")"
 	guest_bg g1 send "peer send tcp:$V4 10 8000000"
 	wait_for 10 sh -c "ip netns exec out ss -Htn sport = :10 | grep -q ESTAB"
+	# And of a third the network card has the pages.
+	lent
 	guest_kill9 g1
 	world_end drain | tail -1 | grep 'reset by peer'
 	kill -CONT "$(<"$LAB_RUN/world.late.pid")"
 	world_end late | tail -1 | grep 'reset by peer'
 	wait_for 20 line_idle g1
+	ip netns exec far ip link set eth1 up
+	world_kill check
+	tail -1 "$LAB_RUN/world.check"
 }
 
 wget_file() {
@@ -792,9 +895,14 @@ t_run "the host's own addresses" host_address
 t_run -t 120 "500 calls in sequence" trunk_calls 500 1
 t_run -t 120 "100 calls at once" trunk_calls 1 100
 t_run -t 120 "1000 connections at once" parallel 1000
+calls=2000
+[ "$HOST_KIND$GUEST_KIND" = stockstock ] || calls=300
+t_run -t 180 "$calls calls in flight" in_flight $calls
 t_run "the far side is killed" far_killed
 t_run "the near side is killed" near_killed
+t_run "either side resets" resets
 t_run "a far side that is stuck" stuck
+t_run "a guest that does not read" unread
 t_run "a guest's program, unmodified" wget_file
 t_run "urgent data" urgent
 t_run "keep-alive" kept_alive
