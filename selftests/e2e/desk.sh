@@ -319,6 +319,39 @@ ended_by_hand() {
 	"$CIRCUIT" policy load - <<<'default connect'
 }
 
+# What happens is told by tracepoints, where it happens. (Of a guest's start, trunks and violations: not here.)
+traced() {
+	local trace=/sys/kernel/tracing event missing=0
+	[ -d $trace/events/circuit_host ] || t_skip "a kernel without trace events"
+	echo 1 >$trace/events/circuit_host/enable
+	guest_exec g1 "echo 1 >$trace/events/circuit_guest/enable"
+	ended_by_hand # first: it may be more than there is room for
+	"$CIRCUIT" policy load - <<<$'default connect\nreject port 9 error EACCES\ndrop port 10'
+	becomes "EACCES 1" g2 9
+	becomes "EACCES 1" tcp:10.77.0.2 9
+	guest_bg g1 waits "exec peer outcomes g2 10 1"
+	wait_for 10 sh -c "'$CIRCUIT' -j line show g1 | grep -q '\"pending\":1'"
+	guest_bg_kill g1 waits
+	"$CIRCUIT" policy load - <<<'default connect'
+	fails guest_exec g1 "nc -w 1 192.0.2.2 99 </dev/null"
+	"$CIRCUIT" line set g1 doorbells 100/s
+	guest_exec -t 50 g1 "peer calls g2 7 50 2"
+	"$CIRCUIT" line set g1 doorbells none
+	guest_bg g2 box "peer dgram-echo 3600"
+	wait_for 10 grep -q bound "$(guest_bg_log g2 box)"
+	guest_exec g1 "peer dgram-ask g2 3600 5 1"
+	guest_bg_kill g2 box
+	echo 0 >$trace/events/circuit_host/enable
+	cat $trace/trace >"$LAB_RUN/trace"
+	guest_exec g1 "echo 0 >$trace/events/circuit_guest/enable; cat $trace/trace; : >$trace/trace" >>"$LAB_RUN/trace"
+	: >$trace/trace
+	for event in call decide connected refused native cancel reset hangup doorbell interrupt throttle look sig_receive \
+		sig_send sock_native sock_refused sock_connected sock_ended sock_stall; do
+		grep -m 1 " circuit_$event: " "$LAB_RUN/trace" || { echo "circuit_$event has said nothing"; missing=1; }
+	done
+	return $missing
+}
+
 # What the operator's time was spent for is all of it, and for nothing that was not done.
 accounted() { # JSON USE...: those that there are to be
 	local use sum=0 ns
@@ -631,6 +664,7 @@ t_run -t 240 "messages per second" message_rates
 t_run "doorbells per second" doorbells
 t_run "weights, and waiting for threads" turns
 t_run "a circuit reset by hand" ended_by_hand
+t_run -t 120 "tracepoints" traced
 t_run "what lines do" watched
 t_run "what a circuit carries" captured
 t_run "events by kind" told
