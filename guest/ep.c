@@ -9,8 +9,8 @@
  *
  * close() needs no lingering: what was written is in memory that the far end can
  * read until it hangs up as well, so HANGUP goes out at once. SO_LINGER with a
- * timeout waits for the far end to have read everything, which is more than TCP
- * promises.
+ * timeout waits for the far end to have read everything: between guests that is more
+ * than TCP promises, over a trunk the reader is the operator, who has given it to TCP.
  */
 #include <linux/module.h>
 #include <linux/sched/signal.h>
