@@ -41,6 +41,35 @@ raw_begin() {
 	} >/out/conditions
 }
 
+# --- guests that are lost ---------------------------------------------------------------------
+
+# Where each of L1's processors has a thread of the emulator's, a guest may end, or hang, without a word
+# (Documentation/testing.rst). A scenario with a function in AGAIN that boots its guests has the test once more in which
+# that was, as if nothing had been; how often is among the conditions.
+AGAIN='' LOST=0 RAW_BEFORE=0
+t_begins() { RAW_BEFORE=$(stat -c %s "$RAW"); }
+t_again() {
+	local g boot=$AGAIN before=$RAW_BEFORE lost=''
+	[ -n "$boot" ] && [ "$LOST" -lt 5 ] || return 0
+	for g in $COUNTED; do
+		{ guest_alive "$g" && guest_exec -t 10 "$g" true >/dev/null 2>&1; } || lost=1
+	done
+	[ -n "$lost" ] || return 0
+	LOST=$((LOST + 1))
+	printf 'guests lost\t%s\n' "$LOST" >>/out/conditions
+	truncate -s "$before" "$RAW"
+	AGAIN=''
+	t_run -t 240 "guests anew: one was lost" anew "$boot"
+	AGAIN=$boot
+	# shellcheck disable=SC2034 # t_run looks
+	LAB_AGAIN=1
+}
+anew() { # BOOT
+	[ ! -e "$LAB_RUN/bench.vsock" ] || servers_down || true
+	lab_clear || true
+	"$1"
+}
+
 # --- two guests with servers ------------------------------------------------------------------
 
 listeners() { [ "$(line_get g2 listeners)" -ge "$1" ]; }
@@ -53,6 +82,7 @@ pair_up() {
 	for g in g1 g2; do
 		guest_alive "$g" && continue
 		# Memory for a thousand circuits whose rings have the size they have by default.
+		! "$CIRCUIT" line show "$g" >/dev/null 2>&1 || "$CIRCUIT" line del "$g"
 		"$CIRCUIT" line add "$g" circuits 12000 memory 1G
 		# All the guest's memory is there from the start: what it uses later costs the host
 		# nothing more, and is not mistaken for what a circuit costs.
@@ -93,6 +123,10 @@ servers_up() {
 	setsid "$BENCH_HOST" serve vsock 7000 >/dev/null 2>&1 {LAB_OUT}>&- &
 	echo $! >"$LAB_RUN/bench.vsock"
 	wait_for 10 guest_exec g1 "bench rtt vsock 2 7000 1 >/dev/null"
+}
+pair() {
+	pair_up
+	servers_up
 }
 servers_down() { # those in guests end with the scenario
 	kill -KILL -- "-$(<"$LAB_RUN/bench.vsock")"

@@ -25,6 +25,12 @@ boot() {
 	wait_for 10 guest_exec g1 "bench rtt tcp $(guest_ip g2) 7000 1 && bench rtt tcp $WORLD_V4 7000 1"
 }
 
+boot_anew() {
+	world_ends
+	ip netns del out
+	boot
+}
+
 # trips TEST CONTENDER REPEAT PATH [tcp]
 trips() {
 	local got
@@ -116,7 +122,9 @@ down() {
 }
 
 raw_begin
+COUNTED="g1 g2 g3"
 t_run -t 240 "three guests, with circuits and with virtio-net" boot
+AGAIN=boot_anew
 for r in $(seq "$REPEATS"); do
 	for noise in connections connects writes stream doorbells; do
 		t_run -t 400 "beside $noise, repeat $r of $REPEATS" beside $noise "$r"

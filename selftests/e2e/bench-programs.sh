@@ -13,7 +13,8 @@
 
 # A server of the right kind, what a client makes of it, and the server's end.
 turn() { # TEST REPEAT
-	local proto kind
+	local proto kind ip
+	ip=$(guest_ip g2)
 	for proto in circuit tcp; do
 		[ "$proto" = circuit ] && kind=() || kind=(-n)
 		"serve_$1" ${kind[@]+"${kind[@]}"}
@@ -137,13 +138,14 @@ world_turn() { # REPEAT
 raw_begin
 [ -n "$PROGRAMS" ] || { t_fail -n "programs" "no image of them, see tools/lab/mkprograms"; return; }
 t_run -t 180 "two guests with programs" setup
-ip=$(guest_ip g2)
+AGAIN=setup
 for r in $(seq "$REPEATS"); do
 	t_run "asking, $r of $REPEATS" nothing "$r"
 	for test in nginx-keep nginx-close redis memcached pgbench pgbench-4 iperf3; do
 		t_run -t 150 "$test, $r of $REPEATS" turn "$test" "$r"
 	done
 done
+AGAIN=''
 t_run -t 120 "the world" world_up
 for r in $(seq "$REPEATS"); do
 	t_run -t 90 "wrk, over a trunk, $r of $REPEATS" world_turn "$r"

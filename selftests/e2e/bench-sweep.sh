@@ -15,11 +15,6 @@ if [ "$QUICK" ]; then
 	sizes=(1 64 4096 65536 1048576) counts=(1 100) lengths=(16 1400)
 fi
 
-boot() {
-	pair_up
-	servers_up
-}
-
 streams() { # REPEAT
 	local size who
 	for size in "${sizes[@]}"; do
@@ -74,7 +69,8 @@ memories() {
 }
 
 [ -s /out/conditions ] || raw_begin
-t_run -t 120 "two guests to sweep with" boot
+t_run -t 120 "two guests to sweep with" pair
+AGAIN=pair
 t_run -t 240 "memory of $held idle connections" memories
 for r in $(seq "$REPEATS"); do
 	t_run -t 60 "nothing, $r of $REPEATS" nothing "$r"

@@ -26,8 +26,7 @@ boot() {
 	for i in $(seq 20); do
 		"$CIRCUIT" line del "idle$i"
 	done
-	pair_up
-	servers_up
+	pair
 }
 
 once() { # REPEAT
@@ -89,6 +88,7 @@ idle_circuits() { # N
 
 raw_begin
 t_run -t 240 "two guests, with circuits and with virtio-net" boot
+AGAIN=pair
 for r in $(seq "$REPEATS"); do
 	t_run -t 240 "repeat $r of $REPEATS" once "$r"
 done

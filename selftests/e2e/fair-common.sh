@@ -62,12 +62,16 @@ fair_down() {
 		guest_exec g$n "echo 0 >/proc/sys/net/circuit/redirect"
 	done
 	guest_bg_kill g2 serve
-	while read -r n; do
-		kill -- "-$n" 2>/dev/null || true
-	done <"$LAB_RUN/fair.pids"
+	world_ends
 	nothing_left
 	"$CIRCUIT" trunk del wan
 	ip netns del out
+}
+world_ends() {
+	local n
+	while read -r n; do
+		kill -- "-$n" 2>/dev/null || true
+	done <"$LAB_RUN/fair.pids"
 }
 
 # --- shares of an interface ------------------------------------------------------------------------

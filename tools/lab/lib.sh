@@ -33,6 +33,9 @@
 #   t_run [-t S] NAME FUNCTION [ARG]...  run FUNCTION as one test in a subshell under set -e: it
 #                                   passes when it returns 0 in time (60 s) and neither the host nor
 #                                   any guest has logged a splat
+#                                   A scenario may have a function t_begins, called before each test,
+#                                   and t_again, called when one has failed without a splat: if it sets
+#                                   LAB_AGAIN, the test is run once more, and that counts
 #   t_fail WHY    t_skip WHY        end the running test (or report one: t_fail -n NAME WHY)
 #   t_note TEXT                     a line "# TEXT" in the results, e.g. a measurement
 #   wait_for S CMD...               poll until CMD succeeds; fails after S seconds
@@ -451,21 +454,22 @@ lab_mark() { # TEXT: into the logs of the host and of every guest
 }
 
 t_run() {
-	local limit=60 name pid timer start status=0 log splats why='' monitor
+	local asked=60 limit name pid timer start status=0 log splats why='' monitor
 	if [ "$1" = -t ]; then
-		limit=$2
+		asked=$2
 		shift 2
 	fi
 	if lab_over; then
 		: >"$LAB_RUN/over"
 		exit 0
 	fi
-	limit=$((limit * LAB_SLOW))
+	limit=$((asked * LAB_SLOW))
 	name=$1
 	shift
 	mapfile -t LAB_RESULTS <"$LAB_RUN/results"
 	log="/out/test.$((${#LAB_RESULTS[@]} + 1)).log"
 	rm -f "$LAB_RUN/skip" "$LAB_RUN/timeout" "$LAB_RUN"/expected.*
+	! declare -F t_begins >/dev/null || t_begins
 	lab_mark "begin $name"
 	# What was logged between tests counts for the test that follows it.
 	start=$(lab_now)
@@ -509,6 +513,15 @@ t_run() {
 		why="timeout after $limit s"
 	elif [ "$status" -ne 0 ] && [ ! -e "$LAB_RUN/skip" ]; then
 		why="exit code $status"
+	fi
+	if [ -n "$why" ] && [ -z "$splats" ] && declare -F t_again >/dev/null; then
+		LAB_AGAIN=''
+		t_again
+		if [ -n "$LAB_AGAIN" ]; then
+			t_note "again: $name ($why, $(lab_since "$start") s)"
+			t_run -t "$asked" "$name" "$@"
+			return 0
+		fi
 	fi
 	if [ -n "$why" ]; then
 		lab_result fail "$name" "$why, $(lab_since "$start") s"
@@ -622,6 +635,9 @@ lab_clear() {
 	[ -e /sys/module/circuit_host ] || return 0
 	for name in $("$CIRCUIT" -j line show | grep -o '"name":"[^"]*' | cut -d'"' -f4); do
 		"$CIRCUIT" line del "$name"
+	done
+	for name in $("$CIRCUIT" -j trunk show | grep -o '"name":"[^"]*' | cut -d'"' -f4); do
+		"$CIRCUIT" trunk del "$name"
 	done
 	wait_for 20 rmmod circuit_host
 }
